@@ -1,0 +1,55 @@
+"""Measure a saved model on a file: bounds in nats, what z holds, reconstruction. A table, and JSON with --output.
+
+accelerate launch recipes/evaluate.py runs/chitchat --file mine.txt --num_importance_samples 100 --output scores.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from textvae import TextVAEPipeline
+from textvae.cli import run
+from textvae.data import load_texts, tokenize_corpus
+from textvae.evaluation import evaluate
+from textvae.report import table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a directory that train.py wrote")
+    parser.add_argument("--file", required=True, help="texts: txt, csv, tsv, jsonl or parquet")
+    parser.add_argument("--text_column", default="text")
+    parser.add_argument("--num_importance_samples", type=int, default=100)
+    parser.add_argument("--num_importance_texts", type=int, help="take the importance-weighted bound on so many texts")
+    parser.add_argument("--num_reconstructed_texts", type=int, default=1000)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", help="write the numbers to this JSON file")
+    arguments = parser.parse_args()
+
+    accelerator = Accelerator()
+    pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)
+    with accelerator.main_process_first():
+        texts = load_texts(arguments.file, arguments.text_column)
+        dataset = tokenize_corpus(texts, pipeline.tokenizer, pipeline.max_length)
+    report = evaluate(
+        pipeline.model,
+        pipeline.tokenizer,
+        dataset,
+        num_importance_samples=arguments.num_importance_samples,
+        num_importance_texts=arguments.num_importance_texts,
+        num_reconstructed_texts=arguments.num_reconstructed_texts,
+        max_new_tokens=pipeline.max_length,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+    )
+    if accelerator.is_main_process:
+        print(table(report))
+        if arguments.output:
+            Path(arguments.output).write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,29 @@
+"""Walk from one sentence to another.
+
+python recipes/interpolate.py runs/chitchat "I love music." "Where do you come from?" --num_steps 9 --path spherical
+"""
+
+import argparse
+
+from textvae import TextVAEPipeline
+from textvae.cli import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a directory that train.py wrote")
+    parser.add_argument("start")
+    parser.add_argument("end")
+    parser.add_argument("--num_steps", type=int, default=7, help="sentences, both ends included")
+    parser.add_argument("--path", choices=["linear", "spherical"], default="linear")
+    parser.add_argument("--num_beams", type=int, default=1)
+    arguments = parser.parse_args()
+    pipeline = TextVAEPipeline.from_pretrained(arguments.model)
+    steps = pipeline.interpolate(
+        arguments.start, arguments.end, arguments.num_steps, arguments.path, num_beams=arguments.num_beams
+    )
+    print("\n".join(steps))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""Paraphrase sentences: samples around each one's posterior, the closest first.
+
+python recipes/paraphrase.py runs/chitchat "I love listening to music at night." --num_return_sequences 5
+python recipes/paraphrase.py runs/chitchat --file mine.txt
+"""
+
+import argparse
+
+from textvae import TextVAEPipeline
+from textvae.cli import run
+from textvae.data import load_texts
+from textvae.errors import InputError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a directory that train.py wrote")
+    parser.add_argument("texts", nargs="*")
+    parser.add_argument("--file", help="texts: txt, csv, tsv, jsonl or parquet")
+    parser.add_argument("--text_column", default="text")
+    parser.add_argument("--num_return_sequences", type=int, default=5)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    texts = arguments.texts + (load_texts(arguments.file, arguments.text_column)["text"][:] if arguments.file else [])
+    if not texts:
+        raise InputError("There is nothing to paraphrase: give texts or --file.")
+    pipeline = TextVAEPipeline.from_pretrained(arguments.model)
+    found = pipeline.paraphrase(
+        texts, arguments.num_return_sequences, temperature=arguments.temperature, seed=arguments.seed
+    )
+    for text, paraphrases in zip(texts, found, strict=True):
+        print("\n".join([text, *(f"  {paraphrase}" for paraphrase in paraphrases)]))
+
+
+if __name__ == "__main__":
+    run(main)

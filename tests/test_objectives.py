@@ -1,0 +1,130 @@
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from textvae.errors import InputError
+from textvae.objectives import (
+    free_bits_kl,
+    negative_elbo,
+    normal_log_density,
+    standard_normal_kl,
+    standard_normal_log_density,
+)
+
+
+@pytest.fixture
+def posterior():
+    """(mean, logvar), each (B, Z) = (5, 3)."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(5, 3, generator=generator) * 2, torch.randn(5, 3, generator=generator) * 2
+
+
+def gradient(kl, *args, **kwargs):
+    kl = kl.clone().requires_grad_()
+    free_bits_kl(kl, *args, **kwargs).backward()
+    return kl.grad
+
+
+def test_kl_equals_torch_distributions(posterior):
+    mean, logvar = posterior
+    expected = kl_divergence(Normal(mean, torch.exp(logvar / 2)), Normal(0.0, 1.0))
+    torch.testing.assert_close(standard_normal_kl(mean, logvar), expected)
+
+
+def test_kl_is_zero_at_the_prior_and_positive_elsewhere(posterior):
+    assert torch.equal(standard_normal_kl(torch.zeros(5, 3), torch.zeros(5, 3)), torch.zeros(5, 3))
+    assert (standard_normal_kl(*posterior) > 0).all()
+
+
+def test_kl_keeps_its_digits_near_the_prior():
+    logvar = torch.tensor([[1e-3, -1e-3]])
+    exact = standard_normal_kl(torch.zeros(1, 2).double(), logvar.double())
+    torch.testing.assert_close(standard_normal_kl(torch.zeros(1, 2), logvar).double(), exact, rtol=2e-4, atol=0)
+
+
+def test_log_densities_equal_torch_distributions(posterior):
+    mean, logvar = posterior
+    x = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(1))  # (K, B, Z)
+    expected = Normal(mean, torch.exp(logvar / 2)).log_prob(x).sum(-1)
+    torch.testing.assert_close(normal_log_density(x, mean, logvar), expected)
+    torch.testing.assert_close(standard_normal_log_density(x), Normal(0.0, 1.0).log_prob(x).sum(-1))
+
+
+def test_kl_is_the_mean_difference_of_the_log_densities(posterior):
+    mean, logvar = (tensor.double() for tensor in posterior)
+    noise = torch.randn(200_000, 5, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    z = mean + torch.exp(logvar / 2) * noise
+    estimate = (normal_log_density(z, mean, logvar) - standard_normal_log_density(z)).mean(0)
+    torch.testing.assert_close(estimate, standard_normal_kl(mean, logvar).sum(-1), rtol=0.02, atol=0.02)
+
+
+def test_free_bits_floor_each_dimension_and_not_their_sum():
+    kl = torch.tensor([[0.1, 3.0], [0.3, 1.0]])  # means 0.2 and 2.0
+    # On the sum, 2.2 nats would clear a floor of 0.5 (or of 2 · 0.5) and stay 2.2.
+    assert free_bits_kl(kl, 0.5).item() == pytest.approx(0.5 + 2.0)
+    assert free_bits_kl(kl, 0.25, mode="text").item() == pytest.approx((0.25 + 3.0 + 0.3 + 1.0) / 2)
+
+
+def test_free_bits_of_the_batch_judge_the_mean_and_of_the_text_each_text():
+    kl = torch.tensor([[0.0], [2.0]])
+    assert free_bits_kl(kl, 0.5, mode="batch").item() == 1.0
+    assert free_bits_kl(kl, 0.5, mode="text").item() == 1.25
+
+
+def test_no_gradient_at_or_below_the_floor():
+    kl = torch.tensor([[0.1, 3.0, 0.5], [0.3, 1.0, 0.5]])
+    assert torch.equal(gradient(kl, 0.5), torch.tensor([[0.0, 0.5, 0.0], [0.0, 0.5, 0.0]]))
+    assert torch.equal(gradient(kl, 0.25, mode="text"), torch.tensor([[0.0, 0.5, 0.5], [0.5, 0.5, 0.5]]))
+
+
+@pytest.mark.parametrize("mode", ["batch", "text"])
+def test_zero_free_bits_are_the_plain_mean_kl(posterior, mode):
+    kl = standard_normal_kl(*posterior)
+    kl[:, 0] = 0.0  # a dimension at the prior keeps its gradient, too
+    torch.testing.assert_close(free_bits_kl(kl, 0.0, mode), kl.sum(-1).mean())
+    torch.testing.assert_close(gradient(kl, 0.0, mode), torch.full_like(kl, 1 / len(kl)))
+
+
+def test_processes_with_the_global_mean_equal_one_process():
+    kl = torch.tensor([[0.0, 0.9], [0.2, 0.9], [1.0, 0.1], [1.4, 0.1]])  # means 0.65 and 0.5
+    halves, mean_kl = kl.split(2), kl.mean(0)
+    whole = free_bits_kl(kl, 0.6)
+    parts = [free_bits_kl(half, 0.6, mean_kl=mean_kl) for half in halves]
+    torch.testing.assert_close(sum(parts) / 2, whole)
+    grads = torch.cat([gradient(half, 0.6, mean_kl=mean_kl) for half in halves]) / 2
+    torch.testing.assert_close(grads, gradient(kl, 0.6))
+    # Judged on local means alone, the processes disagree with the one.
+    assert sum(free_bits_kl(half, 0.6) for half in halves).item() / 2 != pytest.approx(whole.item())
+
+
+@pytest.mark.parametrize("mode", ["batch", "text"])
+def test_free_bits_do_not_hide_a_nan(mode):
+    assert free_bits_kl(torch.tensor([[float("nan"), 1.0]]), 0.5, mode).isnan()
+
+
+def test_negative_elbo_is_reconstruction_plus_kl(posterior):
+    kl = standard_normal_kl(*posterior)
+    reconstruction = torch.tensor([10.0, 20.0, 30.0, 40.0, 50.0])
+    torch.testing.assert_close(negative_elbo(reconstruction, kl), (reconstruction + kl.sum(-1)).mean())
+    torch.testing.assert_close(negative_elbo(reconstruction, kl, beta=0.0), torch.tensor(30.0))
+    tempered = negative_elbo(reconstruction, kl, 0.3, 2.0, "text")
+    torch.testing.assert_close(tempered, 30 + 0.3 * free_bits_kl(kl, 2.0, "text"))
+
+
+def test_negative_elbo_bounds_the_evidence_tightly_at_the_true_posterior():
+    # p(z) = N(0, 1), p(x|z) = N(z, 1), so p(x) = N(0, 2) and p(z|x) = N(x/2, 1/2).
+    x = torch.tensor([[0.7], [-2.0]])
+    mean, logvar = x / 2, torch.full_like(x, 0.5).log()
+    expected_square = (x - mean).square() + torch.exp(logvar)
+    reconstruction = (0.5 * (expected_square + torch.log(torch.tensor(2 * torch.pi)))).squeeze(1)
+    evidence = -Normal(0.0, 2**0.5).log_prob(x).mean()
+    torch.testing.assert_close(negative_elbo(reconstruction, standard_normal_kl(mean, logvar)), evidence)
+
+
+def test_wrong_arguments_are_named():
+    kl = torch.ones(2, 3)
+    with pytest.raises(InputError, match="'batch' or 'text', not 'batches'"):
+        free_bits_kl(kl, 0.5, mode="batches")
+    for free_bits in (-0.1, float("nan")):
+        with pytest.raises(InputError, match="free_bits must be at least 0"):
+            negative_elbo(torch.ones(2), kl, free_bits=free_bits)

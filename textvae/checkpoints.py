@@ -1,0 +1,95 @@
+"""Checkpoints of a run: written whole or not at all, rotated, checked before they are opened."""
+
+import json
+import os
+import re
+import shutil
+import zlib
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from textvae.errors import InputError
+
+MANIFEST = "checkpoint.json"  # written last: what the checkpoint consists of
+NAME = re.compile(r"checkpoint-(\d+)$")
+
+
+def checkpoints_in(output_dir: str | Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    found = [path for path in Path(output_dir).glob("checkpoint-*") if NAME.search(path.name)]
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(NAME.search(checkpoint.name).group(1))
+
+
+def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int, about: dict, limit: int) -> Path:
+    """Weights, optimizer, schedule, counters and random states as `checkpoint-STEP`; the `limit` newest are kept.
+
+    It is written under another name and renamed when it is complete, so that a run killed here leaves no half of one.
+
+    Args:
+        about: what `load_checkpoint` gives back; JSON.
+    """
+    final = Path(output_dir) / f"checkpoint-{step}"
+    unfinished = final.with_name(f".{final.name}.unfinished")
+    if accelerator.is_main_process:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(unfinished))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        files = {path.name: _checksum(path) for path in sorted(unfinished.iterdir())}
+        (unfinished / MANIFEST).write_text(json.dumps({"step": step, "about": about, "files": files}, indent=1))
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(unfinished, final)
+        for old in checkpoints_in(output_dir)[:-limit]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+    return final
+
+
+def find_checkpoint(name: str, output_dir: str | Path) -> Path:
+    """The checkpoint called `name`, or the newest of `output_dir` for "latest", checked against its manifest.
+
+    Raises:
+        InputError: if there is none, or it is not whole; then the newest whole one is named.
+    """
+    existing = checkpoints_in(output_dir)
+    if name == "latest" and not existing:
+        raise InputError(f"{output_dir} holds no checkpoint to resume from: start without resume_from_checkpoint.")
+    chosen = existing[-1] if name == "latest" else Path(name)
+    if not chosen.is_dir():
+        raise InputError(f"There is no checkpoint {chosen}; {_offer(existing)}.")
+    if not _is_whole(chosen):
+        others = [path for path in existing if path.resolve() != chosen.resolve() and _is_whole(path)]
+        raise InputError(f"The checkpoint {chosen} is corrupt or incomplete; {_offer(others)}.")
+    return chosen
+
+
+def about(checkpoint: Path) -> dict:
+    """What was given to `save_checkpoint`."""
+    return json.loads((checkpoint / MANIFEST).read_text())["about"]
+
+
+def _offer(usable: list[Path]) -> str:
+    return f"resume from {usable[-1]} instead" if usable else "there is no other one, start the run anew"
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        files = json.loads((checkpoint / MANIFEST).read_text())["files"]
+        return all(_checksum(checkpoint / name) == checksum for name, checksum in files.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            checksum = zlib.crc32(block, checksum)
+    return checksum

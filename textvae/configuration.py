@@ -1,0 +1,80 @@
+"""TextVAEConfig: two sub-configs and what joins them, the latent vector."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+
+from textvae.errors import InputError
+
+POOLINGS = ("mean", "cls", "last", "max", "attention")
+INJECTIONS = ("embedding", "prefix")
+
+
+def _sub_config(value: dict | PreTrainedConfig | None, default: str) -> PreTrainedConfig:
+    """A config object of its own: sharing one with another model would silently reset its attention implementation."""
+    values = value.to_dict() if isinstance(value, PreTrainedConfig) else dict(value or {"model_type": default})
+    model_type = values.pop("model_type", None)
+    try:
+        return AutoConfig.for_model(model_type, **values)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{model_type!r} cannot be built as an encoder or decoder here: {error}") from error
+
+
+@strict
+class TextVAEConfig(PreTrainedConfig):
+    """Configuration of a [`TextVAEModel`].
+
+    Args:
+        encoder: config (or its dict, with `model_type`) of any transformer that `AutoModel` builds.
+        decoder: config (or its dict) of any causal language model that `AutoModelForCausalLM` builds, `gru` included.
+        latent_size: Z, the number of dimensions of z.
+        latent_injection: how the decoder is told about z: `embedding` adds a linear map of z to every input embedding,
+            `prefix` puts `latent_tokens` soft tokens in front; both may be given.
+        latent_tokens: P, the soft tokens that z becomes under `prefix`.
+        pooling: how the encoder's states become one vector: `mean`, `cls` (the first), `last`, `max` or `attention`.
+        min_logvar, max_logvar: bounds of log σ² of the posterior.
+        bos_token_id: what the decoder starts from. It is never predicted.
+        eos_token_id: ends a text. It is predicted and counted.
+
+    Raises:
+        InputError: for a `latent_size` or `latent_tokens` below 1, or an unknown pooling or injection.
+    """
+
+    model_type = "textvae"
+    sub_configs = {"encoder": AutoConfig, "decoder": AutoConfig}
+    has_no_defaults_at_init = False
+
+    encoder: dict | PreTrainedConfig | None = None
+    decoder: dict | PreTrainedConfig | None = None
+    latent_size: int = 64
+    latent_injection: list[str] | str = "embedding"
+    latent_tokens: int = 1
+    pooling: str = "mean"
+    min_logvar: float = -10.0
+    max_logvar: float = 10.0
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 2
+    eos_token_id: int | list[int] | None = 3
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        self.encoder = _sub_config(self.encoder, "bert")
+        self.decoder = _sub_config(self.decoder, "gru")
+        if isinstance(self.latent_injection, str):
+            self.latent_injection = [self.latent_injection]
+        super().__post_init__(**kwargs)
+        self._check()
+
+    def _check(self):
+        for name in ("latent_size", "latent_tokens"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, it must be at least 1.")
+        if self.pooling not in POOLINGS:
+            raise InputError(f"pooling is {self.pooling!r}, it must be one of {', '.join(POOLINGS)}.")
+        injection = self.latent_injection
+        if not injection or set(injection) - set(INJECTIONS):
+            raise InputError(f"latent_injection is {injection}, it must name {' or '.join(INJECTIONS)}, or both.")
+
+    @property
+    def prefix_length(self) -> int:
+        """How many soft tokens stand before the text: `latent_tokens` under `prefix`, else 0."""
+        return self.latent_tokens if "prefix" in self.latent_injection else 0

@@ -1,0 +1,96 @@
+"""The softmax over the vocabulary, taken in chunks so that the logits of a whole batch are never held.
+
+N predicted tokens · H hidden size · V vocabulary
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CHUNK_LOGITS = 2**22  # logits held at once: 16 MB in fp32, about what the caches of a CPU keep close
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    """-log softmax(hidden · weightᵀ + bias) at `labels`, in nats, without ever holding the (N, V) logits.
+
+    With gradients on, those of a chunk are taken right after its logits, so nothing is computed twice. Matrix products
+    run at the autocast precision, the softmax in fp32.
+
+    Args:
+        hidden: (N, H).
+        weight: (V, H), the output embeddings.
+        bias: (V,) or None.
+        labels: (N,), each in 0 … V - 1.
+
+    Returns:
+        (N,) in fp32.
+    """
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    return _LinearCrossEntropy.apply(hidden, weight, bias, labels)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden, weight, bias, labels):
+        if not any(ctx.needs_input_grad):
+            return _token_nll(hidden, weight, bias, labels)
+        nll, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, None)
+        ctx.save_for_backward(hidden, weight, bias, labels, *gradients)
+        return nll
+
+    @staticmethod
+    def backward(ctx, grad_nll):
+        hidden, weight, bias, labels, *gradients = ctx.saved_tensors
+        if grad_nll.numel() and bool((grad_nll != grad_nll[0]).any()):  # the sum over tokens was not a plain one
+            _, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, grad_nll)
+            scale = 1.0
+        else:
+            scale = grad_nll[0] if grad_nll.numel() else 1.0
+        return *(None if gradient is None else gradient * scale for gradient in gradients), None
+
+
+def _chunks(hidden: Tensor, weight: Tensor):
+    size = max(1, CHUNK_LOGITS // weight.shape[0])
+    return (slice(start, min(start + size, len(hidden))) for start in range(0, len(hidden), size))
+
+
+def _token_nll(hidden, weight, bias, labels) -> Tensor:
+    nll = hidden.new_empty(labels.shape, dtype=torch.float32)
+    for rows in _chunks(hidden, weight):
+        nll[rows] = F.cross_entropy(F.linear(hidden[rows], weight, bias).float(), labels[rows], reduction="none")
+    return nll
+
+
+def _token_nll_and_gradients(hidden, weight, bias, labels, grad_nll):
+    """Each token's nll, and the gradients of their sum (weighted by `grad_nll` if given) to hidden, weight and bias."""
+    nll = hidden.new_empty(labels.shape, dtype=torch.float32)
+    grad_hidden = torch.empty_like(hidden)
+    grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+    grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+    # Written again for each chunk: fresh buffers of this size cost more in page faults than the arithmetic in them.
+    chunks = list(_chunks(hidden, weight))
+    size = chunks[0].stop if chunks else 0
+    all_logits = hidden.new_empty(size, weight.shape[0])
+    all_errors = hidden.new_empty(size, weight.shape[0], dtype=torch.float32)
+    for rows in chunks:
+        target = labels[rows, None]
+        logits, error = all_logits[: len(target)], all_errors[: len(target)]
+        torch.mm(hidden[rows], weight.t(), out=logits)
+        if bias is not None:
+            logits += bias
+        torch.softmax(logits, -1, dtype=torch.float32, out=error)
+        correct = error.gather(-1, target)
+        nll[rows] = -correct.clamp_min(torch.finfo(torch.float32).tiny).log().squeeze(-1)
+        error.scatter_(-1, target, correct - 1)  # ∂nll/∂logits
+        if grad_nll is not None:
+            error *= grad_nll[rows, None]
+        if grad_bias is not None:
+            grad_bias += error.sum(0)
+        error = logits.copy_(error)
+        torch.mm(error, weight, out=grad_hidden[rows])
+        grad_weight += error.t() @ hidden[rows]
+    return nll, (grad_hidden, grad_weight.to(weight.dtype), None if bias is None else grad_bias.to(bias.dtype))

@@ -1,0 +1,279 @@
+"""Corpora in, tokens out: `load_corpus` -> `tokenize_corpus`, both memory-mapped Arrow (or streams)."""
+
+import codecs
+import glob
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib import metadata, resources
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pyarrow.parquet
+from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Value, load_dataset
+from datasets import Sequence as ListOf
+from datasets.exceptions import DatasetsError
+from transformers import PreTrainedTokenizerBase
+
+from textvae.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_FORMATS = {".txt": "text", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+_CHECKED_BYTES = 1 << 24
+_MAX_VALIDATION_TEXTS = 5_000
+_TEXT = Features({"text": Value("string")})
+
+
+def load_corpus(
+    train_file: str | None = None,
+    validation_file: str | None = None,
+    dataset_name: str | None = None,
+    dataset_config_name: str | None = None,
+    *,
+    text_column: str = "text",
+    validation_split: float = 0.02,
+    streaming: bool = False,
+    max_train_samples: int | None = None,
+    max_validation_samples: int | None = None,
+    seed: int = 0,
+) -> DatasetDict | IterableDatasetDict:
+    """The splits `train` and `validation`, each with the one column `text`; the embedded default corpus if unnamed.
+
+    Blank texts are dropped, and counted in a warning unless `streaming`. Files are cached as memory-mapped Arrow.
+
+    Args:
+        train_file, validation_file: txt (a text a line), csv, tsv, jsonl, json or parquet, by its ending; UTF-8.
+        dataset_name, dataset_config_name: a dataset of the Hub, in place of files.
+        text_column: where the texts are, except in a txt.
+        validation_split: share of the texts held out, at least 1 and at most 5,000 of them, where there is no
+            validation file or split: a seeded sample, or when `streaming` every 1/share-th text.
+        max_train_samples, max_validation_samples: keep the first so many.
+
+    Raises:
+        InputError: for a file or dataset that is missing, empty, unreadable, of unknown format, without that
+            column, or too small to be split.
+    """
+    _check_arguments(train_file, validation_file, dataset_name, validation_split)
+    if dataset_name is not None:
+        splits = _load_named(dataset_name, dataset_config_name, text_column, streaming)
+    elif train_file is not None:
+        files = {"train": train_file, "validation": validation_file}
+        splits = {k: _load_file(Path(v), text_column, streaming) for k, v in files.items() if v is not None}
+    else:
+        splits = load_chitchat(seed)
+        splits = {k: v.to_iterable_dataset() for k, v in splits.items()} if streaming else splits
+    if "validation" not in splits:
+        splits = _split(splits["train"], validation_split, seed, train_file or dataset_name)
+    limits = {"train": max_train_samples, "validation": max_validation_samples}
+    splits = {name: _first(splits[name], limit) for name, limit in limits.items()}
+    return IterableDatasetDict(splits) if streaming else DatasetDict(splits)
+
+
+def load_texts(file: str, text_column: str = "text") -> Dataset:
+    """The texts of one file, in its order, as the column `text`; formats and errors are those of `load_corpus`."""
+    return _load_file(Path(file), text_column, streaming=False)
+
+
+def load_chitchat(seed: int = 0) -> DatasetDict:
+    """The embedded default corpus, chitchat-dataset: 196,453 unique English sentences of 5 to 30 words, small talk.
+
+    A seeded 2 % of the 7,168 conversations are the validation split; a sentence that training has too is not in it.
+
+    Raises:
+        InputError: if the package chitchat-dataset is not installed.
+    """
+    try:
+        path = str(resources.files("chitchat_dataset") / "dataset.json")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "The default corpus is not installed: pip install 'textvae[recipes]', or give your own --train_file."
+        ) from error
+    options = {"path": path, "seed": seed, "version": metadata.version("chitchat-dataset")}
+    return DatasetDict(
+        {
+            name: Dataset.from_generator(_chitchat, features=_TEXT, gen_kwargs={**options, "name": name})
+            for name in ("train", "validation")
+        }
+    )
+
+
+def _chitchat(path: str, seed: int, version: str, name: str) -> Iterator[dict]:
+    """The texts of one split; `version` only keeps apart what is cached of each."""
+    conversations = [_sentences(conversation) for conversation in json.loads(Path(path).read_bytes()).values()]
+    order = np.random.default_rng(seed).permutation(len(conversations))
+    held_out = set(order[: round(0.02 * len(order))].tolist())
+    splits = {"train": {}, "validation": {}}  # dictionaries, as sets that keep their order
+    for index, sentences in enumerate(conversations):
+        splits["validation" if index in held_out else "train"].update(dict.fromkeys(sentences))
+    for sentence in splits[name]:
+        if name == "train" or sentence not in splits["train"]:
+            yield {"text": sentence}
+
+
+def _sentences(conversation: dict) -> list[str]:
+    utterances = (message["text"] for turn in conversation["messages"] for message in turn)
+    parts = (part.strip() for utterance in utterances for part in re.split(r"(?<=[.!?])\s+|\n+", utterance))
+    return [part for part in parts if 5 <= len(part.split()) <= 30]
+
+
+def _check_arguments(train_file, validation_file, dataset_name, validation_split) -> None:
+    if dataset_name is not None and (train_file is not None or validation_file is not None):
+        raise InputError(f"Both a file and the dataset {dataset_name!r} were given: keep one of the two.")
+    if validation_file is not None and train_file is None:
+        raise InputError(f"A validation file ({validation_file}) was given without a train file: add --train_file.")
+    if not 0 < validation_split < 1:
+        raise InputError(f"validation_split is {validation_split}: give a share between 0 and 1, such as 0.02.")
+
+
+def _load_named(name: str, config: str | None, column: str, streaming: bool) -> dict:
+    try:
+        loaded = load_dataset(name, config, streaming=streaming)
+    except (DatasetsError, OSError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(
+            f"The dataset {name!r} could not be loaded: check its name and configuration ({reason})."
+        ) from error
+    if "train" not in loaded:
+        raise InputError(
+            f"The dataset {name!r} has no split 'train' but {', '.join(loaded)}: save one under that name."
+        )
+    return {split: _texts_of(loaded[split], column, name) for split in ("train", "validation") if split in loaded}
+
+
+def _load_file(path: Path, column: str, streaming: bool) -> Dataset | IterableDataset:
+    _check_file(path)
+    kind = _FORMATS[path.suffix.lower()]
+    column = "text" if kind == "text" else column
+    try:
+        with warnings.catch_warnings():
+            # pandas only warns when a first row longer than the header loses its end
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            options = {"data_files": {"train": glob.escape(str(path))}, **_reading_options(path, kind, column)}
+            loaded = load_dataset(kind, split="train", streaming=streaming, **options)
+            return _texts_of(loaded, column, str(path))
+    except InputError:
+        raise
+    except (DatasetsError, OSError, ValueError, TypeError) as error:
+        reason = str(error.__cause__ or error).split("\n")[0]
+        raise InputError(f"{path} could not be read as {path.suffix[1:]}: correct the file ({reason}).") from error
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"There is no file {path}: check the path.")
+    if path.suffix.lower() not in _FORMATS:
+        raise InputError(f"{path} has an unknown ending: give one of {', '.join(_FORMATS)}.")
+    with path.open("rb") as file:
+        start = file.read(_CHECKED_BYTES)
+    if not start:
+        raise InputError(f"{path} is empty: give a file that holds texts.")
+    if path.suffix.lower() == ".parquet":
+        return
+    if b"\0" in start:
+        raise InputError(f"{path} is a binary file: give text in UTF-8.")
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start, final=len(start) < _CHECKED_BYTES)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}): convert it, for instance with iconv.") from error
+
+
+def _reading_options(path: Path, kind: str, column: str) -> dict:
+    """Arguments for `load_dataset`, so that a text is read as it is written, "007" and "NA" too."""
+    if kind == "text":
+        return {"encoding": "utf-8-sig"}
+    if kind == "parquet":
+        _check_column(pyarrow.parquet.read_schema(path).names, column, path)
+        return {"columns": [column]}
+    if kind == "csv":
+        options = {"sep": "\t" if path.suffix.lower() == ".tsv" else ",", "encoding": "utf-8-sig", "index_col": False}
+        names = list(pandas.read_csv(path, nrows=0, **options))
+        _check_column(names, column, path)
+        return {**options, "keep_default_na": False, "converters": dict.fromkeys(names, str)}
+    return {}
+
+
+def _check_column(names: Sequence[str], column: str, source) -> None:
+    if column not in names:
+        raise InputError(f"{source} has no column {column!r}: give --text_column one of {', '.join(map(str, names))}.")
+
+
+def _texts_of(dataset: Dataset | IterableDataset, column: str, source: str) -> Dataset | IterableDataset:
+    columns = dataset.column_names or list(next(iter(dataset), {column: None}))
+    _check_column(columns, column, source)
+    texts = dataset.map(_keep_texts, batched=True, fn_kwargs={"column": column}, remove_columns=columns, features=_TEXT)
+    if isinstance(texts, Dataset) and (dropped := len(dataset) - len(texts)):
+        logger.warning("%s: %d blank texts were dropped", source, dropped)
+    if next(iter(texts), None) is None:
+        raise InputError(f"{source} holds no text: give one with words in it.")
+    return texts
+
+
+def _keep_texts(batch: dict, column: str) -> dict:
+    return {"text": [str(text) for text in batch[column] if text is not None and str(text).strip()]}
+
+
+def _split(dataset: Dataset | IterableDataset, share: float, seed: int, source: str | None) -> dict:
+    if isinstance(dataset, IterableDataset):
+        stride = max(2, round(1 / share))
+        train, held_out = (
+            dataset.filter(_is_held_out, with_indices=True, fn_kwargs={"stride": stride, "wanted": wanted})
+            for wanted in (False, True)
+        )
+        held_out = held_out.take(_MAX_VALIDATION_TEXTS)
+    else:
+        size = min(max(1, round(share * len(dataset))), _MAX_VALIDATION_TEXTS)
+        order = np.random.default_rng(seed).permutation(len(dataset))
+        train, held_out = dataset.select(np.sort(order[size:])), dataset.select(np.sort(order[:size]))
+    if next(iter(train), None) is None:
+        raise InputError(f"{source} holds one text and cannot be split: add texts, or give a --validation_file.")
+    return {"train": train, "validation": held_out}
+
+
+def _is_held_out(_: dict, index: int, stride: int, wanted: bool) -> bool:
+    return (index % stride == 0) == wanted
+
+
+def _first(dataset: Dataset | IterableDataset, limit: int | None) -> Dataset | IterableDataset:
+    if limit is not None and limit < 1:
+        raise InputError(f"The number of samples to keep is {limit}: give 1 or more.")
+    return dataset if limit is None else dataset.take(limit)
+
+
+def tokenize_corpus(
+    dataset: Dataset | IterableDataset, tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None = None
+) -> Dataset | IterableDataset:
+    """Add the columns `input_ids` (at most `max_length` ids, the last one EOS) and `length` to a dataset of `text`.
+
+    A second run finds the result in the Arrow cache. How many texts were cut is logged once, unless streaming.
+
+    Raises:
+        InputError: if `max_length` is below 2, which leaves no room for a token and EOS, or the tokenizer has no EOS.
+    """
+    if tokenizer.eos_token_id is None:
+        raise InputError("The tokenizer has no eos_token: open it with load_tokenizer, or set one.")
+    if max_length < 2:
+        raise InputError(f"max_length is {max_length}: give 2 or more, for a token and the end of the text.")
+    options = {"batched": True, "fn_kwargs": {"tokenizer": tokenizer, "max_length": max_length}}
+    if isinstance(dataset, IterableDataset):
+        return dataset.map(_tokenize, **options).remove_columns("truncated")
+    columns = {"input_ids": ListOf(Value("int32")), "length": Value("int32"), "truncated": Value("bool")}
+    features = Features({**dataset.features, **columns})
+    tokenized = dataset.map(_tokenize, features=features, num_proc=num_proc, desc="Tokenizing", **options)
+    truncated = int(tokenized.with_format("numpy")[:]["truncated"].sum())
+    if truncated:
+        logger.warning("%d of %d texts were cut to %d tokens", truncated, len(tokenized), max_length)
+    return tokenized.remove_columns("truncated")
+
+
+def _tokenize(batch: dict, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict:
+    # Cut here, because a fast tokenizer that truncates changes its state, and with it the key of the Arrow cache.
+    end = tokenizer.eos_token_id
+    encoded = tokenizer(batch["text"], return_attention_mask=False, return_token_type_ids=False, verbose=False)
+    ids = [row if row[-1:] == [end] else [*row, end] for row in encoded["input_ids"]]
+    cut = [row if len(row) <= max_length else [*row[: max_length - 1], end] for row in ids]
+    truncated = [len(row) > max_length for row in ids]
+    return {"input_ids": cut, "length": [len(row) for row in cut], "truncated": truncated}

@@ -1,0 +1,274 @@
+"""A model over a corpus: bounds on the likelihood, what z holds, how well it is read back. All in nats.
+
+B batch · S, T lengths · Z latent_size · K samples · N texts
+
+The noise of a text is drawn from (seed, purpose, index of the text), so that batch size, order and the number of
+processes change nothing.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from textvae import metrics
+from textvae.batching import padded_batch
+from textvae.errors import InputError
+from textvae.modeling import IGNORED, TextVAEModel
+from textvae.objectives import normal_log_density, standard_normal_kl, standard_normal_log_density
+
+POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is for
+ROWS_AT_ONCE = 512  # sampled latents decoded together
+
+
+def importance_weighted_nll(
+    model: TextVAEModel, batch: dict[str, Tensor], num_samples: int, draw: Callable[[int], Tensor] | None = None
+) -> Tensor:
+    """Upper bound on -log p(x) of each text from `num_samples` draws of q(z|x), in nats (Burda et al. 2016, eq. 8).
+
+    In expectation it is the negative ELBO at 1 sample and tightens as they grow. Samples are streamed: memory does not
+    grow with them.
+
+    Args:
+        batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T).
+        draw: k → standard normal noise (k, B, Z); torch's own when not given.
+
+    Returns:
+        (B,)
+
+    Raises:
+        InputError: if `num_samples` is below 1.
+    """
+    if num_samples < 1:
+        raise InputError(f"num_importance_samples is {num_samples}, it must be at least 1.")
+    mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"])
+    labels = _labels(batch)
+    draw = draw or (lambda k: torch.randn(k, *mean.shape, device=mean.device))
+    at_once = max(1, ROWS_AT_ONCE // len(mean))
+    log_sum = torch.full((len(mean),), -math.inf, device=mean.device)
+    for start in range(0, num_samples, at_once):
+        k = min(at_once, num_samples - start)
+        latents = mean + (logvar / 2).exp() * draw(k).to(mean.device)  # (k, B, Z)
+        log_likelihood = -model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1)).view(k, -1)
+        log_weight = (
+            log_likelihood + standard_normal_log_density(latents) - normal_log_density(latents, mean, logvar)
+        )  # (k, B)
+        log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
+    return math.log(num_samples) - log_sum
+
+
+def _labels(batch: dict[str, Tensor]) -> Tensor:
+    """What is to be predicted, (B, T): `labels` if given, else the input, -100 at padding."""
+    if "labels" in batch:
+        return batch["labels"]
+    return batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
+
+
+def _noise(seed: int, purpose: int, indices: Sequence[int]) -> Callable[[int, int], Tensor]:
+    """k, size → standard normal noise (k, texts, size), each text's from a stream of its own."""
+    streams = [np.random.default_rng((seed, purpose, index)) for index in indices]
+
+    def draw(k: int, size: int) -> Tensor:
+        drawn = [stream.standard_normal((k, size), dtype=np.float32) for stream in streams]
+        return torch.from_numpy(np.stack(drawn, axis=1))
+
+    return draw
+
+
+class Corpus:
+    """The texts of a tokenized dataset as batches of similar length, this process's share of them."""
+
+    def __init__(self, dataset, tokenizer: PreTrainedTokenizerBase, device: torch.device, batch_size: int):
+        self.ids, self.texts = dataset["input_ids"][:], dataset["text"][:]
+        self.skip = 1 if _starts_with_special(self.ids, tokenizer) else 0
+        self.pad_token_id, self.device, self.batch_size = tokenizer.pad_token_id, device, batch_size
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batches(self, indices: Sequence[int], name: str) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """(indices, batch) for every batch of this process; `indices` may be any part of the corpus."""
+        state = PartialState()
+        ordered = sorted(indices, key=lambda i: (len(self.ids[i]), i))
+        batches = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
+        mine = batches[state.process_index :: state.num_processes]
+        for batch in tqdm(mine, desc=name, leave=False, disable=not state.is_main_process or len(mine) < 8):
+            yield batch, self.batch(batch)
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        input_ids, attention_mask = padded_batch([self.ids[i] for i in indices], self.pad_token_id)
+        labels = input_ids.masked_fill(attention_mask == 0, IGNORED)[:, self.skip :]
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def num_tokens(self, indices: Sequence[int]) -> int:
+        """Predicted tokens: EOS counted, what stands in front never."""
+        return sum(len(self.ids[i]) - self.skip for i in indices)
+
+    def num_words(self, indices: Sequence[int]) -> int:
+        """Words and one EOS for each text."""
+        return sum(metrics.word_count(self.texts[i]) + 1 for i in indices)
+
+
+def _starts_with_special(ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> bool:
+    return bool(ids) and ids[0][0] in {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
+
+
+def _gather(pairs: list[tuple[list[int], dict]]) -> dict:
+    """Per-text values of all processes, in the order of their indices: tensors (n, …) or lists of n."""
+    found = {index: {name: values[row] for name, values in terms.items()} for indices, terms in pairs
+             for row, index in enumerate(indices)}  # fmt: skip
+    if PartialState().num_processes > 1:
+        found = dict(item for part in gather_object([list(found.items())]) for item in part)
+    rows = [found[index] for index in sorted(found)]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: torch.stack(c) if isinstance(c[0], Tensor) else c for name, c in columns.items()}
+
+
+@torch.no_grad()
+def posterior_terms(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
+    """`mean`, `logvar`, `latents` (n, Z), `reconstruction` and `kl` (n,) of each text, from one sample of q(z|x)."""
+    found = []
+    for rows, batch in corpus.batches(indices, "evaluating"):
+        mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"])
+        noise = _noise(seed, POSTERIOR, rows)(1, model.config.latent_size)[0].to(mean.device)
+        latents = mean + (logvar / 2).exp() * noise
+        terms = {
+            "mean": mean,
+            "logvar": logvar,
+            "latents": latents,
+            "reconstruction": model.reconstruction(latents, batch["labels"]),
+            "kl": standard_normal_kl(mean, logvar).sum(-1),
+        }
+        found.append((rows, {name: tensor.cpu() for name, tensor in terms.items()}))
+    return _gather(found)
+
+
+def bound(terms: dict[str, Tensor]) -> dict[str, float]:
+    """−ELBO, its two parts and the active units, from `posterior_terms`."""
+    reconstruction, kl = (float(terms[name].double().mean()) for name in ("reconstruction", "kl"))
+    return {
+        "negative_elbo": reconstruction + kl,
+        "reconstruction": reconstruction,
+        "kl": kl,
+        "active_units": metrics.active_units(terms["mean"]),
+    }
+
+
+@torch.no_grad()
+def _nll_with(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], latents: Tensor) -> Tensor:
+    """-log p(x|z) (n,) of each text with the z (n, Z) given for it."""
+    place = {index: row for row, index in enumerate(sorted(indices))}
+    found = []
+    for rows, batch in corpus.batches(indices, "shuffling z"):
+        chosen = latents[[place[index] for index in rows]].to(corpus.device)
+        found.append((rows, {"nll": model.reconstruction(chosen, batch["labels"]).cpu()}))
+    return _gather(found)["nll"]
+
+
+@torch.no_grad()
+def _importance_weighted(model, corpus: Corpus, indices: Sequence[int], num_samples: int, seed: int) -> Tensor:
+    found = []
+    for rows, batch in corpus.batches(indices, "importance sampling"):
+        draw = partial(_noise(seed, IMPORTANCE, rows), size=model.config.latent_size)
+        nll = importance_weighted_nll(model, batch, num_samples, draw)
+        found.append((rows, {"nll": nll.cpu()}))
+    return _gather(found)["nll"]
+
+
+@torch.no_grad()
+def _reconstructed(model, corpus: Corpus, indices: Sequence[int], tokenizer, max_new_tokens: int) -> list[str]:
+    """Texts written greedily from the posterior means."""
+    found = []
+    for rows, batch in corpus.batches(indices, "reconstructing"):
+        mean, _ = model.posterior_parameters(batch["input_ids"], batch["attention_mask"])
+        ids = model.generate(mean, max_new_tokens=max_new_tokens, do_sample=False)
+        found.append((rows, {"text": tokenizer.batch_decode(ids, skip_special_tokens=True)}))
+    return _gather(found)["text"]
+
+
+def _choose(number: int | None, total: int, seed: int) -> list[int]:
+    """`number` of `total` indices, the same for the same seed; all of them when `number` is None or too large."""
+    chosen = np.random.default_rng((seed, CHOICE)).permutation(total)[:number]
+    return sorted(chosen.tolist())
+
+
+def evaluate(
+    model: TextVAEModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset,
+    *,
+    num_importance_samples: int = 100,
+    num_importance_texts: int | None = None,
+    num_reconstructed_texts: int | None = 1000,
+    max_new_tokens: int = 64,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> dict[str, float | int]:
+    """Everything that is reported of a model, on the texts of a tokenized dataset (`input_ids` and `text`).
+
+    Args:
+        num_importance_samples: K of the importance-weighted bound.
+        num_importance_texts: how many of the texts, chosen by `seed`, that bound and the perplexities are taken on.
+        num_reconstructed_texts: how many are written back greedily from their posterior mean.
+
+    Returns:
+        `negative_elbo` (1 sample), `reconstruction`, `kl`, `iw_nll`, all nats per text; `mutual_information`
+        (aggregated posterior of all texts, nats); `active_units`; `shuffle_gap`: the nats that reconstruction loses
+        when every text is decoded from another's z; `perplexity_token` and `perplexity_word` from `iw_nll`, EOS
+        counted; `exact_match` (share) and `bleu`; and the counts these rest on.
+
+    Raises:
+        InputError: if there are fewer than two texts or `num_importance_samples` is below 1.
+    """
+    if len(dataset) < 2:
+        raise InputError(f"Evaluation needs at least 2 texts, there are {len(dataset)}.")
+    training, model = model.training, model.eval()
+    corpus = Corpus(dataset, tokenizer, model.device, batch_size)
+    everything = range(len(corpus))
+    terms = posterior_terms(model, corpus, everything, seed)
+    report = bound(terms)
+    report["mutual_information"] = metrics.mutual_information(terms["mean"], terms["logvar"], terms["latents"])
+    _check_information(report, len(corpus), model.config.latent_size)
+    # A cycle through all texts in random order gives each one another's z, never its own.
+    cycle = torch.from_numpy(np.random.default_rng((seed, CHOICE)).permutation(len(corpus)))
+    others = torch.empty_like(terms["latents"])
+    others[cycle] = terms["latents"][cycle.roll(1)]
+    shuffled = _nll_with(model, corpus, everything, others)
+    report["shuffle_gap"] = float((shuffled - terms["reconstruction"]).double().mean())
+
+    sampled = _choose(num_importance_texts, len(corpus), seed)
+    nll = float(_importance_weighted(model, corpus, sampled, num_importance_samples, seed).double().sum())
+    report["iw_nll"] = nll / len(sampled)
+    report["perplexity_token"] = metrics.perplexity(nll, corpus.num_tokens(sampled))
+    report["perplexity_word"] = metrics.perplexity(nll, corpus.num_words(sampled))
+
+    written = _choose(num_reconstructed_texts, len(corpus), seed)
+    hypotheses = _reconstructed(model, corpus, written, tokenizer, max_new_tokens)
+    references = tokenizer.batch_decode([corpus.ids[i] for i in written], skip_special_tokens=True)
+    report["exact_match"] = metrics.exact_match(hypotheses, references)
+    report["bleu"] = metrics.corpus_bleu(hypotheses, references)
+    report |= {
+        "num_texts": len(corpus),
+        "num_tokens": corpus.num_tokens(everything),
+        "num_importance_samples": num_importance_samples,
+        "num_importance_texts": len(sampled),
+        "num_reconstructed_texts": len(written),
+        "latent_size": model.config.latent_size,
+    }
+    model.train(training)
+    return report
+
+
+def _check_information(report: dict, num_texts: int, latent_size: int) -> None:
+    """I(x; z) cannot exceed ln N or the KL; one sample for each text leaves the latter a little room."""
+    information, noise = report["mutual_information"], 4 * math.sqrt(latent_size / 2 / num_texts)
+    if information > math.log(num_texts) + 1e-6 or information > report["kl"] + noise:
+        raise AssertionError(f"mutual information {information} exceeds KL {report['kl']} or ln {num_texts}")

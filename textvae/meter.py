@@ -1,0 +1,84 @@
+"""What a run shows while it trains: loss, reconstruction, KL, β, active units, tokens/s and the time left."""
+
+import time
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from textvae.errors import InputError
+from textvae.modeling import IGNORED, TextVAEOutput
+
+
+class Meter:
+    """Sums over the texts since it was last shown, of all processes; nothing is read off the device in between.
+
+    Attributes:
+        bar: the progress bar, counted in optimizer steps.
+    """
+
+    def __init__(self, accelerator: Accelerator, total_steps: int, step: int, latent_size: int):
+        self.accelerator, self.latent_size = accelerator, latent_size
+        self.bar = tqdm(total=total_steps, initial=step, desc="training", disable=not accelerator.is_main_process)
+        self._reset()
+
+    def _reset(self) -> None:
+        device = self.accelerator.device
+        self.sums = torch.zeros(4, device=device, dtype=torch.float64 if device.type == "cpu" else torch.float32)
+        self.moments = torch.zeros(2, self.latent_size, device=device)
+        self.losses: list[Tensor] = []
+        self.positions: list[tuple[int, int]] = []
+        self.since = time.monotonic()
+
+    def add(self, output: TextVAEOutput, labels: Tensor, loss: Tensor, step: int, batch: int) -> None:
+        """Count a micro-batch: number `batch` of the run, in optimizer step `step`."""
+        count, tokens = len(labels), (labels != IGNORED).sum()
+        with torch.no_grad():
+            terms = [output.reconstruction.sum(), output.kl.sum(), tokens, torch.tensor(count, device=labels.device)]
+            self.sums += torch.stack([term.to(self.sums) for term in terms])
+            self.moments += torch.stack([output.mean.sum(0), output.mean.square().sum(0)])
+        self.losses.append(loss.detach())
+        self.positions.append((step, batch))
+
+    def show(self, step: int, beta: float, learning_rate: float) -> dict[str, float]:
+        """Values per text since the last call, to the progress bar and the trackers.
+
+        Raises:
+            InputError: if a loss was not finite, with the step and micro-batch where that began.
+        """
+        self._check_finite()
+        sums = self.accelerator.reduce(self.sums, "sum")
+        moments = self.accelerator.reduce(self.moments, "sum")
+        reconstruction, kl, tokens, texts = sums.tolist()
+        mean, square = moments / texts
+        values = {
+            "loss": float(self.accelerator.reduce(torch.stack(self.losses).mean(), "mean")),
+            "reconstruction": reconstruction / texts,
+            "kl": kl / texts,
+            "beta": beta,
+            "active_units": int((square - mean**2 >= 0.01).sum()),
+            "tokens_per_second": tokens / (time.monotonic() - self.since),
+            "learning_rate": learning_rate,
+        }
+        self.accelerator.log(values, step=step)
+        self.bar.update(step - self.bar.n)
+        self.bar.set_postfix_str(
+            f"loss {values['loss']:.1f}, rec {values['reconstruction']:.1f}, KL {values['kl']:.1f}, β {beta:.2f}, "
+            f"AU {values['active_units']}/{self.latent_size}, {values['tokens_per_second']:,.0f} tok/s"
+        )
+        self._reset()
+        return values
+
+    def _check_finite(self) -> None:
+        losses = self.accelerator.gather(torch.stack(self.losses)[None])  # (processes, micro-batches)
+        broken = (~losses.isfinite()).any(0).nonzero()
+        if len(broken):
+            step, batch = self.positions[int(broken[0])]
+            raise InputError(
+                f"The loss became {losses[:, broken[0]].sum().item()} at step {step}, micro-batch {batch}: try a lower "
+                "learning_rate or max_grad_norm; the last good checkpoint is kept (resume_from_checkpoint: latest)."
+            )
+
+    def close(self) -> None:
+        self.bar.close()

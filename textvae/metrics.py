@@ -1,0 +1,154 @@
+"""What a text VAE is judged by: pure functions of tensors and of strings, in nats.
+
+N texts · Z latent_size
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from textvae.errors import InputError
+
+
+def active_units(mean: Tensor, threshold: float = 0.01) -> int:
+    """Number of latent dimensions whose posterior mean moves with the text (Burda et al. 2016, section 5.2).
+
+    A unit is active if the unbiased Var_x(E[z_d | x]) is at least `threshold`. A single text shows no variance,
+    and so no active unit.
+
+    Args:
+        mean: (N, Z), the posterior means of the texts.
+    """
+    if len(mean) < 2:
+        return 0
+    return int((mean.cpu().double().var(0) >= threshold).sum())
+
+
+def mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int = 512) -> float:
+    """I(x; z) under q with the aggregated posterior of all N texts, in nats (Hoffman & Johnson 2016; Li et al. 2019).
+
+    mean_n [log q(z_n | x_n) - log 1/N Σ_m q(z_n | x_m)], one sample z_n of each text's posterior. Never above ln N.
+    A sample's estimate: where there is nothing to know it scatters around 0.
+
+    Args:
+        mean, logvar: (N, Z), the posteriors.
+        latents: (N, Z), one sample of each, in the same order.
+        chunk_size: number of samples compared with all posteriors at a time (chunk_size · N · 8 bytes).
+
+    Raises:
+        InputError: if there is no text or the shapes differ.
+    """
+    _check_posteriors(mean, logvar, latents)
+    # Off the accelerator first: not every one has float64.
+    mean, logvar, latents = (tensor.cpu().double() for tensor in (mean, logvar, latents))
+    ratios = [
+        # The own term is read from the same matrix as the sum: rounding can then never lift a text above ln N.
+        log_densities.diagonal(start) - log_densities.logsumexp(1)
+        for start, log_densities in _pairwise_log_densities(mean, logvar, latents, chunk_size)
+    ]
+    return float(torch.cat(ratios).mean()) + math.log(len(mean))
+
+
+def minibatch_mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, batch_size: int = 32) -> float:
+    """I(x; z) estimated within mini-batches and averaged over texts, in nats (He et al. 2019, section 3.1).
+
+    Never above ln `batch_size` (3.47 for 32): only for comparison with papers that report it; `mutual_information`
+    is the estimator that sees the whole set. The entropy of q(z|x) is taken at the sample here, which has the
+    closed form's expectation and keeps the bound.
+
+    Args:
+        mean, logvar, latents: (N, Z), as for `mutual_information`; batches are taken in the order given.
+
+    Raises:
+        InputError: if there is no text, the shapes differ, or `batch_size` is below 1.
+    """
+    _check_posteriors(mean, logvar, latents)
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}.")
+    batches = zip(*(tensor.cpu().split(batch_size) for tensor in (mean, logvar, latents)), strict=True)
+    return sum(mutual_information(*batch) * len(batch[0]) for batch in batches) / len(mean)
+
+
+def _pairwise_log_densities(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int):
+    """log q(z_n | x_m) as (start, (C, N)) for consecutive chunks of n, by one matrix product each."""
+    precision = torch.exp(-logvar)
+    # Σ (z - m)² / v = Σ z² / v - 2 z m / v + m² / v: a product of (C, 2Z) and (2Z, N), and a term of m alone.
+    weights = torch.cat([precision, -2 * mean * precision], dim=1).T  # (2Z, N)
+    offset = (mean.square() * precision + logvar + math.log(2 * math.pi)).sum(1)  # (N,)
+    for start in range(0, len(latents), chunk_size):
+        chunk = latents[start : start + chunk_size]
+        yield start, -0.5 * (torch.cat([chunk.square(), chunk], dim=1) @ weights + offset)
+
+
+def _check_posteriors(mean: Tensor, logvar: Tensor, latents: Tensor) -> None:
+    if mean.ndim != 2 or not mean.shape == logvar.shape == latents.shape:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (mean, logvar, latents))
+        raise InputError(f"mean, logvar and latents must all be (N, Z), not {shapes}.")
+    if len(mean) == 0:
+        raise InputError("Mutual information needs at least one text, got none.")
+
+
+def perplexity(total_nats: float, count: int) -> float:
+    """exp(total_nats / count); `count` says per what: predicted tokens, or words plus one EOS per text.
+
+    Infinite where it exceeds what a float holds.
+
+    Raises:
+        InputError: if `count` is below 1.
+    """
+    if count < 1:
+        raise InputError(f"Perplexity needs at least one predicted token, got {count}.")
+    try:
+        return math.exp(total_nats / count)
+    except OverflowError:
+        return math.inf
+
+
+def word_count(text: str) -> int:
+    """Number of words between whitespace; a per-word perplexity counts one EOS more for each text."""
+    return len(text.split())
+
+
+def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Share of hypotheses, 0 to 1, that equal their reference character for character.
+
+    Raises:
+        InputError: if the two differ in number or are empty.
+    """
+    _check_pairs(hypotheses, references)
+    return sum(h == r for h, r in zip(hypotheses, references, strict=True)) / len(hypotheses)
+
+
+def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Corpus BLEU, 0 to 100, of one reference each, by sacrebleu with its defaults (Papineni et al. 2002; Post 2018).
+
+    Raises:
+        InputError: if the two differ in number or are empty, or sacrebleu is not installed.
+    """
+    _check_pairs(hypotheses, references)
+    try:
+        import sacrebleu
+    except ImportError:
+        raise InputError("BLEU needs sacrebleu: pip install 'textvae[recipes]'.") from None
+    # `force` changes no number: it keeps sacrebleu from warning about corpora that come tokenized, as PTB does.
+    return sacrebleu.corpus_bleu(list(hypotheses), [list(references)], force=True).score
+
+
+def distinct_share(texts: Sequence[str]) -> float:
+    """Share of different texts among all, above 0 and up to 1.
+
+    Raises:
+        InputError: if there is no text.
+    """
+    if not texts:
+        raise InputError("The share of distinct texts needs at least one text, got none.")
+    return len(set(texts)) / len(texts)
+
+
+def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if len(hypotheses) != len(references) or not hypotheses:
+        raise InputError(
+            f"Each hypothesis needs its reference: got {len(hypotheses)} hypotheses and {len(references)} references."
+        )

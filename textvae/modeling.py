@@ -1,0 +1,273 @@
+"""TextVAEModel: text → posterior → z → text. Tensors in, tensors out.
+
+B batch · S encoder length · T decoder length · Z latent_size · P prefix length · H, E hidden sizes · V vocabulary
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForTextEncoding,
+    GenerationMixin,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import ModelOutput
+
+from textvae.configuration import TextVAEConfig
+from textvae.crossentropy import linear_cross_entropy
+from textvae.errors import InputError
+from textvae.objectives import standard_normal_kl
+
+IGNORED = -100
+
+
+@dataclass
+class TextVAEOutput(ModelOutput):
+    """What one pass over a batch of texts gives; every term in nats.
+
+    Args:
+        loss: (), the negative ELBO of a text, averaged over the batch. Never tempered.
+        reconstruction: (B,), -log p(x|z), summed over the tokens of a text, EOS included.
+        kl: (B, Z), KL(q(z|x) || p(z)) of each dimension.
+        latents: (B, Z), the z that was decoded.
+        mean, logvar: (B, Z), of q(z|x).
+    """
+
+    loss: Tensor | None = None
+    reconstruction: Tensor | None = None
+    kl: Tensor | None = None
+    latents: Tensor | None = None
+    mean: Tensor | None = None
+    logvar: Tensor | None = None
+
+
+def shift_right(labels: Tensor, bos_token_id: int, pad_token_id: int) -> Tensor:
+    """Decoder inputs for `labels` (B, T): BOS, then every token but the last; ignored positions become padding."""
+    shifted = nn.functional.pad(labels, (1, -1), value=bos_token_id)
+    return shifted.masked_fill(shifted == IGNORED, pad_token_id)
+
+
+class Pooling(nn.Module):
+    """One vector (B, H) from the states (B, S, H) at the positions where the mask (B, S) is 1."""
+
+    def __init__(self, kind: str, hidden_size: int):
+        super().__init__()
+        self.kind = kind
+        self.score = nn.Linear(hidden_size, 1) if kind == "attention" else None
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        if self.kind == "cls":
+            return states[:, 0]
+        if self.kind == "last":
+            last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+            return states[torch.arange(len(states), device=mask.device), last]
+        hidden = ~mask.bool().unsqueeze(-1)  # (B, S, 1)
+        if self.kind == "max":
+            return states.masked_fill(hidden, torch.finfo(states.dtype).min).amax(1)
+        if self.kind == "attention":
+            weights = self.score(states).masked_fill(hidden, torch.finfo(states.dtype).min).softmax(1)
+        else:
+            weights = mask.unsqueeze(-1) / mask.sum(1, keepdim=True).unsqueeze(-1)
+        return (weights.to(states.dtype) * states.masked_fill(hidden, 0)).sum(1)
+
+
+class TextVAEModel(PreTrainedModel, GenerationMixin):
+    """A text VAE: any transformer as encoder, any causal language model as decoder (Bowman et al. 2016).
+
+    x → encoder → pooling → q(z|x) = N(mean, diag(exp(logvar))) → z → decoder → log p(x|z).
+    """
+
+    config_class = TextVAEConfig
+    base_model_prefix = "textvae"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    def __init__(
+        self, config: TextVAEConfig, encoder: PreTrainedModel | None = None, decoder: PreTrainedModel | None = None
+    ):
+        """`encoder` and `decoder`, when given, are used as they are instead of being built from the config."""
+        super().__init__(config)
+        builder = AutoModelForTextEncoding if config.encoder.is_encoder_decoder else AutoModel
+        self.encoder = builder.from_config(config.encoder) if encoder is None else encoder
+        self.encoder.pooler = None  # never used here, and an unused parameter stops distributed training
+        self.decoder = AutoModelForCausalLM.from_config(config.decoder) if decoder is None else decoder
+        encoder_size = config.encoder.hidden_size
+        embedding_size = self.decoder.get_input_embeddings().embedding_dim
+        self.pooling = Pooling(config.pooling, encoder_size)
+        self.posterior = nn.Linear(encoder_size, 2 * config.latent_size)
+        in_embedding, prefix_size = "embedding" in config.latent_injection, config.prefix_length * embedding_size
+        self.to_embedding = nn.Linear(config.latent_size, embedding_size) if in_embedding else None
+        self.to_prefix = nn.Linear(config.latent_size, prefix_size) if prefix_size else None
+        self.post_init()
+
+    @classmethod
+    def from_encoder_decoder(cls, encoder: str, decoder: str, **config) -> "TextVAEModel":
+        """Two pretrained parts, by name or path, joined by a new bottleneck; `config` goes to [`TextVAEConfig`]."""
+        parts = AutoModel.from_pretrained(encoder), AutoModelForCausalLM.from_pretrained(decoder)
+        config = TextVAEConfig(encoder=parts[0].config, decoder=parts[1].config, **config)
+        return cls(config, *parts)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.encoder.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.decoder.get_output_embeddings()
+
+    # text → z
+
+    def posterior_parameters(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and clamped log-variance of q(z|x) for texts (B, S): two times (B, Z), in fp32."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, H)
+        mean, logvar = self.posterior(self.pooling(states, attention_mask)).float().chunk(2, dim=-1)
+        return mean, logvar.clamp(self.config.min_logvar, self.config.max_logvar)
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Normal:
+        """q(z|x) of texts (B, S), with batch shape (B, Z)."""
+        mean, logvar = self.posterior_parameters(input_ids, attention_mask)
+        return Normal(mean, (logvar / 2).exp())
+
+    # z → text
+
+    def _inputs_embeds(self, latents: Tensor, decoder_input_ids: Tensor, first: bool) -> Tensor:
+        """(B, Z), (B, T) → (B, P + T, E), or (B, T, E) once the cache already holds the prefix."""
+        embeds = self.decoder.get_input_embeddings()(decoder_input_ids)  # (B, T, E)
+        latents = latents.to(embeds.dtype)
+        if self.to_prefix is not None and first:
+            prefix = self.to_prefix(latents).view(len(latents), -1, embeds.shape[-1])  # (B, P, E)
+            embeds = torch.cat([prefix.to(embeds.dtype), embeds], dim=1)
+        if self.to_embedding is not None:
+            embeds = embeds + self.to_embedding(latents).unsqueeze(1)
+        return embeds
+
+    def _lengthened(self, attention_mask: Tensor | None) -> Tensor | None:
+        """The mask (B, T) with ones for the prefix in front: (B, P + T)."""
+        if attention_mask is None or self.to_prefix is None:
+            return attention_mask
+        return nn.functional.pad(attention_mask, (self.config.prefix_length, 0), value=1)
+
+    def _decoder_states(self, latents: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """The decoder's last hidden states at the T text positions: (B, T, H)."""
+        embeds = self._inputs_embeds(latents, decoder_input_ids, first=True)
+        output = self.decoder.base_model(
+            inputs_embeds=embeds, attention_mask=self._lengthened(attention_mask), use_cache=False
+        )
+        return output.last_hidden_state[:, self.config.prefix_length :]
+
+    def decode(self, latents: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Logits (B, T, V) of teacher-forced texts: position t predicts the token after `decoder_input_ids[:, t]`.
+
+        Args:
+            latents: (B, Z).
+            decoder_input_ids: (B, T), BOS first.
+            attention_mask: (B, T), 0 at padding on the right.
+        """
+        return self.get_output_embeddings()(self._decoder_states(latents, decoder_input_ids, attention_mask))
+
+    def reconstruction(self, latents: Tensor, labels: Tensor, decoder_input_ids: Tensor | None = None) -> Tensor:
+        """-log p(x|z) of each text in nats, summed over its tokens, EOS included; the (B, T, V) logits are never held.
+
+        Args:
+            latents: (B, Z).
+            labels: (B, T), the tokens to predict, -100 at padding.
+            decoder_input_ids: (B, T), BOS first; `labels` shifted right when not given.
+
+        Returns:
+            (B,) in fp32.
+        """
+        if decoder_input_ids is None:
+            decoder_input_ids = shift_right(labels, self.config.bos_token_id, self.config.pad_token_id)
+        predicted = labels != IGNORED  # (B, T)
+        states = self._decoder_states(latents, decoder_input_ids, predicted.long())
+        head = self.get_output_embeddings()
+        token_nll = linear_cross_entropy(states[predicted], head.weight, head.bias, labels[predicted])
+        rows = predicted.nonzero()[:, 0]
+        return token_nll.new_zeros(len(labels)).index_add(0, rows, token_nll)
+
+    # training and likelihood
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        latents: Tensor | None = None,
+        noise: Tensor | None = None,
+        past_key_values=None,
+        use_cache: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> TextVAEOutput | CausalLMOutputWithPast:
+        """One-sample negative ELBO of texts and its terms (Kingma & Welling 2014, eq. 7 with the KL in closed form).
+
+        Without `input_ids` it is the step that [`generate`] repeats: next-token logits of `decoder_input_ids` given
+        `latents`.
+
+        Args:
+            input_ids: (B, S), the texts to encode.
+            attention_mask: (B, S), 0 at padding.
+            labels: (B, T), the texts to decode, -100 at padding; `input_ids` when not given.
+            decoder_input_ids: (B, T), BOS first; `labels` shifted right when not given.
+            latents: (B, Z), decoded instead of a sample of the posterior.
+            noise: (B, Z), the standard normal draw to use in z = mean + exp(logvar / 2) · noise.
+        """
+        if input_ids is None:
+            return self._next_token_logits(decoder_input_ids, attention_mask, latents, past_key_values, use_cache)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if labels is None:
+            labels = input_ids.masked_fill(attention_mask == 0, IGNORED)
+        mean, logvar = self.posterior_parameters(input_ids, attention_mask)
+        if latents is None:
+            noise = torch.randn_like(mean) if noise is None else noise
+            latents = mean + (logvar / 2).exp() * noise
+        kl = standard_normal_kl(mean, logvar)
+        reconstruction = self.reconstruction(latents, labels, decoder_input_ids)
+        loss = (reconstruction + kl.sum(-1)).mean()
+        return TextVAEOutput(loss, reconstruction, kl, latents, mean, logvar)
+
+    # writing
+
+    def _next_token_logits(self, decoder_input_ids, attention_mask, latents, past_key_values, use_cache):
+        first = past_key_values is None or past_key_values.get_seq_length() == 0
+        return self.decoder(
+            inputs_embeds=self._inputs_embeds(latents, decoder_input_ids, first),
+            attention_mask=self._lengthened(attention_mask),
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            logits_to_keep=1,
+            return_dict=True,
+        )
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs) -> dict:
+        """What `generate` grows is the decoder's input here."""
+        inputs = super().prepare_inputs_for_generation(input_ids, **kwargs)
+        inputs["decoder_input_ids"] = inputs.pop("input_ids")
+        return inputs
+
+    @torch.no_grad()
+    def generate(self, latents: Tensor, decoder_input_ids: Tensor | None = None, **generation_kwargs) -> Tensor:
+        """Texts written from z, with every decoding control of Hugging Face's `generate`.
+
+        Args:
+            latents: (B, Z).
+            decoder_input_ids: (B, T), how every text begins, BOS first; BOS alone when not given.
+            generation_kwargs: `max_new_tokens`, `num_beams`, `do_sample`, `top_p`, `num_return_sequences`, …
+
+        Returns:
+            (B · num_return_sequences, T) token ids, BOS first, padded behind EOS.
+
+        Raises:
+            InputError: if `latents` is not (B, Z).
+        """
+        if latents.dim() != 2 or latents.shape[1] != self.config.latent_size:
+            raise InputError(f"latents must be (texts, {self.config.latent_size}), not {tuple(latents.shape)}.")
+        if decoder_input_ids is None:
+            decoder_input_ids = torch.full((len(latents), 1), self.config.bos_token_id, device=latents.device)
+        return super().generate(inputs=decoder_input_ids, latents=latents, **generation_kwargs)

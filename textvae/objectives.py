@@ -1,0 +1,105 @@
+"""The negative ELBO and its terms: pure functions of per-example tensors, in nats.
+
+B batch · Z latent_size
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from textvae.errors import InputError
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def standard_normal_kl(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mean, diag exp logvar) || N(0, I)) of each dimension, in nats (Kingma & Welling 2014, appendix B).
+
+    Args:
+        mean, logvar: (B, Z), or any two shapes that broadcast.
+
+    Returns:
+        (B, Z); sum over the last dimension for the KL of each text.
+    """
+    # expm1 keeps the digits that exp(logvar) - 1 loses near the prior, where a collapsing dimension lives.
+    return 0.5 * (mean.square() + torch.expm1(logvar) - logvar)
+
+
+def normal_log_density(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
+    """log N(x; mean, diag exp logvar) in nats, summed over the last dimension.
+
+    Args:
+        x, mean, logvar: (..., Z), broadcast against one another: (K, B, Z) samples against (B, Z) posteriors.
+
+    Returns:
+        (...)
+    """
+    return -0.5 * ((x - mean).square() * torch.exp(-logvar) + logvar + LOG_2PI).sum(-1)
+
+
+def standard_normal_log_density(x: Tensor) -> Tensor:
+    """log N(x; 0, I) in nats, summed over the last dimension: (..., Z) -> (...)."""
+    return -0.5 * (x.square() + LOG_2PI).sum(-1)
+
+
+def free_bits_kl(kl: Tensor, free_bits: float, mode: str = "batch", mean_kl: Tensor | None = None) -> Tensor:
+    """KL averaged over texts and summed over dimensions, each of which has `free_bits` nats for nothing.
+
+    - `batch`: Σ_d max(free_bits, mean_b KL_bd) (Kingma et al. 2016, IAF, eq. 15).
+    - `text`: mean_b Σ_d max(free_bits, KL_bd) (Li et al. 2019; Optimus).
+
+    The floor belongs to each dimension, never to their sum. What is at or below it gets exactly zero gradient;
+    with `free_bits` 0 both modes are the plain mean KL, gradients included.
+
+    Args:
+        kl: (B, Z), nats.
+        free_bits: nats per dimension, at least 0.
+        mean_kl: (Z,), the KL averaged over the texts of all processes, which then decides in mode `batch` what is
+            below the floor, while value and gradient above it come from the local texts: averaged over processes
+            they equal those of one process with the whole batch. Mode `text` needs no such thing and ignores it.
+
+    Returns:
+        A scalar, nats per text.
+
+    Raises:
+        InputError: if `mode` is unknown or `free_bits` is negative.
+    """
+    if mode not in ("batch", "text"):
+        raise InputError(f"free-bits mode must be 'batch' or 'text', not {mode!r}.")
+    if not free_bits >= 0:
+        raise InputError(f"free_bits must be at least 0 nats per dimension, not {free_bits}.")
+    local = kl.mean(0) if mode == "batch" else kl  # (Z,) or (B, Z)
+    if free_bits > 0:
+        judged = mean_kl if mode == "batch" and mean_kl is not None else local
+        # `<=` and not `>`: a NaN stays a NaN in the loss, where the training loop finds it.
+        local = torch.where(judged <= free_bits, free_bits, local)
+    return local.sum(-1).mean()
+
+
+def negative_elbo(
+    reconstruction: Tensor,
+    kl: Tensor,
+    beta: float = 1.0,
+    free_bits: float = 0.0,
+    free_bits_mode: str = "batch",
+    mean_kl: Tensor | None = None,
+) -> Tensor:
+    """The training objective: mean(reconstruction) + beta · free_bits_kl(kl), in nats per text.
+
+    With `beta` 1 and `free_bits` 0 it is the true negative ELBO (Kingma & Welling 2014, eq. 3), an upper bound on
+    -log p(x); other values of `beta` give the β-VAE's objective (Higgins et al. 2017, eq. 4).
+
+    Args:
+        reconstruction: (B,), -log p(x|z) summed over the tokens of each text, nats.
+        kl: (B, Z), nats.
+        beta: the weight of the KL at this step (see `textvae.schedules`).
+        free_bits, free_bits_mode, mean_kl: see `free_bits_kl`.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        InputError: if `free_bits_mode` is unknown or `free_bits` is negative.
+    """
+    return reconstruction.mean() + beta * free_bits_kl(kl, free_bits, free_bits_mode, mean_kl)

@@ -1,0 +1,455 @@
+"""TextVAEPipeline: text in, text out. A model and its tokenizer, in one directory.
+
+N texts · Z latent_size · K samples
+"""
+
+import logging
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from textvae import latents as geometry
+from textvae.configuration import TextVAEConfig
+from textvae.data import _tokenize
+from textvae.errors import InputError
+from textvae.evaluation import Corpus, importance_weighted_nll
+from textvae.modeling import TextVAEModel
+from textvae.tokenization import load_tokenizer, normalize
+
+logger = logging.getLogger(__name__)
+
+Texts = str | Sequence[str]
+Written = str | list[str] | list[list[str]]
+
+_MAX_LENGTH = 64
+_QUIET_BATCHES = 8  # up to so many need no progress bar
+_PARAPHRASE_ROUNDS = 4
+_PARAPHRASE_GROWTH = 1.5  # of the temperature, from round to round
+
+
+class TextVAEPipeline:
+    """A text VAE that reads and writes strings.
+
+    Every verb takes one text and gives one result, or takes a list and gives a list in the same order ([] for []).
+    What they have in common:
+
+    - `batch_size`: texts in the model at a time; it changes no noise that z is made of.
+    - `seed`: makes a call reproducible and leaves torch's random state alone. Without it the draws are torch's own.
+      Where words are drawn too (`do_sample=True`), the outcome also depends on `batch_size`.
+    - `progress`: show a bar when there are more than a few batches.
+    - `generation_kwargs`: all decoding controls of Hugging Face's `generate`: `num_beams`, `do_sample`, `top_p`,
+      `repetition_penalty`, `num_return_sequences`, a whole `generation_config`, … Greedy by default, up to
+      `max_length` tokens, and never past the end of the text.
+
+    A text of more than `max_length` tokens is cut, its end marked, and counted in a warning. Whatever cannot be read
+    as a text (blank, no string) raises InputError.
+    """
+
+    def __init__(self, model: TextVAEModel, tokenizer: PreTrainedTokenizerBase, max_length: int = _MAX_LENGTH):
+        """The model is put in evaluation mode; `max_length` is kept where Hugging Face does, in the tokenizer.
+
+        Raises:
+            InputError: if `max_length` is below 2, or the tokenizer is not the one the model was built for.
+        """
+        _at_least(2, max_length=max_length)
+        _check_match(model, tokenizer)
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.tokenizer.model_max_length = max_length
+
+    @property
+    def max_length(self) -> int:
+        """The longest text, in tokens, its end included."""
+        return self.tokenizer.model_max_length
+
+    # directories
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str, device: str | torch.device | None = None, dtype: str | torch.dtype = "auto"
+    ) -> "TextVAEPipeline":
+        """Open a directory written by `save_pretrained`, or a model on the Hub.
+
+        Args:
+            device: a GPU (CUDA, then Apple's) where there is one, else the CPU, when not given.
+            dtype: of the weights; "auto" keeps the one they were saved in.
+
+        Raises:
+            InputError: if there is no such model, it is not a text VAE, or its weights are corrupt or incomplete.
+        """
+        model = _load_model(str(name_or_path), dtype)
+        tokenizer = load_tokenizer(str(name_or_path))
+        is_set = tokenizer.model_max_length < 1e9  # Hugging Face's default is astronomical
+        pipeline = cls(model, tokenizer, tokenizer.model_max_length if is_set else _MAX_LENGTH)
+        pipeline.model.to(device or _best_device())
+        return pipeline
+
+    def save_pretrained(self, path: str) -> None:
+        """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open too."""
+        self.model.save_pretrained(path)
+        self.tokenizer.save_pretrained(path)
+
+    def push_to_hub(self, repo_id: str, private: bool | None = None) -> None:
+        """Upload what `save_pretrained` writes."""
+        self.model.push_to_hub(repo_id, private=private)
+        self.tokenizer.push_to_hub(repo_id, private=private)
+
+    # text → z → text
+
+    def encode(
+        self, texts: Texts, sample: bool = False, seed: int | None = None, batch_size: int = 64, progress: bool = True
+    ) -> Tensor:
+        """z of each text: the mean of q(z|x), or with `sample` one draw of it.
+
+        Returns:
+            (N, Z), or (Z,) for one string; float32, on the CPU.
+        """
+        texts, single = _as_list(texts)
+        latents, stddev = self._posteriors(self._corpus(texts), batch_size, progress)
+        if sample:
+            with self._seeded(seed):
+                latents = latents + stddev * torch.randn(latents.shape)
+        return latents[0] if single else latents
+
+    def decode(
+        self, latents: Tensor, seed: int | None = None, batch_size: int = 64, progress: bool = True, **generation_kwargs
+    ) -> Written:
+        """The text of each z (N, Z), or of one (Z,); a list of texts of each where `num_return_sequences` is above 1.
+
+        Raises:
+            InputError: if a z is not of the model's `latent_size`.
+        """
+        latents = torch.as_tensor(latents)
+        single = latents.dim() == 1
+        with self._seeded(seed):
+            written = self._write(latents[None] if single else latents, batch_size, progress, generation_kwargs)
+        return written[0] if single else written
+
+    def reconstruct(
+        self, texts: Texts, seed: int | None = None, batch_size: int = 64, progress: bool = True, **generation_kwargs
+    ) -> Written:
+        """Each text, written back from the mean of its q(z|x)."""
+        texts, single = _as_list(texts)
+        corpus = self._corpus(texts)
+        latents, _ = self._posteriors(corpus, batch_size, progress)
+        with self._seeded(seed):
+            written = self._write(latents, batch_size, progress, generation_kwargs, _lengths(corpus))
+        return written[0] if single else written
+
+    def sample(
+        self,
+        num_samples: int = 1,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        **generation_kwargs,
+    ) -> Written:
+        """Texts from the prior: z = temperature · ε, with ε from N(0, I).
+
+        The temperature at which words are drawn is another one; give it in a `generation_config`.
+
+        Raises:
+            InputError: if `num_samples` is below 1 or `temperature` is negative.
+        """
+        _at_least(1, num_samples=num_samples)
+        _at_least(0, temperature=temperature)
+        with self._seeded(seed):
+            latents = temperature * torch.randn(num_samples, self.model.config.latent_size)
+            return self._write(latents, batch_size, progress, generation_kwargs)
+
+    def interpolate(
+        self,
+        start: Texts,
+        end: Texts,
+        num_steps: int = 7,
+        path: str = "linear",
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        **generation_kwargs,
+    ) -> Written:
+        """The texts on the way from one to another; the first and the last are the reconstructions of these two.
+
+        Args:
+            start, end: two texts, or two lists for as many ways.
+            path: `linear` or `spherical`, see [`textvae.latents.interpolate`].
+
+        Returns:
+            `num_steps` texts, or a list of them for each way.
+
+        Raises:
+            InputError: if `num_steps` is below 2, the path is unknown, or the two lists differ in length.
+        """
+        (starts, single), (ends, _) = _as_list(start), _as_list(end)
+        if len(starts) != len(ends) or isinstance(start, str) != isinstance(end, str):
+            raise InputError("start and end must be two texts, or two lists of the same length.")
+        means, _ = self._posteriors(self._corpus(starts + ends), batch_size, progress)
+        ways = geometry.interpolate(*means.split([len(starts), len(ends)]), num_steps, path)  # (N, num_steps, Z)
+        with self._seeded(seed):
+            written = self._write_each(ways, batch_size, progress, generation_kwargs)
+        return written[0] if single else written
+
+    def paraphrase(
+        self,
+        texts: Texts,
+        num_return_sequences: int = 5,
+        temperature: float = 1.0,
+        num_candidates: int | None = None,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        **generation_kwargs,
+    ) -> Written:
+        """Other texts near each text, the nearest first.
+
+        Draws z = mean + temperature · std · ε from q(z|x) and writes each z. Copies of the text and duplicates (but for
+        case, spaces and punctuation at the end) are dropped; the others are ranked by the Euclidean distance between
+        the mean of their own q(z|x) and that of the text. Texts that have too few are drawn for again at 1.5 times the
+        temperature, in at most 4 rounds, so that there may be fewer than asked for, or none.
+
+        Args:
+            num_candidates: drawn for each text in a round; four times `num_return_sequences` when not given.
+
+        Returns:
+            up to `num_return_sequences` texts, or a list of them for each text.
+
+        Raises:
+            InputError: if `num_return_sequences` or `num_candidates` is below 1, or `temperature` is negative.
+        """
+        num_candidates = 4 * num_return_sequences if num_candidates is None else num_candidates
+        _at_least(1, num_return_sequences=num_return_sequences, num_candidates=num_candidates)
+        _at_least(0, temperature=temperature)
+        texts, single = _as_list(texts)
+        corpus = self._corpus(texts)
+        mean, stddev = (part.unsqueeze(1) for part in self._posteriors(corpus, batch_size, progress))  # (N, 1, Z)
+        copies = zip(texts, self.tokenizer.batch_decode(corpus.ids, skip_special_tokens=True), strict=True)
+        candidates = [_Candidates(copy) for copy in copies]
+        with self._seeded(seed):
+            for attempt in range(_PARAPHRASE_ROUNDS):
+                scale = temperature * _PARAPHRASE_GROWTH**attempt
+                lacking = [i for i, found in enumerate(candidates) if len(found.texts) < num_return_sequences]
+                # For all texts, so that the noise of one does not depend on which others are drawn for again.
+                noise = torch.randn(len(texts), num_candidates, mean.shape[-1])
+                around = (mean + scale * stddev * noise)[lacking]
+                written = self._write_each(around, batch_size, progress, generation_kwargs)
+                for i, texts_of_one in zip(lacking, written, strict=True):
+                    candidates[i].add(texts_of_one)
+        ranked = self._nearest_first([found.texts for found in candidates], mean, batch_size, progress)
+        ranked = [found[:num_return_sequences] for found in ranked]
+        return ranked[0] if single else ranked
+
+    def score(
+        self, texts: Texts, num_samples: int = 100, seed: int | None = 0, batch_size: int = 64, progress: bool = True
+    ) -> list[float] | float:
+        """Upper bound on -log p(x) of each text in nats: the lower, the more usual (Burda et al. 2016, eq. 8).
+
+        It grows with the length of a text. All texts share the same K draws of noise, so that a text's score does not
+        depend on the others; for a corpus's likelihood, where independent draws are better, see [`evaluate`].
+
+        Raises:
+            InputError: if `num_samples` is below 1.
+        """
+        _at_least(1, num_samples=num_samples)
+        texts, single = _as_list(texts)
+        corpus = self._corpus(texts)
+        with self._seeded(seed):
+            noise = torch.randn(num_samples, 1, self.model.config.latent_size)  # (K, 1, Z)
+
+        @torch.no_grad()
+        def nll(indices: list[int]) -> list[float]:
+            rows = iter(noise.expand(-1, len(indices), -1))
+            batch = corpus.batch(indices)
+            return importance_weighted_nll(
+                self.model, batch, num_samples, lambda k: torch.stack([next(rows) for _ in range(k)])
+            ).tolist()
+
+        scores = _in_batches(nll, _lengths(corpus), batch_size, progress, "scoring")
+        return scores[0] if single else scores
+
+    # what the verbs share
+
+    def _corpus(self, texts: list[str]) -> Corpus:
+        columns = _tokenize({"text": texts}, self.tokenizer, self.max_length) if texts else {"input_ids": []}
+        if any(columns.get("truncated", [])):
+            logger.warning(
+                "%d of %d texts were cut to %d tokens", sum(columns["truncated"]), len(texts), self.max_length
+            )
+        return Corpus({"input_ids": columns["input_ids"], "text": texts}, self.tokenizer, self.model.device, 1)
+
+    def _posteriors(self, corpus: Corpus, batch_size: int, progress: bool) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of q(z|x) of all texts: two times (N, Z), on the CPU."""
+
+        @torch.no_grad()  # and not inference mode, whose tensors the user could not train anything on
+        def encode(indices: list[int]) -> Tensor:
+            batch = corpus.batch(indices)
+            posterior = self.model.encode(batch["input_ids"], batch["attention_mask"])
+            return torch.stack([posterior.mean, posterior.stddev], dim=1).cpu()  # (B, 2, Z)
+
+        rows = _in_batches(encode, _lengths(corpus), batch_size, progress, "encoding")
+        rows = torch.stack(rows) if rows else torch.empty(0, 2, self.model.config.latent_size)
+        return rows.unbind(1)
+
+    def _write(
+        self,
+        latents: Tensor,
+        batch_size: int,
+        progress: bool,
+        generation_kwargs: dict,
+        lengths: list[int] | None = None,
+    ) -> Written:
+        """The texts of (N, Z); `lengths`, where they can be guessed, keep a long text from holding up short ones."""
+        own_limit = {"max_new_tokens", "max_length", "generation_config"} & generation_kwargs.keys()
+        options = generation_kwargs if own_limit else {"max_new_tokens": self.max_length, **generation_kwargs}
+
+        def write(indices: list[int]) -> Written:
+            ids = self.model.generate(latents[indices].to(self.model.device), **options)
+            texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+            k = len(texts) // len(indices)
+            return texts if k == 1 else _groups(texts, k)
+
+        return _in_batches(write, lengths or [0] * len(latents), batch_size, progress, "decoding")
+
+    def _write_each(self, latents: Tensor, batch_size: int, progress: bool, generation_kwargs: dict) -> list[list]:
+        """The texts of (N, M, Z), M for each of N."""
+        return _groups(self._write(latents.flatten(0, 1), batch_size, progress, generation_kwargs), latents.shape[1])
+
+    def _nearest_first(
+        self, candidates: list[list[str]], mean: Tensor, batch_size: int, progress: bool
+    ) -> list[list[str]]:
+        """The candidates of each text by the distance of their own posterior mean from the text's (N, 1, Z)."""
+        flat = [text for found in candidates for text in found]
+        means, _ = self._posteriors(self._corpus(flat), batch_size, progress)
+        owns = means.split([len(found) for found in candidates])
+        orders = [(own - center).norm(dim=-1).argsort().tolist() for own, center in zip(owns, mean, strict=True)]
+        return [[found[i] for i in order] for found, order in zip(candidates, orders, strict=True)]
+
+    @contextmanager
+    def _seeded(self, seed: int | None) -> Iterator[None]:
+        """Within it torch's random numbers follow from `seed`; after it they go on as if nothing had happened."""
+        device = self.model.device
+        if seed is None:
+            yield
+            return
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+            torch.default_generator.manual_seed(seed)
+            if device.type == "cuda":
+                torch.cuda.default_generators[device.index].manual_seed(seed)
+            elif device.type == "mps":
+                torch.mps.manual_seed(seed)
+            yield
+
+
+class _Candidates:
+    """Distinct texts, none of them among `copies`."""
+
+    def __init__(self, copies: Sequence[str]):
+        self.texts: list[str] = []
+        self.seen = {"", *map(_comparable, copies)}
+
+    def add(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            if (key := _comparable(text)) not in self.seen:
+                self.seen.add(key)
+                self.texts.append(text)
+
+
+def _comparable(text: str) -> str:
+    """The text without what makes no paraphrase: case, spaces, punctuation at the end."""
+    text = normalize(text).casefold()
+    while text and unicodedata.category(text[-1])[0] in "PZ":
+        text = text[:-1]
+    return text
+
+
+def _in_batches(
+    function: Callable[[list[int]], Sequence], lengths: list[int], batch_size: int, progress: bool, name: str
+) -> list:
+    """One result for each index, in order; `function` is given batches of indices of similar length, longest first."""
+    _at_least(1, batch_size=batch_size)
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    batches = _groups(order, batch_size)
+    results = [None] * len(order)
+    for batch in tqdm(batches, desc=name, leave=False, disable=not progress or len(batches) <= _QUIET_BATCHES):
+        for index, result in zip(batch, function(batch), strict=True):
+            results[index] = result
+    return results
+
+
+def _groups(items: list, size: int) -> list[list]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _lengths(corpus: Corpus) -> list[int]:
+    return [len(ids) for ids in corpus.ids]
+
+
+def _as_list(texts: Texts) -> tuple[list[str], bool]:
+    """The texts, and whether it was a single one."""
+    single = isinstance(texts, str)
+    texts = [texts] if single else list(texts)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"Text {index} is of type {type(text).__name__}: give strings.")
+        if not text.strip():
+            raise InputError(f"Text {index} is blank: leave it out, or write something.")
+    return texts, single
+
+
+def _at_least(limit: int, **values: float) -> None:
+    for name, value in values.items():
+        if value < limit:
+            raise InputError(f"{name} is {value}, it must be at least {limit}.")
+
+
+def _check_match(model: TextVAEModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    vocab_size, ends = model.get_input_embeddings().num_embeddings, model.config.eos_token_id
+    if len(tokenizer) > vocab_size:
+        sizes = f"{len(tokenizer)} tokens and the model {vocab_size}"
+        raise InputError(f"The tokenizer has {sizes}: give the tokenizer it was trained with.")
+    if tokenizer.eos_token_id not in (ends if isinstance(ends, list) else [ends]):
+        raise InputError(
+            f"Texts end with token {tokenizer.eos_token_id} in the tokenizer and with {ends} in the model: give the "
+            "tokenizer it was trained with, or set the model's eos_token_id."
+        )
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _load_model(name: str, dtype: str | torch.dtype) -> TextVAEModel:
+    """A text VAE with every weight as it was saved."""
+    way_out = "give a directory written by save_pretrained, or the name of a text VAE on the Hub"
+    try:
+        config = AutoConfig.from_pretrained(name)
+        if not isinstance(config, TextVAEConfig):
+            raise InputError(f"{name!r} is a {config.model_type} model and no text VAE: {way_out}.")
+        options = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
+        model, report = TextVAEModel.from_pretrained(name, config=config, dtype=dtype, **options)
+    except InputError:
+        raise
+    except SafetensorError as error:
+        raise InputError(f"The weights of {name!r} are corrupt ({error}): copy or save them again.") from error
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise InputError(f"No text VAE could be opened from {name!r} ({_brief(error)}): {way_out}.") from error
+    unsure = sorted(report["missing_keys"] | report["unexpected_keys"] | {key for key, *_ in report["mismatched_keys"]})
+    if unsure:
+        raise InputError(
+            f"{len(unsure)} weights of {name!r}, {unsure[0]} for one, are not those of its config.json: copy or save "
+            "both again, together."
+        )
+    return model
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split("\n")[:2]).strip().rstrip(".")

@@ -1,0 +1,92 @@
+"""What a finished run shows: a table, reconstructions, prior samples, walks and paraphrases, and the model card."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from textvae import metrics
+from textvae.pipeline import TextVAEPipeline
+
+FINISHED = "metrics.json"
+NUM_PRIOR_SAMPLES = 100
+EXPLAINED = {
+    "negative_elbo": "−ELBO, 1 sample, nats per text",
+    "iw_nll": "−log p(x), importance-weighted bound, nats per text",
+    "kl": "KL(q(z|x) ‖ p(z)), nats per text",
+    "reconstruction": "−log p(x|z), nats per text",
+    "mutual_information": "I(x; z), aggregated posterior, nats",
+    "active_units": "units with Var(E[z|x]) ≥ 0.01",
+    "shuffle_gap": "nats that reconstruction loses when z is shuffled among the texts",
+    "perplexity_token": "per token, EOS counted, from iw_nll",
+    "perplexity_word": "per word, EOS counted, from iw_nll",
+    "exact_match": "share of texts written back exactly",
+    "bleu": "of texts written back greedily from the posterior mean",
+    "distinct_samples": f"share of {NUM_PRIOR_SAMPLES} prior samples that differ",
+}
+
+
+def write_report(
+    pipeline: TextVAEPipeline, report: dict, texts: Sequence[str], output_dir: str | Path, seed: int = 0
+) -> None:
+    """Print the table and the samples; save both as `metrics.json` and the model card `README.md` of `output_dir`.
+
+    Args:
+        report: what `evaluate` gave, and what else is worth keeping; gets `distinct_samples`.
+        texts: held-out texts to show the model at work on.
+    """
+    output_dir = Path(output_dir)
+    prior = pipeline.sample(NUM_PRIOR_SAMPLES, seed=seed)
+    report["distinct_samples"] = metrics.distinct_share(prior)
+    body = f"{table(report)}\n\n{samples(pipeline, texts, prior[:5], seed)}"
+    print(body, flush=True)
+    (output_dir / "README.md").write_text(CARD.format(body=body, name=output_dir.name), encoding="utf-8")
+    unfinished = output_dir / f".{FINISHED}.unfinished"
+    unfinished.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    unfinished.replace(output_dir / FINISHED)
+
+
+def table(report: dict) -> str:
+    """The explained values of a report as a Markdown table, with the counts they rest on below."""
+    rows = [f"| {name} | {_number(report[name])} | {text} |" for name, text in EXPLAINED.items() if name in report]
+    counts = ", ".join(f"{name} {_number(value)}" for name, value in report.items() if name not in EXPLAINED)
+    return "\n".join(["| | | |", "|---|---|---|", *rows, "", counts])
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if isinstance(value, float) and value < 1 else f"{value:,.2f}".removesuffix(".00")
+
+
+def samples(pipeline: TextVAEPipeline, texts: Sequence[str], prior: Sequence[str], seed: int) -> str:
+    """Five reconstructions, prior samples, two interpolations and two texts with five paraphrases, as Markdown."""
+    chosen = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))[:11]]
+    read, ends, sources = chosen[:5], chosen[5:9], chosen[9:]
+    reconstructed = [f"{text} → {back}" for text, back in zip(read, pipeline.reconstruct(read), strict=True)]
+    parts = [("Reconstructions", reconstructed), ("Prior samples", list(prior))]
+    for start, end in zip(ends[::2], ends[1::2], strict=False):
+        parts.append((f"From “{start}” to “{end}”", pipeline.interpolate(start, end, num_steps=7)))
+    for text in sources:
+        parts.append((f"Paraphrases of “{text}”", pipeline.paraphrase(text, num_return_sequences=5, seed=seed)))
+    return "\n\n".join(f"**{title}**\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in parts)
+
+
+CARD = """---
+library_name: textvae
+tags: [text-vae]
+---
+
+# {name}
+
+A text VAE trained with textvae. Open it with
+
+```python
+from textvae import TextVAEPipeline
+
+pipeline = TextVAEPipeline.from_pretrained("{name}")
+```
+
+## On held-out texts
+
+{body}
+"""

@@ -1,0 +1,237 @@
+"""Tokenizers: SentencePiece trained on the user's own corpus, words for the classical benchmarks, or an existing one.
+
+Whatever the origin, the result is an ordinary Hugging Face tokenizer: `save_pretrained` writes `tokenizer.json` and
+`tokenizer_config.json`, and `AutoTokenizer.from_pretrained` opens them.
+"""
+
+import io
+import random
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from textvae.errors import InputError
+
+PAD, UNK, BOS, EOS, MASK = "<pad>", "<unk>", "<s>", "</s>", "<mask>"
+
+# SentencePiece writes spaces as "▁", so a "▁" in a text is a space too.
+_NORMALIZER = normalizers.Sequence(
+    [normalizers.NFKC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
+)
+
+# SentencePiece skips a training sentence that holds this character, which it uses as a mark of its own.
+_RESERVED = "\u2585"
+
+# Training reads this many characters of a text; SentencePiece would drop a longer one whole.
+_MAX_CHARACTERS = 4_000
+
+
+def normalize(text: str) -> str:
+    """The text as a trained tokenizer sees it: NFKC, each run of whitespace (and "▁") one space, none at the ends."""
+    return _NORMALIZER.normalize_str(text)
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int = 8000, *, max_train_texts: int = 100_000, seed: int = 0
+) -> PreTrainedTokenizerFast:
+    """Train SentencePiece (Unigram with byte fallback; Kudo 2018) on `texts` and return it as a fast tokenizer.
+
+    Texts are normalised first: NFKC, every run of whitespace (or "▁") becomes one space, and the ends are stripped.
+    Up to these rules `decode(encode(text), skip_special_tokens=True)` is the text, in any script: what the vocabulary
+    lacks is written in UTF-8 bytes, never as `<unk>`. Encoding appends `</s>`; `<s>` is left to the model. Special
+    tokens spelled out in a text are ordinary characters. Equal texts and arguments give an equal tokenizer.
+
+    Args:
+        texts: read once; blank ones are ignored.
+        vocab_size: pieces, the 5 special tokens and the 256 bytes among them; fewer where the corpus has no more.
+        max_train_texts: train on a seeded sample of this many texts when there are more.
+        seed: of that sample.
+
+    Returns:
+        ids: `<pad>` 0, `<unk>` 1, `<s>` 2, `</s>` 3, `<mask>` 4, then the bytes, then the pieces.
+
+    Raises:
+        InputError: if no text holds a character, or `vocab_size` has no room for the corpus's characters.
+    """
+    return _fast_tokenizer(_train_sentencepiece(_sample(texts, max_train_texts, seed), vocab_size))
+
+
+def train_word_tokenizer(texts: Iterable[str], vocab_size: int | None = None) -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are the whitespace-separated words of `texts`, as in the classical benchmarks.
+
+    A word outside the vocabulary is `<unk>`, and so is a literal `<unk>` in a text, as in Mikolov's Penn Treebank.
+    Encoding appends `</s>`; decoding joins the words by spaces, unknown ones included. There is no mask token,
+    and `<unk>` is an ordinary word (`unk_token` is None).
+
+    Args:
+        texts: read once.
+        vocab_size: keep this many words (the most frequent; ties in alphabetical order), `<unk>` not counted; all
+            of them by default.
+
+    Returns:
+        ids: `<pad>` 0, `<unk>` 1, `<s>` 2, `</s>` 3, then the words from the most frequent.
+
+    Raises:
+        InputError: if `texts` holds no word.
+    """
+    counts = Counter(word for text in texts for word in text.split())
+    if not counts:
+        raise InputError("There is no word to build a vocabulary from: give texts that are not blank.")
+    specials = [PAD, UNK, BOS, EOS]
+    words = sorted(counts.keys() - set(specials), key=lambda word: (-counts[word], word))[:vocab_size]
+    vocabulary = {token: index for index, token in enumerate(specials + words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    # The word-level model looks up any word, so a special token spelled out in a text is made unknown beforehand.
+    tokenizer.normalizer = normalizers.Replace(Regex(r"(?<!\S)(<pad>|<s>|</s>)(?!\S)"), UNK)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # `<unk>` is a word of the vocabulary and no special token, so `skip_special_tokens=True` keeps it when decoding.
+    return _finish(tokenizer)
+
+
+def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
+    """Open an existing tokenizer by its Hub name or its directory.
+
+    It may put a token in front (BERT's `[CLS]`, Llama's `<s>`). Where there is no BOS or EOS, CLS and SEP take their
+    place, as in Hugging Face's encoder-decoder models.
+
+    Raises:
+        InputError: if it cannot be opened, or has no EOS or padding token.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"No tokenizer could be opened from {str(name_or_path)!r}: give a directory written by save_pretrained, "
+            "or the name of a model on the Hub."
+        ) from error
+    if tokenizer.bos_token is None:
+        tokenizer.bos_token = tokenizer.cls_token
+    if tokenizer.eos_token is None:
+        tokenizer.eos_token = tokenizer.sep_token
+    needed = {"eos_token": tokenizer.eos_token, "pad_token": tokenizer.pad_token}
+    missing = [name for name, token in needed.items() if token is None]
+    if missing:
+        raise InputError(
+            f"The tokenizer {str(name_or_path)!r} has no {' and no '.join(missing)}: set it, save the tokenizer with "
+            "save_pretrained, and give that directory."
+        )
+    return tokenizer
+
+
+def _sample(texts: Iterable[str], limit: int, seed: int) -> list[str]:
+    """A uniform sample of `limit` texts in one pass (reservoir sampling)."""
+    generator, kept = random.Random(seed), []
+    for index, text in enumerate(texts):
+        if index < limit:
+            kept.append(text)
+        elif (place := generator.randrange(index + 1)) < limit:
+            kept[place] = text
+    return kept
+
+
+def _training_lines(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        line = normalize(text[:_MAX_CHARACTERS].replace(_RESERVED, " ").replace("\0", " "))
+        if line:
+            yield line
+
+
+def _train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceProcessor:
+    lines = list(_training_lines(texts))
+    if not lines:
+        raise InputError("There is no text to train a tokenizer on: give texts that are not blank.")
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=vocab_size,
+            hard_vocab_limit=False,  # a small corpus gives fewer pieces instead of an error
+            byte_fallback=True,
+            normalization_rule_name="identity",  # the lines are normalised already
+            max_sentence_length=16 * _MAX_CHARACTERS,  # in bytes
+            pad_id=0,
+            unk_id=1,
+            bos_id=2,
+            eos_id=3,
+            control_symbols=[MASK],
+            num_threads=4,  # fixed: sums of floats, and so the pieces, depend on it
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise InputError(
+            f"A vocabulary of {vocab_size} has no room for the 256 bytes and the characters of the corpus: "
+            f"raise vocab_size ({str(error).splitlines()[0]})."
+        ) from error
+    return SentencePieceProcessor(model_proto=_round_scores(model.getvalue()))
+
+
+def _round_scores(model: bytes) -> bytes:
+    """The serialised model with the score of every piece rounded to 1/256 nat.
+
+    Sums of such scores are exact in float32 (SentencePiece) and in float64 (`tokenizers`), so that the two agree on
+    which of two equally good segmentations comes first ("y yyy" or "yyy y").
+    """
+    rounded, position = bytearray(model), 0
+    while rounded[position] == 0x0A:  # the pieces come first, each: 0x0A, length, 0x0A, length, piece, 0x15, float32
+        size, start = _varint(rounded, position + 1)
+        name_size, name = _varint(rounded, start + 1)
+        place = name + name_size
+        if rounded[place] == 0x15:
+            (score,) = struct.unpack_from("<f", rounded, place + 1)
+            struct.pack_into("<f", rounded, place + 1, round(score * 256) / 256)
+        position = start + size
+    return bytes(rounded)
+
+
+def _varint(data: bytes | bytearray, position: int) -> tuple[int, int]:
+    """A protocol buffer's variable-length integer and the position after it."""
+    value, shift = 0, 0
+    while data[position] & 0x80:
+        value |= (data[position] & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+    return value | data[position] << shift, position + 1
+
+
+def _fast_tokenizer(processor: SentencePieceProcessor) -> PreTrainedTokenizerFast:
+    """The same tokenizer, piece for piece, in the `tokenizers` library."""
+    tokenizer = Tokenizer(models.Unigram(_scored_pieces(processor), unk_id=processor.unk_id(), byte_fallback=True))
+    tokenizer.normalizer = _NORMALIZER
+    # SentencePiece never matches its special and byte pieces in a text; `tokenizers` would, were the "<" not cut off.
+    special = Regex(r"<(?=(?:pad|unk|s|/s|mask|0x[0-9A-F]{2})>)")
+    metaspace = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([metaspace, pre_tokenizers.Split(special, "isolated")])
+    # Bytes come before spaces, because in a small vocabulary "▁" itself may be written in bytes.
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)]
+    )
+    return _finish(tokenizer, unk_token=UNK, mask_token=MASK)
+
+
+def _scored_pieces(processor: SentencePieceProcessor) -> list[tuple[str, float]]:
+    ids = range(processor.get_piece_size())
+    meta = {i for i in ids if processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i)}
+    # The lowest score of a real piece, so that an unknown character costs what it costs in SentencePiece.
+    lowest = min((processor.get_score(i) for i in ids if i not in meta), default=0.0)
+    return [(processor.id_to_piece(i), lowest if i in meta else processor.get_score(i)) for i in ids]
+
+
+def _finish(tokenizer: Tokenizer, **special_tokens: str) -> PreTrainedTokenizerFast:
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {EOS}", pair=f"$A {EOS} $B {EOS}", special_tokens=[(EOS, tokenizer.token_to_id(EOS))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+        **special_tokens,
+    )

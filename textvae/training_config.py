@@ -1,0 +1,207 @@
+"""TrainingConfig: everything a run is told, from Python, a YAML file or the command line."""
+
+import types
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from textvae.batching import InputNoise
+from textvae.errors import InputError
+from textvae.schedules import KLSchedule
+
+NOT_A_NUMBER_BELOW_ONE = (
+    "latent_size", "latent_tokens", "max_length", "vocab_size", "per_device_train_batch_size", "save_steps",
+    "per_device_eval_batch_size", "gradient_accumulation_steps", "logging_steps", "num_importance_samples",
+)  # fmt: skip
+
+
+def _encoder() -> dict:
+    return {"model_type": "bert", "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "intermediate_size": 1024, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
+
+
+def _decoder() -> dict:
+    return {"model_type": "gru", "embedding_size": 256, "hidden_size": 512}
+
+
+@dataclass
+class TrainingConfig:
+    """What to train, on what, and how. Flags are named as in `transformers.TrainingArguments` where it has them.
+
+    Raises:
+        InputError: for an unknown name, or a value that is out of its range.
+    """
+
+    # The corpus: a file (txt, csv, tsv, jsonl, parquet), a dataset of the Hub, or the embedded default.
+    train_file: str | None = None
+    validation_file: str | None = None
+    dataset_name: str | None = None
+    dataset_config_name: str | None = None
+    text_column: str = "text"
+    validation_split: float = 0.02
+    streaming: bool = False
+    max_train_samples: int | None = None
+    max_validation_samples: int | None = None
+    max_length: int = 64  # tokens of a text, EOS included
+
+    # The tokenizer: "sentencepiece" or "word", trained on the corpus, or the name or path of an existing one.
+    tokenizer: str = "sentencepiece"
+    vocab_size: int = 8000
+
+    # The model: a saved one to fine-tune, or the configs of its parts.
+    model_name_or_path: str | None = None
+    encoder: dict = field(default_factory=_encoder)
+    decoder: dict = field(default_factory=_decoder)
+    latent_size: int = 64
+    latent_injection: list[str] = field(default_factory=lambda: ["embedding"])
+    latent_tokens: int = 1
+    pooling: str = "mean"
+    initializer_range: float = 0.02  # of the maps between encoder, z and decoder
+
+    # The objective, in nats: reconstruction + β · KL, some of it free.
+    beta: float = 1.0
+    kl_schedule: Literal["constant", "linear", "logistic", "cosine", "cyclical"] = "linear"
+    kl_warmup: float = 0.25
+    kl_zero_phase: float = 0.0
+    kl_num_cycles: int = 4
+    kl_ramp: float = 0.5
+    kl_start: float = 0.0
+    free_bits: float = 0.0  # nats per dimension
+    free_bits_mode: Literal["batch", "text"] = "batch"
+    word_dropout: float = 0.0
+    noise_drop: float = 0.0
+    noise_mask: float = 0.0
+    noise_substitute: float = 0.0
+    noise_shuffle: int = 0
+
+    # The optimisation.
+    output_dir: str = "runs/chitchat"
+    overwrite_output_dir: bool = False
+    per_device_train_batch_size: int = 128
+    per_device_eval_batch_size: int = 128
+    gradient_accumulation_steps: int = 1
+    num_train_epochs: float = 1.0
+    max_steps: int | None = None
+    learning_rate: float = 2e-3
+    lr_scheduler_type: str = "linear"
+    warmup_ratio: float = 0.03
+    weight_decay: float = 0.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.98
+    max_grad_norm: float = 1.0
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where a matrix product gains from it
+    gradient_checkpointing: bool = False
+    torch_compile: bool = False
+    seed: int = 0
+
+    # What is watched and kept.
+    eval_steps: int | None = None  # after every epoch when not given
+    early_stopping_patience: int | None = None  # evaluations without a better −ELBO
+    logging_steps: int = 20
+    save_steps: int = 500
+    save_total_limit: int = 2
+    resume_from_checkpoint: str | None = None  # a checkpoint's directory, or "latest"
+    report_to: list[str] = field(default_factory=list)  # tensorboard, wandb: Accelerate's trackers
+    dataloader_num_workers: int = 0
+
+    # The report at the end.
+    num_importance_samples: int = 100
+    num_importance_texts: int | None = 500
+    num_reconstructed_texts: int | None = 1000
+
+    def __post_init__(self):
+        for name in NOT_A_NUMBER_BELOW_ONE:
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, it must be at least 1.")
+        for name in ("eval_steps", "max_steps", "save_total_limit", "early_stopping_patience", "num_importance_texts"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, it must be at least 1 or left out.")
+        if self.num_train_epochs <= 0:
+            raise InputError(f"num_train_epochs is {self.num_train_epochs}, it must be above 0.")
+        if self.streaming and self.max_steps is None:
+            raise InputError("A stream has no end: give max_steps with streaming.")
+        if self.streaming and self.tokenizer == "word":
+            raise InputError("A word vocabulary needs the whole corpus: leave streaming out, or name a tokenizer.")
+        self.kl_weight, self.input_noise  # noqa: B018  both check their values
+
+    @property
+    def kl_weight(self) -> KLSchedule:
+        """β as a function of the step."""
+        return KLSchedule(self.kl_schedule, self.beta, self.kl_warmup, self.kl_zero_phase, self.kl_num_cycles,
+                          self.kl_ramp, self.kl_start)  # fmt: skip
+
+    @property
+    def input_noise(self) -> InputNoise:
+        return InputNoise(self.noise_drop, self.noise_mask, self.noise_substitute, self.noise_shuffle,
+                          self.word_dropout)  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainingConfig":
+        """A config from names and values, each read as what its field is: `1e-3` of a YAML file is a number."""
+        hints = get_type_hints(cls)
+        for name in values:
+            if name not in hints:
+                nearest = get_close_matches(name, hints, n=1, cutoff=0)
+                raise InputError(f"There is no setting {name!r}; did you mean {nearest[0]!r}?")
+        return cls(**{name: _read(name, value, hints[name]) for name, value in values.items()})
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: dict[str, Any] | None = None) -> "TrainingConfig":
+        """A config from a YAML file of names and values; `overrides` win."""
+        return cls.from_dict(read_yaml(path) | (overrides or {}))
+
+    def save(self, path: str | Path) -> None:
+        Path(path).write_text(yaml.safe_dump(asdict(self), sort_keys=False))
+
+
+def read_yaml(path: str | Path) -> dict:
+    """The names and values of a YAML file.
+
+    Raises:
+        InputError: if it is missing or is not YAML with one value per name.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from error
+    if not isinstance(values or {}, dict):
+        raise InputError(f"{path} must hold lines of `name: value`.")
+    return values or {}
+
+
+def _read(name: str, value: Any, hint: Any) -> Any:
+    """`value`, possibly a string of the command line or of YAML, as the type of its field."""
+    if get_origin(hint) in (Union, types.UnionType):
+        if value is None or value in ("none", "None", "null"):
+            return None
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    try:
+        return _as(value, hint)
+    except (TypeError, ValueError, yaml.YAMLError) as error:
+        kind = getattr(hint, "__name__", str(hint))
+        choices = f"one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else f"of type {kind}"
+        raise InputError(f"{name} must be {choices}, not {value!r}.") from error
+
+
+def _as(value: Any, hint: Any) -> Any:
+    if get_origin(hint) is Literal:
+        value = "no" if value is False else value  # YAML reads a bare `no` as False
+        if value not in get_args(hint):
+            raise ValueError
+        return value
+    if hint is bool:
+        value = yaml.safe_load(value) if isinstance(value, str) else value
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+    if hint is dict or get_origin(hint) is list:
+        value = yaml.safe_load(value) if isinstance(value, str) else value
+        if hint is dict and not isinstance(value, dict):
+            raise ValueError
+        return value if hint is dict or isinstance(value, list) else [value]
+    if hint is int and (isinstance(value, bool) or float(value) != int(float(value))):
+        raise ValueError
+    return hint(float(value)) if hint is int else hint(value)
