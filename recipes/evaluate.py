@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from textvae import TextVAEPipeline
 from textvae.cli import run
 from textvae.data import load_texts, tokenize_corpus
+from textvae.errors import InputError
 from textvae.evaluation import evaluate
 from textvae.report import table
 
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", help="write the numbers to this JSON file")
     arguments = parser.parse_args()
+    if arguments.output and not Path(arguments.output).absolute().parent.is_dir():
+        raise InputError(f"{arguments.output} is in no directory that exists: make it, or give another --output.")
 
     accelerator = Accelerator()
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)

@@ -59,14 +59,18 @@ def find_checkpoint(name: str, output_dir: str | Path) -> Path:
         InputError: if there is none, or it is not whole; then the newest whole one is named.
     """
     existing = checkpoints_in(output_dir)
+    usable = [path for path in existing if _is_whole(path)]
     if name == "latest" and not existing:
         raise InputError(f"{output_dir} holds no checkpoint to resume from: start without resume_from_checkpoint.")
     chosen = existing[-1] if name == "latest" else Path(name)
     if not chosen.is_dir():
-        raise InputError(f"There is no checkpoint {chosen}; {_offer(existing)}.")
-    if not _is_whole(chosen):
-        others = [path for path in existing if path.resolve() != chosen.resolve() and _is_whole(path)]
-        raise InputError(f"The checkpoint {chosen} is corrupt or incomplete; {_offer(others)}.")
+        raise InputError(f"There is no checkpoint {chosen}; {_offer(usable)}.")
+    if chosen.resolve().parent != Path(output_dir).resolve():
+        raise InputError(
+            f"The checkpoint {chosen} is of another run: give output_dir {chosen.resolve().parent} to go on with it."
+        )
+    if chosen.resolve() not in [path.resolve() for path in usable]:
+        raise InputError(f"The checkpoint {chosen} is corrupt or incomplete; {_offer(usable)}.")
     return chosen
 
 

@@ -1,17 +1,19 @@
 """The command line of the recipes: flags, one sentence and exit code 2 for bad input."""
 
 import argparse
+import atexit
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
-from difflib import get_close_matches
+from dataclasses import Field, asdict, fields
+from typing import Literal, get_args, get_origin
 
 import transformers
-from accelerate import PartialState
 
 from textvae.errors import InputError
-from textvae.training_config import TrainingConfig, read_yaml
+from textvae.processes import this_process
+from textvae.training_config import TrainingConfig, nearest, read_yaml
 
 
 def run(main: Callable[[], None]) -> None:
@@ -19,10 +21,13 @@ def run(main: Callable[[], None]) -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("accelerate.utils").setLevel(logging.ERROR)  # speaks of tied weights at every checkpoint
+    state = this_process()
+    atexit.register(state.destroy_process_group)
     try:
         main()
     except InputError as error:
-        if PartialState().is_main_process:
+        if state.is_main_process:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -36,19 +41,29 @@ def parse_training_config(description: str, arguments: Sequence[str] | None = No
         InputError: for an unknown flag or name, with the nearest right one.
     """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        usage="%(prog)s [--config FILE.yaml] [--name value ...]",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", help="a YAML file of settings; the flags below override it")
+    defaults = asdict(TrainingConfig())
     for field in fields(TrainingConfig):
-        bare = {"nargs": "?", "const": "true"} if field.type is bool else {}
-        if str(field.type).startswith("list"):
-            bare = {"nargs": "+"}
-        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, metavar=str(field.type), **bare)
+        number = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
+        default = f"default: {json.dumps(defaults[field.name])}"
+        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, metavar=_kind(field), help=default, **number)
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
-        names = [f"--{field.name}" for field in fields(TrainingConfig)]
-        nearest = get_close_matches(unknown[0], names, n=1, cutoff=0)[0]
-        raise InputError(f"There is no flag {unknown[0]!r}; did you mean {nearest!r}?")
+        flag, names = unknown[0].split("=")[0], [field.name for field in fields(TrainingConfig)]
+        raise InputError(f"There is no flag {flag!r}; did you mean '--{nearest(flag.strip('-'), names)}'?")
     flags = vars(known)
     file = flags.pop("config")
     return TrainingConfig.from_dict((read_yaml(file) if file else {}) | flags)
+
+
+def _kind(field: Field) -> str:
+    """What a flag takes, for its help."""
+    if get_origin(field.type) is Literal:
+        return "|".join(get_args(field.type))
+    named = isinstance(field.type, type) and get_origin(field.type) is None
+    return field.type.__name__ if named else str(field.type).removeprefix("list").strip("[]").removesuffix(" | None")

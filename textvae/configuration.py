@@ -1,5 +1,7 @@
 """TextVAEConfig: two sub-configs and what joins them, the latent vector."""
 
+from textwrap import shorten
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -16,7 +18,8 @@ def _sub_config(value: dict | PreTrainedConfig | None, default: str) -> PreTrain
     try:
         return AutoConfig.for_model(model_type, **values)
     except (KeyError, ValueError) as error:
-        raise InputError(f"{model_type!r} cannot be built as an encoder or decoder here: {error}") from error
+        reason = shorten(str(error), 200)
+        raise InputError(f"{model_type!r} cannot be built as an encoder or decoder here ({reason}).") from error
 
 
 @strict
@@ -32,6 +35,9 @@ class TextVAEConfig(PreTrainedConfig):
         latent_tokens: P, the soft tokens that z becomes under `prefix`.
         pooling: how the encoder's states become one vector: `mean`, `cls` (the first), `last`, `max` or `attention`.
         min_logvar, max_logvar: bounds of log σ² of the posterior.
+        initializer_range: standard deviation of the initial weights of the maps to the mean and from z. Large enough for z
+            to say something from the first step; at the usual 0.02 the decoder learns to do without it.
+        initial_logvar: log σ² of every posterior before training.
         bos_token_id: what the decoder starts from. It is never predicted.
         eos_token_id: ends a text. It is predicted and counted.
 
@@ -54,7 +60,8 @@ class TextVAEConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 3
-    initializer_range: float = 0.02
+    initializer_range: float = 0.08
+    initial_logvar: float = -1.0
 
     def __post_init__(self, **kwargs):
         self.encoder = _sub_config(self.encoder, "bert")

@@ -30,6 +30,8 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, la
         dtype = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
+    if not torch.is_grad_enabled():
+        return _token_nll(hidden, weight, bias, labels)
     return _LinearCrossEntropy.apply(hidden, weight, bias, labels)
 
 
@@ -38,7 +40,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx, hidden, weight, bias, labels):
         if not any(ctx.needs_input_grad):
             return _token_nll(hidden, weight, bias, labels)
-        nll, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, None)
+        nll, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, ctx.needs_input_grad, None)
         ctx.save_for_backward(hidden, weight, bias, labels, *gradients)
         return nll
 
@@ -46,7 +48,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx, grad_nll):
         hidden, weight, bias, labels, *gradients = ctx.saved_tensors
         if grad_nll.numel() and bool((grad_nll != grad_nll[0]).any()):  # the sum over tokens was not a plain one
-            _, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, grad_nll)
+            _, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, ctx.needs_input_grad, grad_nll)
             scale = 1.0
         else:
             scale = grad_nll[0] if grad_nll.numel() else 1.0
@@ -65,12 +67,16 @@ def _token_nll(hidden, weight, bias, labels) -> Tensor:
     return nll
 
 
-def _token_nll_and_gradients(hidden, weight, bias, labels, grad_nll):
-    """Each token's nll, and the gradients of their sum (weighted by `grad_nll` if given) to hidden, weight and bias."""
+def _token_nll_and_gradients(hidden, weight, bias, labels, needed, grad_nll):
+    """Each token's nll, and the gradients of their sum (weighted by `grad_nll` if given) to hidden, weight and bias.
+
+    `needed` says of each of the three whether it is wanted; None is returned for the others.
+    """
     nll = hidden.new_empty(labels.shape, dtype=torch.float32)
-    grad_hidden = torch.empty_like(hidden)
-    grad_weight = torch.zeros_like(weight, dtype=torch.float32)
-    grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+    grad_hidden = torch.empty_like(hidden) if needed[0] else None
+    grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needed[1] else None
+    grad_bias = torch.zeros_like(bias, dtype=torch.float32) if needed[2] else None
+    tiny = torch.finfo(torch.float32).tiny
     # Written again for each chunk: fresh buffers of this size cost more in page faults than the arithmetic in them.
     chunks = list(_chunks(hidden, weight))
     size = chunks[0].stop if chunks else 0
@@ -84,13 +90,19 @@ def _token_nll_and_gradients(hidden, weight, bias, labels, grad_nll):
             logits += bias
         torch.softmax(logits, -1, dtype=torch.float32, out=error)
         correct = error.gather(-1, target)
-        nll[rows] = -correct.clamp_min(torch.finfo(torch.float32).tiny).log().squeeze(-1)
+        nll[rows] = -correct.log().squeeze(-1)
+        lost = correct.squeeze(-1) < tiny  # beyond 87 nats fp32 has no such probability, only its logarithm
+        if lost.any():
+            nll[rows][lost] = F.cross_entropy(logits[lost].float(), labels[rows][lost], reduction="none")
         error.scatter_(-1, target, correct - 1)  # ∂nll/∂logits
         if grad_nll is not None:
             error *= grad_nll[rows, None]
         if grad_bias is not None:
             grad_bias += error.sum(0)
         error = logits.copy_(error)
-        torch.mm(error, weight, out=grad_hidden[rows])
-        grad_weight += error.t() @ hidden[rows]
-    return nll, (grad_hidden, grad_weight.to(weight.dtype), None if bias is None else grad_bias.to(bias.dtype))
+        if grad_hidden is not None:
+            torch.mm(error, weight, out=grad_hidden[rows])
+        if grad_weight is not None:
+            grad_weight += error.t() @ hidden[rows]
+    gradients = zip((grad_hidden, grad_weight, grad_bias), (hidden, weight, bias), strict=True)
+    return nll, tuple(None if gradient is None else gradient.to(of.dtype) for gradient, of in gradients)

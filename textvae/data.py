@@ -259,17 +259,17 @@ def tokenize_corpus(
         raise InputError(f"max_length is {max_length}: give 2 or more, for a token and the end of the text.")
     options = {"batched": True, "fn_kwargs": {"tokenizer": tokenizer, "max_length": max_length}}
     if isinstance(dataset, IterableDataset):
-        return dataset.map(_tokenize, **options).remove_columns("truncated")
+        return dataset.map(tokenize, **options).remove_columns("truncated")
     columns = {"input_ids": ListOf(Value("int32")), "length": Value("int32"), "truncated": Value("bool")}
     features = Features({**dataset.features, **columns})
-    tokenized = dataset.map(_tokenize, features=features, num_proc=num_proc, desc="Tokenizing", **options)
+    tokenized = dataset.map(tokenize, features=features, num_proc=num_proc, desc="Tokenizing", **options)
     truncated = int(tokenized.with_format("numpy")[:]["truncated"].sum())
     if truncated:
         logger.warning("%d of %d texts were cut to %d tokens", truncated, len(tokenized), max_length)
     return tokenized.remove_columns("truncated")
 
 
-def _tokenize(batch: dict, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict:
+def tokenize(batch: dict, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict:
     # Cut here, because a fast tokenizer that truncates changes its state, and with it the key of the Arrow cache.
     end = tokenizer.eos_token_id
     encoded = tokenizer(batch["text"], return_attention_mask=False, return_token_type_ids=False, verbose=False)

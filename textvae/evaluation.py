@@ -28,6 +28,7 @@ POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is f
 ROWS_AT_ONCE = 512  # sampled latents decoded together
 
 
+@torch.no_grad()
 def importance_weighted_nll(
     model: TextVAEModel, batch: dict[str, Tensor], num_samples: int, draw: Callable[[int], Tensor] | None = None
 ) -> Tensor:
@@ -226,10 +227,19 @@ def evaluate(
         counted; `exact_match` (share) and `bleu`; and the counts these rest on.
 
     Raises:
-        InputError: if there are fewer than two texts or `num_importance_samples` is below 1.
+        InputError: if there are fewer than two texts, or one of the numbers is below 1.
     """
     if len(dataset) < 2:
         raise InputError(f"Evaluation needs at least 2 texts, there are {len(dataset)}.")
+    numbers = {
+        "num_importance_samples": num_importance_samples,
+        "num_importance_texts": num_importance_texts,
+        "num_reconstructed_texts": num_reconstructed_texts,
+        "batch_size": batch_size,
+    }
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise InputError(f"{name} is {number}, it must be at least 1.")
     training, model = model.training, model.eval()
     corpus = Corpus(dataset, tokenizer, model.device, batch_size)
     everything = range(len(corpus))

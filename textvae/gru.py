@@ -30,7 +30,7 @@ class GRUConfig(PreTrainedConfig):
     num_hidden_layers: int = 1
     dropout: float = 0.0
     variational_dropout: bool = False
-    initializer_range: float = 0.02
+    initializer_range: float = 0.1
     tie_word_embeddings: bool = True
     use_cache: bool = True
     pad_token_id: int | None = 0

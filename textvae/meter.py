@@ -7,7 +7,6 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from textvae.errors import InputError
 from textvae.modeling import IGNORED, TextVAEOutput
 
 
@@ -25,35 +24,44 @@ class Meter:
 
     def _reset(self) -> None:
         device = self.accelerator.device
-        self.sums = torch.zeros(4, device=device, dtype=torch.float64 if device.type == "cpu" else torch.float32)
+        self.sums = torch.zeros(5, device=device, dtype=torch.float64 if device.type == "cpu" else torch.float32)
         self.moments = torch.zeros(2, self.latent_size, device=device)
-        self.losses: list[Tensor] = []
-        self.positions: list[tuple[int, int]] = []
+        self.watched: list[Tensor] = []
+        self.origins: list[tuple[str, int]] = []
         self.since = time.monotonic()
 
     def add(self, output: TextVAEOutput, labels: Tensor, loss: Tensor, step: int, batch: int) -> None:
         """Count a micro-batch: number `batch` of the run, in optimizer step `step`."""
         count, tokens = len(labels), (labels != IGNORED).sum()
         with torch.no_grad():
-            terms = [output.reconstruction.sum(), output.kl.sum(), tokens, torch.tensor(count, device=labels.device)]
+            texts = torch.tensor(count, device=labels.device)
+            terms = [loss * count, output.reconstruction.sum(), output.kl.sum(), tokens, texts]
             self.sums += torch.stack([term.to(self.sums) for term in terms])
             self.moments += torch.stack([output.mean.sum(0), output.mean.square().sum(0)])
-        self.losses.append(loss.detach())
-        self.positions.append((step, batch))
+        self.watch(f"loss of micro-batch {batch}", loss, step)
+
+    def watch(self, name: str, value: Tensor, step: int) -> None:
+        """Have `first_not_finite` look at a value of optimizer step `step`."""
+        self.watched.append(value.detach())
+        self.origins.append((name, step))
+
+    def first_not_finite(self) -> tuple[str, float, int] | None:
+        """Name, value and step of the first watched value since the last `show`, on any process, that is not finite."""
+        values = self.accelerator.gather(torch.stack(self.watched)[None])  # (processes, watched)
+        broken = (~values.isfinite()).any(0).nonzero()
+        if not len(broken):
+            return None
+        first = int(broken[0])
+        return self.origins[first][0], values[:, first].sum().item(), self.origins[first][1]
 
     def show(self, step: int, beta: float, learning_rate: float) -> dict[str, float]:
-        """Values per text since the last call, to the progress bar and the trackers.
-
-        Raises:
-            InputError: if a loss was not finite, with the step and micro-batch where that began.
-        """
-        self._check_finite()
+        """Values per text since the last call, to the progress bar and the trackers."""
         sums = self.accelerator.reduce(self.sums, "sum")
         moments = self.accelerator.reduce(self.moments, "sum")
-        reconstruction, kl, tokens, texts = sums.tolist()
+        loss, reconstruction, kl, tokens, texts = sums.tolist()
         mean, square = moments / texts
         values = {
-            "loss": float(self.accelerator.reduce(torch.stack(self.losses).mean(), "mean")),
+            "loss": loss / texts,
             "reconstruction": reconstruction / texts,
             "kl": kl / texts,
             "beta": beta,
@@ -69,16 +77,6 @@ class Meter:
         )
         self._reset()
         return values
-
-    def _check_finite(self) -> None:
-        losses = self.accelerator.gather(torch.stack(self.losses)[None])  # (processes, micro-batches)
-        broken = (~losses.isfinite()).any(0).nonzero()
-        if len(broken):
-            step, batch = self.positions[int(broken[0])]
-            raise InputError(
-                f"The loss became {losses[:, broken[0]].sum().item()} at step {step}, micro-batch {batch}: try a lower "
-                "learning_rate or max_grad_norm; the last good checkpoint is kept (resume_from_checkpoint: latest)."
-            )
 
     def close(self) -> None:
         self.bar.close()

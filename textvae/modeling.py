@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForTextEncoding,
     GenerationMixin,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -24,6 +27,7 @@ from textvae.errors import InputError
 from textvae.objectives import standard_normal_kl
 
 IGNORED = -100
+_LOGITS_CHANGED_BY = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}  # and when it doesn't
 
 
 @dataclass
@@ -76,6 +80,28 @@ class Pooling(nn.Module):
         return (weights.to(states.dtype) * states.masked_fill(hidden, 0)).sum(1)
 
 
+def _encoder_class(config: PreTrainedConfig) -> type[AutoModel] | type[AutoModelForTextEncoding]:
+    """The Auto class that builds an encoder and no more; the config of T5 alone does not tell, its encoder edits it."""
+    if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
+        return AutoModelForTextEncoding
+    if config.is_encoder_decoder:
+        raise InputError(f"{config.model_type!r} has no encoder that stands alone: give one like bert, roberta or t5.")
+    return AutoModel
+
+
+def _check_decoder(decoder: PreTrainedModel) -> None:
+    """The likelihood reads the last states and the output embeddings: a model that does more there is not for us."""
+    values = decoder.config.to_dict()
+    changed = [name for name, neutral in _LOGITS_CHANGED_BY.items() if values.get(name, neutral) != neutral]
+    head = decoder.get_output_embeddings()
+    if changed or all(child is not head for child in decoder.children()):
+        how = f"{changed[0]} = {values[changed[0]]}" if changed else "a head of several layers"
+        raise InputError(
+            f"{values['model_type']!r} cannot be the decoder, as {how} changes its logits: "
+            "give one whose logits are a plain linear map, like gru, gpt2, llama or qwen2."
+        )
+
+
 class TextVAEModel(PreTrainedModel, GenerationMixin):
     """A text VAE: any transformer as encoder, any causal language model as decoder (Bowman et al. 2016).
 
@@ -94,14 +120,15 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     ):
         """`encoder` and `decoder`, when given, are used as they are instead of being built from the config."""
         super().__init__(config)
-        builder = AutoModelForTextEncoding if config.encoder.is_encoder_decoder else AutoModel
-        self.encoder = builder.from_config(config.encoder) if encoder is None else encoder
+        self.encoder = _encoder_class(config.encoder).from_config(config.encoder) if encoder is None else encoder
         self.encoder.pooler = None  # never used here, and an unused parameter stops distributed training
         self.decoder = AutoModelForCausalLM.from_config(config.decoder) if decoder is None else decoder
+        _check_decoder(self.decoder)
         encoder_size = config.encoder.hidden_size
         embedding_size = self.decoder.get_input_embeddings().embedding_dim
         self.pooling = Pooling(config.pooling, encoder_size)
-        self.posterior = nn.Linear(encoder_size, 2 * config.latent_size)
+        self.to_mean = nn.Linear(encoder_size, config.latent_size)
+        self.to_logvar = nn.Linear(encoder_size, config.latent_size)
         in_embedding, prefix_size = "embedding" in config.latent_injection, config.prefix_length * embedding_size
         self.to_embedding = nn.Linear(config.latent_size, embedding_size) if in_embedding else None
         self.to_prefix = nn.Linear(config.latent_size, prefix_size) if prefix_size else None
@@ -110,9 +137,16 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     @classmethod
     def from_encoder_decoder(cls, encoder: str, decoder: str, **config) -> "TextVAEModel":
         """Two pretrained parts, by name or path, joined by a new bottleneck; `config` goes to [`TextVAEConfig`]."""
-        parts = AutoModel.from_pretrained(encoder), AutoModelForCausalLM.from_pretrained(decoder)
+        encoder_class = _encoder_class(AutoConfig.from_pretrained(encoder))
+        parts = encoder_class.from_pretrained(encoder), AutoModelForCausalLM.from_pretrained(decoder)
         config = TextVAEConfig(encoder=parts[0].config, decoder=parts[1].config, **config)
         return cls(config, *parts)
+
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if module is self.to_logvar:
+            nn.init.zeros_(module.weight)
+            nn.init.constant_(module.bias, self.config.initial_logvar)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.encoder.get_input_embeddings()
@@ -125,8 +159,9 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     def posterior_parameters(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and clamped log-variance of q(z|x) for texts (B, S): two times (B, Z), in fp32."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, H)
-        mean, logvar = self.posterior(self.pooling(states, attention_mask)).float().chunk(2, dim=-1)
-        return mean, logvar.clamp(self.config.min_logvar, self.config.max_logvar)
+        pooled = self.pooling(states, attention_mask)  # (B, H)
+        logvar = self.to_logvar(pooled).float().clamp(self.config.min_logvar, self.config.max_logvar)
+        return self.to_mean(pooled).float(), logvar
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Normal:
         """q(z|x) of texts (B, S), with batch shape (B, Z)."""

@@ -17,7 +17,7 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from textvae import latents as geometry
 from textvae.configuration import TextVAEConfig
-from textvae.data import _tokenize
+from textvae.data import tokenize
 from textvae.errors import InputError
 from textvae.evaluation import Corpus, importance_weighted_nll
 from textvae.modeling import TextVAEModel
@@ -52,12 +52,18 @@ class TextVAEPipeline:
     as a text (blank, no string) raises InputError.
     """
 
-    def __init__(self, model: TextVAEModel, tokenizer: PreTrainedTokenizerBase, max_length: int = _MAX_LENGTH):
-        """The model is put in evaluation mode; `max_length` is kept where Hugging Face does, in the tokenizer.
+    def __init__(self, model: TextVAEModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None):
+        """The model is put in evaluation mode.
+
+        Args:
+            max_length: kept where Hugging Face does, in the tokenizer, whose own it is when not given, or 64.
 
         Raises:
             InputError: if `max_length` is below 2, or the tokenizer is not the one the model was built for.
         """
+        if max_length is None:
+            is_set = tokenizer.model_max_length < 1e9  # Hugging Face's default is astronomical
+            max_length = tokenizer.model_max_length if is_set else _MAX_LENGTH
         _at_least(2, max_length=max_length)
         _check_match(model, tokenizer)
         self.model = model.eval()
@@ -85,9 +91,7 @@ class TextVAEPipeline:
             InputError: if there is no such model, it is not a text VAE, or its weights are corrupt or incomplete.
         """
         model = _load_model(str(name_or_path), dtype)
-        tokenizer = load_tokenizer(str(name_or_path))
-        is_set = tokenizer.model_max_length < 1e9  # Hugging Face's default is astronomical
-        pipeline = cls(model, tokenizer, tokenizer.model_max_length if is_set else _MAX_LENGTH)
+        pipeline = cls(model, load_tokenizer(str(name_or_path)))
         pipeline.model.to(device or _best_device())
         return pipeline
 
@@ -230,8 +234,8 @@ class TextVAEPipeline:
         texts, single = _as_list(texts)
         corpus = self._corpus(texts)
         mean, stddev = (part.unsqueeze(1) for part in self._posteriors(corpus, batch_size, progress))  # (N, 1, Z)
-        copies = zip(texts, self.tokenizer.batch_decode(corpus.ids, skip_special_tokens=True), strict=True)
-        candidates = [_Candidates(copy) for copy in copies]
+        read = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in corpus.ids]
+        candidates = [_Candidates(copies) for copies in zip(texts, read, strict=True)]
         with self._seeded(seed):
             for attempt in range(_PARAPHRASE_ROUNDS):
                 scale = temperature * _PARAPHRASE_GROWTH**attempt
@@ -277,7 +281,7 @@ class TextVAEPipeline:
     # what the verbs share
 
     def _corpus(self, texts: list[str]) -> Corpus:
-        columns = _tokenize({"text": texts}, self.tokenizer, self.max_length) if texts else {"input_ids": []}
+        columns = tokenize({"text": texts}, self.tokenizer, self.max_length) if texts else {"input_ids": []}
         if any(columns.get("truncated", [])):
             logger.warning(
                 "%d of %d texts were cut to %d tokens", sum(columns["truncated"]), len(texts), self.max_length

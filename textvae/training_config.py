@@ -1,6 +1,8 @@
 """TrainingConfig: everything a run is told, from Python, a YAML file or the command line."""
 
+import math
 import types
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,10 +14,17 @@ from textvae.batching import InputNoise
 from textvae.errors import InputError
 from textvae.schedules import KLSchedule
 
-NOT_A_NUMBER_BELOW_ONE = (
+AT_LEAST_ONE = (
     "latent_size", "latent_tokens", "max_length", "vocab_size", "per_device_train_batch_size", "save_steps",
     "per_device_eval_batch_size", "gradient_accumulation_steps", "logging_steps", "num_importance_samples",
+    "save_total_limit",
 )  # fmt: skip
+AT_LEAST_ONE_OR_NONE = (
+    "eval_steps", "max_steps", "early_stopping_patience", "num_importance_texts", "num_reconstructed_texts",
+)  # fmt: skip
+ABOVE_ZERO = ("num_train_epochs", "learning_rate", "max_grad_norm", "initializer_range")
+NOT_NEGATIVE = ("free_bits", "weight_decay", "dataloader_num_workers")
+SHARES = ("warmup_ratio", "adam_beta1", "adam_beta2")
 
 
 def _encoder() -> dict:
@@ -59,7 +68,7 @@ class TrainingConfig:
     latent_injection: list[str] = field(default_factory=lambda: ["embedding"])
     latent_tokens: int = 1
     pooling: str = "mean"
-    initializer_range: float = 0.02  # of the maps between encoder, z and decoder
+    initializer_range: float = 0.08  # of the maps between encoder, z and decoder
 
     # The objective, in nats: reconstruction + β · KL, some of it free.
     beta: float = 1.0
@@ -86,7 +95,9 @@ class TrainingConfig:
     num_train_epochs: float = 1.0
     max_steps: int | None = None
     learning_rate: float = 2e-3
-    lr_scheduler_type: str = "linear"
+    lr_scheduler_type: Literal[
+        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+    ] = "linear"
     warmup_ratio: float = 0.03
     weight_decay: float = 0.0
     adam_beta1: float = 0.9
@@ -113,19 +124,25 @@ class TrainingConfig:
     num_reconstructed_texts: int | None = 1000
 
     def __post_init__(self):
-        for name in NOT_A_NUMBER_BELOW_ONE:
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, it must be at least 1.")
-        for name in ("eval_steps", "max_steps", "save_total_limit", "early_stopping_patience", "num_importance_texts"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, it must be at least 1 or left out.")
-        if self.num_train_epochs <= 0:
-            raise InputError(f"num_train_epochs is {self.num_train_epochs}, it must be above 0.")
+        for name, hint in get_type_hints(type(self)).items():
+            setattr(self, name, _read(name, getattr(self, name), hint))
+        self.encoder, self.decoder = _completed(self.encoder, _encoder()), _completed(self.decoder, _decoder())
+        self._require(AT_LEAST_ONE, lambda value: value >= 1, "at least 1")
+        self._require(AT_LEAST_ONE_OR_NONE, lambda value: value is None or value >= 1, "at least 1, or left out")
+        self._require(ABOVE_ZERO, lambda value: 0 < value < math.inf, "a number above 0")
+        self._require(NOT_NEGATIVE, lambda value: 0 <= value < math.inf, "0 or more")
+        self._require(SHARES, lambda value: 0 <= value <= 1, "from 0 to 1")
+        self._require(["seed"], lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1")
         if self.streaming and self.max_steps is None:
             raise InputError("A stream has no end: give max_steps with streaming.")
         if self.streaming and self.tokenizer == "word":
             raise InputError("A word vocabulary needs the whole corpus: leave streaming out, or name a tokenizer.")
         self.kl_weight, self.input_noise  # noqa: B018  both check their values
+
+    def _require(self, names: Sequence[str], is_right: Callable[[Any], bool], wanted: str) -> None:
+        for name in names:
+            if not is_right(getattr(self, name)):
+                raise InputError(f"{name} is {getattr(self, name)}, it must be {wanted}.")
 
     @property
     def kl_weight(self) -> KLSchedule:
@@ -141,12 +158,11 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainingConfig":
         """A config from names and values, each read as what its field is: `1e-3` of a YAML file is a number."""
-        hints = get_type_hints(cls)
+        known = get_type_hints(cls)
         for name in values:
-            if name not in hints:
-                nearest = get_close_matches(name, hints, n=1, cutoff=0)
-                raise InputError(f"There is no setting {name!r}; did you mean {nearest[0]!r}?")
-        return cls(**{name: _read(name, value, hints[name]) for name, value in values.items()})
+            if name not in known:
+                raise InputError(f"There is no setting {name!r}; did you mean {nearest(str(name), known)!r}?")
+        return cls(**values)
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: dict[str, Any] | None = None) -> "TrainingConfig":
@@ -172,6 +188,17 @@ def read_yaml(path: str | Path) -> dict:
     return values or {}
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant: the first that holds this one, or else the most similar."""
+    longer = (right for right in known if f"_{name}_" in f"_{right}_")
+    return next(longer, get_close_matches(name, known, n=1, cutoff=0)[0])
+
+
+def _completed(values: dict, default: dict) -> dict:
+    """What a model of the default's type is not told stays as in the default; one of another type starts bare."""
+    return default | values if values.get("model_type", default["model_type"]) == default["model_type"] else values
+
+
 def _read(name: str, value: Any, hint: Any) -> Any:
     """`value`, possibly a string of the command line or of YAML, as the type of its field."""
     if get_origin(hint) in (Union, types.UnionType):
@@ -180,7 +207,7 @@ def _read(name: str, value: Any, hint: Any) -> Any:
         hint = next(part for part in get_args(hint) if part is not type(None))
     try:
         return _as(value, hint)
-    except (TypeError, ValueError, yaml.YAMLError) as error:
+    except (TypeError, ValueError, OverflowError, yaml.YAMLError) as error:
         kind = getattr(hint, "__name__", str(hint))
         choices = f"one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else f"of type {kind}"
         raise InputError(f"{name} must be {choices}, not {value!r}.") from error
@@ -197,11 +224,14 @@ def _as(value: Any, hint: Any) -> Any:
         if not isinstance(value, bool):
             raise ValueError
         return value
-    if hint is dict or get_origin(hint) is list:
+    if hint is dict:
         value = yaml.safe_load(value) if isinstance(value, str) else value
-        if hint is dict and not isinstance(value, dict):
+        if not isinstance(value, dict):
             raise ValueError
-        return value if hint is dict or isinstance(value, list) else [value]
-    if hint is int and (isinstance(value, bool) or float(value) != int(float(value))):
+        return value
+    if get_origin(hint) is list:
+        values = value if isinstance(value, list) else [value]
+        return [] if values == ["none"] else [_as(item, str) for item in values]
+    if value is None or isinstance(value, (bool, list, dict)) or (hint is int and float(value) % 1):
         raise ValueError
-    return hint(float(value)) if hint is int else hint(value)
+    return int(float(value)) if hint is int else hint(value)

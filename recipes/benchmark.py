@@ -1,0 +1,122 @@
+"""Measure speed as ratios within one run: machines differ and are noisy, ratios hold.
+
+python recipes/benchmark.py                                                    # the default config
+python recipes/benchmark.py --config recipes/configs/ptb-transformer.yaml      # any other, on the same corpus
+
+Training: the share of this machine's matrix-multiply speed, at the same dtype, that the model's own FLOPs reach; the
+padding; the peak memory. Decoding: texts/s of TextVAEModel.generate against that of its decoder alone.
+"""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from accelerate import Accelerator
+from torch.utils.flop_counter import FlopCounterMode
+
+from textvae import training
+from textvae.batching import LengthGroupedBatches
+from textvae.cli import parse_training_config, run
+from textvae.data import load_corpus, tokenize_corpus
+from textvae.modeling import IGNORED, TextVAEModel
+from textvae.objectives import negative_elbo
+from textvae.training_config import TrainingConfig
+
+ROUNDS, WARM_UP, BATCHES = 5, 8, 8
+DECODED_TEXTS, DECODED_TOKENS = 128, 16
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def matmul_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
+    """What a large square matrix product reaches here: the best of several."""
+    size = 2048 if device.type == "cpu" else 8192
+    matrix = torch.randn(size, size, device=device).to(dtype)
+    return 2 * size**3 / min(seconds(lambda: matrix @ matrix, device) for _ in range(5))
+
+
+def one_step(accelerator, wrapped, optimizer, batch: dict, config: TrainingConfig) -> None:
+    """The arithmetic of an optimizer step of `train`, without its bookkeeping."""
+    output = wrapped(**batch)
+    loss = negative_elbo(output.reconstruction, output.kl, config.beta, config.free_bits, config.free_bits_mode)
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def measure_training(config: TrainingConfig, accelerator: Accelerator, model: TextVAEModel, batches) -> None:
+    wrapped, optimizer = accelerator.prepare(model, training.make_optimizer(config, model))
+    device = accelerator.device
+    sample = [dict(batches[index]) for index in range(BATCHES)]
+    for batch in sample:
+        batch.pop("num_texts")
+        batch.update({name: tensor.to(device) for name, tensor in batch.items()})
+    tokens = sum(int((batch["labels"] != IGNORED).sum()) for batch in sample)
+    with FlopCounterMode(display=False) as counter:
+        for batch in sample:
+            one_step(accelerator, wrapped, optimizer, batch, config)
+    flops = counter.get_total_flops()
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision, torch.float32)
+    shares, speeds = [], []
+    for _ in range(ROUNDS):
+        peak = matmul_flops_per_second(device, dtype)
+        spent = seconds(lambda: [one_step(accelerator, wrapped, optimizer, b, config) for b in sample], device)
+        shares.append(flops / spent / peak)
+        speeds.append(tokens / spent)
+    memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else 1024 * resource.getrusage(
+        resource.RUSAGE_SELF).ru_maxrss  # fmt: skip
+    print(f"decoder {config.decoder.get('model_type')}, {model.num_parameters() / 1e6:.1f}M parameters, {device}, {dtype}")
+    print(f"training: {_median(shares):.1%} of the matrix-multiply peak (rounds: {_listed(shares, '.1%')})")
+    print(f"training: {_median(speeds):,.0f} tokens/s, {flops / tokens / 1e6:.1f} MFLOPs per token")
+    print(f"padding: {batches.padding_share():.1%} of positions")
+    print(f"peak memory: {memory / 2**20:,.0f} MiB")
+
+
+@torch.no_grad()
+def measure_decoding(model: TextVAEModel) -> None:
+    model.eval()
+    latents = torch.randn(DECODED_TEXTS, model.config.latent_size, device=model.device)
+    start = torch.full((DECODED_TEXTS, 1), model.config.bos_token_id, device=model.device)
+    length = {"min_new_tokens": DECODED_TOKENS, "max_new_tokens": DECODED_TOKENS, "do_sample": False,
+              "pad_token_id": model.config.pad_token_id}  # fmt: skip
+    ours, theirs = (lambda: model.generate(latents, **length)), (lambda: model.decoder.generate(start, **length))
+    ours(), theirs()
+    pairs = [(seconds(ours, model.device), seconds(theirs, model.device)) for _ in range(ROUNDS)]
+    ratios = [alone / with_latents for with_latents, alone in pairs]
+    print(f"decoding: {DECODED_TEXTS / _median([ours for ours, _ in pairs]):,.0f} texts/s of {DECODED_TOKENS} tokens")
+    print(f"decoding: {_median(ratios):.2f} × the decoder's own generate (rounds: {_listed(ratios, '.2f')})")
+
+
+def _median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def _listed(values: list[float], form: str) -> str:
+    return ", ".join(format(value, form) for value in values)
+
+
+def main() -> None:
+    config = parse_training_config(__doc__)
+    accelerator = Accelerator(mixed_precision=training.choose_mixed_precision(config))
+    corpus = load_corpus(config.train_file, max_train_samples=50_000)
+    tokenizer = training.make_tokenizer(config, corpus)
+    dataset = tokenize_corpus(corpus["train"], tokenizer, config.max_length)
+    model = training.build_model(config, tokenizer)
+    batches = LengthGroupedBatches(
+        dataset, tokenizer, config.per_device_train_batch_size, latent_size=model.config.latent_size, seed=config.seed
+    )
+    measure_training(config, accelerator, model, batches)
+    measure_decoding(accelerator.unwrap_model(model))
+
+
+if __name__ == "__main__":
+    run(main)

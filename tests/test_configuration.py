@@ -1,0 +1,79 @@
+"""The configuration: it checks what it is given, owns its parts, and survives JSON."""
+
+import json
+
+import pytest
+from transformers import AutoConfig, BertConfig, GPT2Config, T5Config
+
+from textvae import GRUConfig, InputError, TextVAEConfig, TextVAEModel
+
+
+def test_defaults_make_a_bert_and_a_gru():
+    config = TextVAEConfig()
+    assert isinstance(config.encoder, BertConfig) and isinstance(config.decoder, GRUConfig)
+    assert config.latent_injection == ["embedding"] and config.prefix_length == 0
+
+
+@pytest.mark.parametrize(
+    ("injection", "tokens", "length"),
+    [("embedding", 4, 0), ("prefix", 1, 1), (["prefix"], 3, 3), (["embedding", "prefix"], 2, 2)],
+)
+def test_the_prefix_is_as_long_as_the_injection_says(injection, tokens, length):
+    assert TextVAEConfig(latent_injection=injection, latent_tokens=tokens).prefix_length == length
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"latent_size": 0}, ["latent_size", "0"]),
+        ({"latent_size": -3}, ["latent_size", "-3"]),
+        ({"latent_tokens": 0}, ["latent_tokens", "0"]),
+        ({"pooling": "median"}, ["pooling", "median", "mean", "attention"]),
+        ({"latent_injection": "memory"}, ["latent_injection", "memory", "embedding", "prefix"]),
+        ({"latent_injection": ["embedding", "memory"]}, ["latent_injection", "memory"]),
+        ({"latent_injection": []}, ["latent_injection"]),
+        ({"encoder": {"model_type": "brt"}}, ["brt"]),
+        ({"decoder": {"model_type": "grru"}}, ["grru"]),
+        ({"decoder": {"hidden_size": 32}}, ["None"]),
+    ],
+)
+def test_what_cannot_be_used_is_named(given, names):
+    with pytest.raises(InputError) as error:
+        TextVAEConfig(**given)
+    assert all(name in str(error.value) for name in names)
+
+
+def test_json_changes_nothing(tmp_path):
+    config = TextVAEConfig(
+        encoder=T5Config(d_model=24, vocab_size=37),
+        decoder={"model_type": "gpt2", "n_embd": 16, "vocab_size": 37},
+        latent_size=7,
+        latent_injection=["embedding", "prefix"],
+        latent_tokens=3,
+        pooling="attention",
+        min_logvar=-6.0,
+        bos_token_id=5,
+        eos_token_id=6,
+    )
+    config.save_pretrained(tmp_path)
+    for opened in (TextVAEConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
+        assert isinstance(opened, TextVAEConfig)
+        assert isinstance(opened.encoder, T5Config) and isinstance(opened.decoder, GPT2Config)
+        assert {**opened.to_dict(), "_name_or_path": ""} == config.to_dict()
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written["latent_size"] == 7 and written["min_logvar"] == -6
+    assert written["encoder"]["model_type"] == "t5" and written["decoder"]["n_embd"] == 16
+
+
+@pytest.mark.parametrize("as_object", [True, False])
+def test_the_parts_given_are_neither_shared_nor_changed(make_part, as_object):
+    parts = {"encoder": make_part("encoder", "t5"), "decoder": make_part("decoder", "gpt2")}
+    if as_object:
+        parts = {name: AutoConfig.for_model(**values) for name, values in parts.items()}
+    before = {name: part.to_dict() if as_object else dict(part) for name, part in parts.items()}
+    config = TextVAEConfig(**parts)
+    TextVAEModel(config)
+    config.encoder.d_model = config.decoder.n_embd = 1
+    for name, part in parts.items():
+        assert getattr(config, name) is not part
+        assert (part.to_dict() if as_object else part) == before[name]

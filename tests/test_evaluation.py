@@ -1,0 +1,292 @@
+"""Evaluation: against exact integrals and by-hand sums, whatever the batch size, order and chunks."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from datasets import Dataset
+from tokenizers import processors
+from torch.distributions import Normal
+
+from textvae import InputError, TextVAEConfig, TextVAEModel, evaluate, evaluation, importance_weighted_nll
+from textvae.evaluation import Corpus, posterior_terms
+from textvae.modeling import IGNORED
+from textvae.tokenization import train_word_tokenizer
+
+DECODERS = ["gru2", "gpt2"]
+TEXTS = ["a cat sat", "the dog", "a dog and the cat sat on a mat", "on", "the cat ran", "a bird sang on the mat"]
+KEYS = (
+    "negative_elbo reconstruction kl iw_nll mutual_information active_units shuffle_gap perplexity_token "
+    "perplexity_word exact_match bleu num_texts num_tokens num_importance_samples num_importance_texts "
+    "num_reconstructed_texts latent_size"
+).split()
+
+
+def in_turn(noise):
+    """k → the next k of the draws (K, B, Z)."""
+    left = iter(noise)
+    return lambda k: torch.stack(list(itertools.islice(left, k)))
+
+
+def normal(*shape, seed=3):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# the importance-weighted bound
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("num_samples", [1, 2, 9])
+def test_the_weights_are_likelihood_times_prior_over_posterior(make_model, make_texts, decoder, num_samples):
+    model, batch, noise = make_model("bert", decoder), make_texts([6, 3, 4]), normal(num_samples, 3, 5)
+    posterior = model.encode(**batch)
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
+    log_weights = []
+    for draw in noise:
+        latents = posterior.mean + posterior.stddev * draw
+        log_joint = Normal(0.0, 1.0).log_prob(latents).sum(-1) - model.reconstruction(latents, labels)
+        log_weights.append(log_joint - posterior.log_prob(latents).sum(-1))
+    expected = -(torch.stack(log_weights).logsumexp(0) - math.log(num_samples))
+    found = importance_weighted_nll(model, batch, num_samples, in_turn(noise))
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-4)
+    assert not found.requires_grad and (found > 0).all()
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_bound_meets_the_integral_over_a_single_latent(make_model, make_texts, decoder):
+    """-log ∫ p(x|z) p(z) dz by the trapezoidal rule, and the mean of ten estimates of 2,000 samples."""
+    model, batch = make_model("bert", decoder, latent_size=1), make_texts([5, 3])
+    with torch.no_grad():  # a posterior wide enough for few samples
+        model.to_logvar.weight.zero_()
+        model.to_logvar.bias.fill_(0.5)
+        model.to_mean.weight.mul_(0.3)
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
+    grid = torch.linspace(-9, 9, 1201)
+    with torch.no_grad():
+        log_likelihood = [-model.reconstruction(grid[:, None], row.expand(1201, -1)).double() for row in labels]
+        log_joint = torch.stack(log_likelihood) + Normal(0.0, 1.0).log_prob(grid).double()
+        exact = -torch.log(torch.trapezoid(log_joint.exp(), grid.double()))
+        torch.manual_seed(0)
+        estimates = torch.stack([importance_weighted_nll(model, batch, 2000).double() for _ in range(10)])
+    error = estimates.std(0) / math.sqrt(10)
+    assert error.max() < 0.02
+    assert ((estimates.mean(0) - exact).abs() < 3 * error + 1e-4).all()
+    one = torch.stack([importance_weighted_nll(model, batch, 1).double() for _ in range(100)]).mean(0)
+    assert (one > exact + 0.01).all()  # the bound is loose at one sample: the integral was no triviality
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_bound_tightens_with_the_samples(make_model, make_texts, decoder):
+    """On the same 64 draws, cut into groups: by Jensen's inequality, for every text."""
+    model, batch, noise = make_model("bert", decoder), make_texts([6, 3, 4]), normal(64, 3, 5)
+    bounds = []
+    for k in (1, 4, 16, 64):
+        groups = [importance_weighted_nll(model, batch, k, in_turn(draws)) for draws in noise.split(k)]
+        bounds.append(torch.stack(groups).mean(0))
+    assert all((looser > tighter + 1e-3).all() for looser, tighter in itertools.pairwise(bounds))
+
+
+def test_chunks_and_batches_change_nothing(make_model, make_texts, monkeypatch):
+    model, batch, noise = make_model("bert", "gru2"), make_texts([6, 3, 4]), normal(20, 3, 5)
+    expected = importance_weighted_nll(model, batch, 20, in_turn(noise))
+    for rows in (1, 3, 13, 60):
+        monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", rows)
+        found = importance_weighted_nll(model, batch, 20, in_turn(noise))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    for row in range(3):
+        alone = {name: tensor[[row]] for name, tensor in batch.items()}
+        found = importance_weighted_nll(model, alone, 20, in_turn(noise[:, [row]]))
+        torch.testing.assert_close(found, expected[[row]], rtol=1e-5, atol=1e-5)
+
+
+def blind(model):
+    """A decoder that cannot see z and a posterior that is the prior."""
+    with torch.no_grad():
+        for layer in (model.to_mean, model.to_logvar, model.to_embedding):
+            layer.weight.zero_()
+            layer.bias.zero_()
+    return model
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_without_z_the_bound_is_the_language_models_nll(make_model, decoder):
+    """And it has the right sign: what the decoder expects costs less than what it expects least."""
+    model = blind(make_model("bert", decoder))
+    rows = []
+    for pick in (torch.argmax, torch.argmin):
+        ids = torch.tensor([[2]])
+        for _ in range(5):
+            ids = torch.cat([ids, pick(model.decoder(ids).logits[:, -1]).view(1, 1)], dim=1)
+        rows.append(ids[:, 1:])
+    batch = {"input_ids": torch.cat(rows), "attention_mask": torch.ones(2, 5, dtype=torch.long)}
+    inputs = torch.cat([torch.full((2, 1), 2), batch["input_ids"][:, :-1]], dim=1)
+    log_probabilities = model.decoder(inputs).logits.log_softmax(-1)
+    expected = -log_probabilities.gather(-1, batch["input_ids"][..., None]).sum((1, 2)).detach()
+    for num_samples in (1, 30):
+        found = importance_weighted_nll(model, batch, num_samples)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert 0 < found[0] < found[1]
+
+
+def test_no_sample_is_no_bound(make_model, make_texts):
+    with pytest.raises(InputError, match="num_importance_samples is 0"):
+        importance_weighted_nll(make_model(), make_texts([3, 4]), 0)
+
+
+# a corpus
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_word_tokenizer(TEXTS)
+
+
+def tokenized(tokenizer, texts=TEXTS):
+    return Dataset.from_dict({"text": texts, "input_ids": [tokenizer(text)["input_ids"] for text in texts]})
+
+
+def evaluated(model, tokenizer, texts=TEXTS, **options):
+    options = {"num_importance_samples": 20, "max_new_tokens": 12, "batch_size": 4, **options}
+    return evaluate(model, tokenizer, tokenized(tokenizer, texts), **options)
+
+
+@pytest.fixture(scope="module")
+def fitted(tokenizer):
+    """A model that has learnt TEXTS by heart."""
+    torch.manual_seed(0)
+    encoder = {"model_type": "bert", "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {"vocab_size": len(tokenizer)}
+    config = TextVAEConfig(
+        encoder={**encoder, "intermediate_size": 40, "hidden_dropout_prob": 0.0, **sizes},
+        decoder={"model_type": "gru", "hidden_size": 48, "embedding_size": 24, **sizes},
+        latent_size=8,
+    )
+    model = TextVAEModel(config)
+    batch = tokenizer.pad({"input_ids": tokenizer(TEXTS)["input_ids"]}, return_tensors="pt")
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(200):
+        output = model(batch["input_ids"], batch["attention_mask"])
+        loss = output.reconstruction.mean() + 0.05 * output.kl.sum(-1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_report_is_complete_and_consistent(make_model, tokenizer, decoder):
+    report = evaluated(make_model("bert", decoder), tokenizer)
+    assert sorted(report) == sorted(KEYS)
+    assert all(math.isfinite(value) for value in report.values())
+    assert report["negative_elbo"] == pytest.approx(report["reconstruction"] + report["kl"])
+    assert report["mutual_information"] <= math.log(6) + 1e-6
+    words = sum(len(text.split()) for text in TEXTS) + 6  # and an EOS for each text
+    assert report["num_tokens"] == words and report["num_texts"] == report["num_importance_texts"] == 6
+    for name in ("perplexity_token", "perplexity_word"):
+        assert report[name] == pytest.approx(math.exp(report["iw_nll"] * 6 / words))
+    assert 0 <= report["exact_match"] <= 1 and 0 <= report["bleu"] <= 100
+    assert 0 <= report["active_units"] <= report["latent_size"] == 5
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_batch_size_and_order_change_nothing(make_model, tokenizer, decoder):
+    model = make_model("bert", decoder)
+    expected = evaluated(model, tokenizer, batch_size=64)
+    for batch_size in (1, 4):
+        assert evaluated(model, tokenizer, batch_size=batch_size) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_the_terms_of_each_text_stand_in_the_order_of_the_corpus(make_model, tokenizer):
+    model, corpus = make_model("bert", "gru"), tokenized(tokenizer)
+    terms = posterior_terms(model, Corpus(corpus, tokenizer, model.device, batch_size=4), range(6))
+    for row, ids in enumerate(corpus["input_ids"]):
+        with torch.no_grad():
+            alone = model(torch.tensor([ids]), latents=terms["latents"][[row]])
+        torch.testing.assert_close(terms["mean"][row], alone.mean[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(terms["kl"][row], alone.kl[0].sum(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(terms["reconstruction"][row], alone.reconstruction[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_seed_decides(make_model, tokenizer):
+    model = make_model("bert", "gru", encoder_changes={"hidden_dropout_prob": 0.5})
+    first, again, other = (evaluated(model, tokenizer, seed=seed) for seed in (0, 0, 1))
+    assert first == again  # nor is there any dropout
+    assert first["iw_nll"] != other["iw_nll"] and first["reconstruction"] != other["reconstruction"]
+    assert first["kl"] == other["kl"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_models_mode_and_gradients_are_left_alone(make_model, tokenizer, training):
+    model = make_model("bert", "gru").train(training)
+    evaluated(model, tokenizer)
+    assert all(module.training == training for module in model.modules())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_decoder_blind_to_z_and_a_collapsed_encoder_are_seen_through(make_model, tokenizer):
+    report = evaluated(blind(make_model("bert", "gru2")), tokenizer)
+    assert report["shuffle_gap"] == pytest.approx(0, abs=1e-5)
+    assert report["active_units"] == 0
+    assert report["kl"] == pytest.approx(0, abs=1e-6)
+    assert report["mutual_information"] == pytest.approx(0, abs=1e-5)
+    assert report["iw_nll"] == pytest.approx(report["negative_elbo"], rel=1e-5)
+
+
+def test_what_was_learnt_by_heart_is_read_back(fitted, tokenizer):
+    report = evaluated(fitted, tokenizer, batch_size=2, num_importance_samples=200)
+    assert report["exact_match"] == 1 and report["bleu"] == pytest.approx(100)
+    assert report["shuffle_gap"] > 5
+    assert report["active_units"] >= 3
+    assert report["mutual_information"] == pytest.approx(math.log(6), abs=0.05)
+    assert report["mutual_information"] <= min(report["kl"], math.log(6) + 1e-6)
+    assert report["iw_nll"] < report["negative_elbo"]
+
+
+def test_parts_of_the_corpus_are_counted(fitted, tokenizer):
+    whole = evaluated(fitted, tokenizer)
+    part = evaluated(fitted, tokenizer, num_importance_texts=3, num_reconstructed_texts=2)
+    assert part["num_importance_texts"] == 3 and part["num_reconstructed_texts"] == 2
+    assert part["negative_elbo"] == whole["negative_elbo"] and part["iw_nll"] != whole["iw_nll"]
+    assert part["exact_match"] == 1
+    many = evaluated(fitted, tokenizer, num_importance_texts=1000, num_reconstructed_texts=1000)
+    assert many == whole
+
+
+def test_a_leading_token_is_read_but_not_predicted(make_model, tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    leading = type(tokenizer).from_pretrained(tmp_path)
+    leading.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
+    )
+    assert leading("on")["input_ids"][0] == 2
+    model = make_model("bert", "gru")
+    report = evaluated(model, leading)
+    assert report["num_tokens"] == evaluated(model, tokenizer)["num_tokens"]
+    # a decoder that does not see z predicts the same tokens after the same BOS, whatever the encoder read
+    assert evaluated(blind(model), leading)["iw_nll"] == pytest.approx(evaluated(model, tokenizer)["iw_nll"], rel=1e-5)
+
+
+@pytest.mark.parametrize("texts", [[], TEXTS[:1]])
+def test_fewer_than_two_texts_are_refused(make_model, tokenizer, texts):
+    with pytest.raises(InputError, match=f"at least 2 texts, there are {len(texts)}"):
+        evaluated(make_model(), tokenizer, texts)
+
+
+@pytest.mark.parametrize(
+    "name", ["num_importance_samples", "num_importance_texts", "num_reconstructed_texts", "batch_size"]
+)
+def test_numbers_below_one_are_refused_before_any_work(make_model, tokenizer, name):
+    model = make_model().train()
+    with pytest.raises(InputError, match=f"{name} is 0"):
+        evaluated(model, tokenizer, **{name: 0})
+    assert model.training
+
+
+def test_impossible_information_stops_the_report():
+    report = {"mutual_information": 3.0, "kl": 9.0}
+    evaluation._check_information(report, num_texts=21, latent_size=4)  # ln 21 = 3.04
+    with pytest.raises(AssertionError, match="ln 20"):
+        evaluation._check_information(report, num_texts=20, latent_size=4)
+    with pytest.raises(AssertionError, match="KL 2.0"):
+        evaluation._check_information({**report, "kl": 2.0}, num_texts=1000, latent_size=4)

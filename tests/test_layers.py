@@ -1,0 +1,81 @@
+"""The floors of the house: a module imports only from floors strictly below its own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = [
+    {"errors"},
+    {
+        "batching",
+        "checkpoints",
+        "configuration",
+        "crossentropy",
+        "data",
+        "gru",
+        "latents",
+        "metrics",
+        "objectives",
+        "processes",
+        "schedules",
+        "tokenization",
+    },
+    {"modeling", "training_config"},
+    {"evaluation", "meter"},
+    {"pipeline"},
+    {"report"},
+    {"training"},
+    {"cli"},
+    {"__init__"},
+    {"recipes"},
+]
+FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
+LIBRARY = sorted(path.stem for path in (ROOT / "textvae").glob("*.py"))
+RECIPES = sorted((ROOT / "recipes").glob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of this project that a file imports, anywhere in it; `__init__` is the package, `recipes` any recipe."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} line {node.lineno}: write the import with its full name"
+            submodules = {a.name for a in node.names} & set(LIBRARY) if node.module == "textvae" else set()
+            names |= {f"textvae.{name}" for name in submodules}
+            if len(submodules) < len(node.names):
+                names.add(node.module)
+    found = set()
+    for name in names:
+        package, _, rest = name.partition(".")
+        if package == "textvae":
+            found.add(rest.partition(".")[0] or "__init__")
+        elif package in {"recipes", *(path.stem for path in RECIPES)}:
+            found.add("recipes")
+    return found
+
+
+
+
+def test_every_module_has_a_floor():
+    assert set(LIBRARY) | {"recipes"} == set(FLOOR)
+
+
+@pytest.mark.parametrize("module", LIBRARY)
+def test_a_module_imports_only_from_below(module):
+    too_high = {name for name in imported(ROOT / "textvae" / f"{module}.py") if FLOOR[name] >= FLOOR[module]}
+    assert not too_high, f"{module} (floor {FLOOR[module]}) imports {too_high}"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_a_recipe_imports_no_other_recipe(recipe):
+    assert "recipes" not in imported(recipe)
+
+
+def test_an_import_is_seen_wherever_it_stands(tmp_path):
+    code = "import os\ndef f():\n    from textvae import metrics, train\n    import textvae.cli as c\nimport recipes.train\n"
+    (tmp_path / "code.py").write_text(code)
+    assert imported(tmp_path / "code.py") == {"metrics", "__init__", "cli", "recipes"}

@@ -1,0 +1,167 @@
+"""Real processes: two equal one, a killed one resumes exactly, and what the shell sees of a mistake."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny_runs import (
+    BERT,
+    GRU,
+    assert_same_checkpoint,
+    assert_same_state,
+    contents,
+    results,
+    settings,
+    weights,
+    write_lines,
+)
+
+from textvae.checkpoints import checkpoints_in
+from textvae.training import train
+from textvae.training_config import TrainingConfig
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_lines(tmp_path_factory.mktemp("corpus") / "texts.txt")
+
+
+def environment() -> dict:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+
+
+# two processes
+
+TWO = {
+    # A weight of the KL that changes at every step, and a floor that some dimensions are below and some above; texts
+    # that do not divide by two, so that the processes hold shares of different sizes.
+    "batch": {"free_bits": 0.3, "free_bits_mode": "batch", "kl_schedule": "linear", "kl_warmup": 0.5},
+    "text": {"free_bits": 0.3, "free_bits_mode": "text", "kl_schedule": "cosine", "gradient_accumulation_steps": 2},
+}
+SHARED = {"max_train_samples": 75, "max_steps": 12, "beta": 2.0, "learning_rate": 5e-3, "save_steps": 6,
+          "encoder": {**BERT, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}  # fmt: skip
+
+RECIPES_IN_TURN = """
+import json, runpy, sys
+for line in json.loads(sys.argv[1]):
+    sys.argv = line
+    runpy.run_path(line[0], run_name="__main__")
+"""
+
+
+def run_on_two(calls: list[list], directory: Path) -> None:
+    """Recipes with their arguments, one after the other in the same two processes."""
+    script = directory / "in_turn.py"
+    script.write_text(RECIPES_IN_TURN)
+    calls = [[str(ROOT / "recipes" / recipe), *map(str, arguments)] for recipe, *arguments in calls]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launch, str(script), json.dumps(calls)], env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.fixture(scope="module")
+def runs(corpus, tmp_path_factory):
+    """Directory of the runs `one-NAME` and `two-NAME`, and of what evaluate.py says of one on two processes."""
+    directory = tmp_path_factory.mktemp("runs")
+    calls = []
+    for name, changes in TWO.items():
+        train(TrainingConfig(**settings(corpus, directory / f"one-{name}", **SHARED, **changes)))
+        halved = settings(corpus, directory / f"two-{name}", **SHARED, **changes, per_device_train_batch_size=8)
+        (directory / f"{name}.yaml").write_text(yaml.safe_dump(halved))
+        calls.append(["train.py", "--config", directory / f"{name}.yaml"])
+    calls.append(["evaluate.py", directory / "one-batch", "--file", corpus, "--num_importance_samples", 7,
+                  "--batch_size", 16, "--output", directory / "two.json"])  # fmt: skip
+    run_on_two(calls, directory)
+    return directory
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_two_processes_equal_one_with_the_same_global_batch(runs, name):
+    one, two = runs / f"one-{name}", runs / f"two-{name}"
+    assert (two / "checkpoint-12" / "random_states_1.pkl").exists(), "there were two of them"
+    for parameter, value in weights(one).items():
+        torch.testing.assert_close(weights(two)[parameter], value, rtol=1e-3, atol=2e-4, msg=parameter)
+    assert results(two) == pytest.approx(results(one), rel=1e-3, abs=1e-3)
+    progress = [
+        torch.load(path / "checkpoint-12" / "custom_checkpoint_1.pkl", weights_only=False) for path in (one, two)
+    ]
+    schedule = [
+        torch.load(path / "checkpoint-12" / "custom_checkpoint_0.pkl", weights_only=False) for path in (one, two)
+    ]
+    assert progress[1] == pytest.approx(progress[0], rel=1e-3)
+    assert schedule[0] == schedule[1], "it stepped once a step, not once a process"
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_the_kl_weight_acts_in_these_runs(runs, corpus, name, tmp_path):
+    """What the test above rests on: a weight stuck at 0 is far outside its tolerance."""
+    train(TrainingConfig(**settings(corpus, tmp_path, **{**SHARED, **TWO[name], "beta": 0.0})))
+    assert results(tmp_path)["kl"] > 1.05 * results(runs / f"two-{name}")["kl"]
+
+
+def test_evaluation_on_two_processes_gives_the_same_numbers(runs, corpus, monkeypatch):
+    import runpy
+
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(runs / "one-batch"), "--file", str(corpus),
+                                      "--num_importance_samples", "7", "--batch_size", "16",
+                                      "--output", str(runs / "one.json")])  # fmt: skip
+    runpy.run_path(str(ROOT / "recipes" / "evaluate.py"), run_name="__main__")
+    one, two = (json.loads((runs / f"{name}.json").read_text()) for name in ("one", "two"))
+    assert two == pytest.approx(one, rel=1e-5, abs=1e-6)
+
+
+# a killed one
+
+
+def test_a_run_that_is_killed_resumes_exactly(corpus, tmp_path):
+    random_everywhere = {
+        "decoder": {**GRU, "dropout": 0.2}, "word_dropout": 0.2, "noise_drop": 0.1, "noise_shuffle": 2,
+        "gradient_accumulation_steps": 2, "max_steps": 120, "save_steps": 3, "eval_steps": 4, "logging_steps": 1,
+    }  # fmt: skip
+    whole, killed = (settings(corpus, tmp_path / name, **random_everywhere) for name in ("whole", "killed"))
+    (tmp_path / "killed.yaml").write_text(yaml.safe_dump(killed))
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "recipes" / "train.py"), "--config", str(tmp_path / "killed.yaml")],
+        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        give_up = time.monotonic() + 240
+        while not checkpoints_in(tmp_path / "killed"):
+            assert process.poll() is None and time.monotonic() < give_up
+            time.sleep(0.01)
+        time.sleep(random.random())  # anywhere
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    train(TrainingConfig(**killed, resume_from_checkpoint="latest"))
+    train(TrainingConfig(**whole))
+    assert_same_checkpoint(tmp_path / "killed" / "checkpoint-120", tmp_path / "whole" / "checkpoint-120")
+    assert_same_state(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+    assert not list((tmp_path / "killed").glob(".*")), "nothing unfinished is left"
+
+
+# a mistake
+
+
+def test_a_mistake_in_the_shell_is_one_sentence_and_exit_code_2(tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "recipes" / "train.py"), "--train_file", "empty.txt"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: empty.txt is empty: give a file that holds texts."
+    assert done.stdout == "" and contents(tmp_path) == {"empty.txt": b""}

@@ -1,0 +1,184 @@
+"""The recipes as they are typed: what they print and leave, and one sentence and exit code 2 for a mistake."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_runs import SENTENCES, contents, results, write_lines
+
+from textvae import TextVAEPipeline
+from textvae.training_config import TrainingConfig, read_yaml
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+CUT_DOWN = ["--max_steps", "30", "--eval_steps", "15", "--max_length", "24", "--per_device_train_batch_size", "16",
+            "--mixed_precision", "no"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def call(request):
+    """recipe, arguments → runs it as a script of this process."""
+
+    def call(recipe: str, *arguments) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [recipe, *map(str, arguments)])
+            runpy.run_path(str(RECIPES / recipe), run_name="__main__")
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_lines(tmp_path_factory.mktemp("corpus") / "mine.txt")
+
+
+@pytest.fixture(scope="module")
+def model(call, corpus, tmp_path_factory):
+    output_dir = tmp_path_factory.mktemp("runs") / "tiny"
+    config = RECIPES / "configs" / "tiny.yaml"
+    call("train.py", "--config", config, "--train_file", corpus, "--output_dir", output_dir, *CUT_DOWN)
+    return output_dir
+
+
+def test_train_takes_a_config_and_flags_that_override_it(model, corpus):
+    kept, given = (TrainingConfig.from_yaml(path) for path in (model / "training_config.yaml",
+                                                               RECIPES / "configs" / "tiny.yaml"))  # fmt: skip
+    assert (kept.max_steps, kept.train_file, kept.max_length) == (30, str(corpus), 24)
+    assert (kept.latent_size, kept.encoder, kept.decoder) == (given.latent_size, given.encoder, given.decoder)
+    assert results(model)["steps"] == 30
+    assert len(TextVAEPipeline.from_pretrained(model).sample(3, seed=0)) == 3
+
+
+def test_train_prints_what_it_writes_on_the_card(call, corpus, tmp_path, capsys):
+    config = RECIPES / "configs" / "tiny.yaml"
+    call("train.py", "--config", config, "--train_file", corpus, "--output_dir", tmp_path / "run", *CUT_DOWN,
+         "--max_steps", "2")  # fmt: skip
+    printed = capsys.readouterr()
+    card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert printed.out.strip() and printed.out.strip() in card
+    assert "training" in printed.err and "KL" in printed.err and "tok/s" in printed.err
+    assert "shared tensor" not in printed.err
+
+
+def test_train_fine_tunes_and_resumes(call, model, corpus, tmp_path):
+    tuned = tmp_path / "tuned"
+    shared = ["--train_file", corpus, "--output_dir", tuned, "--max_length", 24, "--mixed_precision", "no"]
+    call("train.py", "--model_name_or_path", model, *shared, "--max_steps", "2")
+    call("train.py", "--model_name_or_path", model, *shared, "--max_steps", "4", "--resume_from_checkpoint", "latest")
+    assert results(tuned)["steps"] == 4
+
+
+def test_evaluate_prints_a_table_and_writes_json(call, model, corpus, tmp_path, capsys):
+    call("evaluate.py", model, "--file", corpus, "--num_importance_samples", 5, "--num_importance_texts", 20,
+         "--num_reconstructed_texts", 10, "--output", tmp_path / "scores.json")  # fmt: skip
+    printed = capsys.readouterr().out
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert f"| negative_elbo | {scores['negative_elbo']:,.2f} |" in printed
+    counts = [
+        scores[f"num_{kind}"] for kind in ("texts", "importance_samples", "importance_texts", "reconstructed_texts")
+    ]
+    assert counts == [len(SENTENCES), 5, 20, 10]
+
+
+def test_evaluate_measures_the_same_twice_and_in_other_batches(call, model, corpus, tmp_path):
+    for name, batch_size in (("first", 64), ("again", 64), ("other", 7)):
+        call("evaluate.py", model, "--file", corpus, "--num_importance_samples", 5, "--batch_size", batch_size,
+             "--output", tmp_path / name)  # fmt: skip
+    first, again, other = (json.loads((tmp_path / name).read_text()) for name in ("first", "again", "other"))
+    assert first == again
+    assert other == pytest.approx(first, rel=1e-4, abs=1e-5)
+
+
+def test_interpolate_prints_one_sentence_a_line_ends_included(call, model, capsys):
+    for path in ("linear", "spherical"):
+        call("interpolate.py", model, "I like pizza .", "we never saw music .", "--num_steps", 4, "--path", path)
+        pipeline = TextVAEPipeline.from_pretrained(model)
+        ends = pipeline.reconstruct(["I like pizza .", "we never saw music ."])
+        lines = capsys.readouterr().out.removesuffix("\n").split("\n")
+        assert len(lines) == 4 and [lines[0], lines[-1]] == ends
+
+
+def test_paraphrase_reads_texts_and_files(call, model, tmp_path, capsys):
+    file = write_lines(tmp_path / "two.txt", ["we like music .", "nobody here talked ."])
+    call("paraphrase.py", model, "I like pizza .", "--file", file, "--num_return_sequences", 3, "--seed", 1)
+    lines = capsys.readouterr().out.removesuffix("\n").split("\n")
+    assert [line for line in lines if not line.startswith("  ")] == [
+        "I like pizza .", "we like music .", "nobody here talked .",
+    ]  # fmt: skip
+    assert 3 < len(lines) <= 3 + 3 * 3
+
+
+@pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.py")))
+def test_every_recipe_has_help_that_starts_with_its_docstring(call, recipe, capsys):
+    with pytest.raises(SystemExit) as done:
+        call(recipe, "--help")
+    shown = capsys.readouterr().out
+    assert done.value.code == 0
+    docstring = runpy.run_path(str(RECIPES / recipe))["__doc__"]
+    assert docstring.strip() in shown and f"recipes/{recipe}" in docstring
+
+
+@pytest.mark.parametrize("config", sorted(path.name for path in (RECIPES / "configs").glob("*.yaml")))
+def test_every_config_is_readable_and_says_how_it_is_run(config):
+    path = RECIPES / "configs" / config
+    assert (
+        TrainingConfig.from_yaml(path).output_dir not in ("", TrainingConfig().output_dir) or config == "default.yaml"
+    )
+    assert read_yaml(path)
+    assert f"recipes/configs/{config}" in path.read_text(encoding="utf-8").split("\n\n")[0]
+
+
+MISTAKES = {
+    "no such file": ("train.py", ["--train_file", "nowhere.txt"], "nowhere.txt"),
+    "no such column": ("train.py", ["--train_file", "{table}", "--text_column", "txt"], "text_id, words"),
+    "unknown flag": ("train.py", ["--learning_rte", "1"], "'--learning_rate'"),
+    "unknown key": ("train.py", ["--config", "{yaml}"], "'latent_size'"),
+    "no such config": ("train.py", ["--config", "nowhere.yaml"], "nowhere.yaml"),
+    "size of zero": ("train.py", ["--latent_size", "0"], "latent_size"),
+    "finished run": ("train.py", ["--train_file", "{corpus}", "--output_dir", "{model}"], "--overwrite_output_dir"),
+    "other architecture": (
+        "train.py",
+        [
+            "--train_file",
+            "{corpus}",
+            "--output_dir",
+            "{model}",
+            "--resume_from_checkpoint",
+            "latest",
+            "--max_length",
+            "24",
+        ],
+        "another architecture",
+    ),
+    "nothing to evaluate": ("evaluate.py", ["{model}", "--file", "nowhere.txt"], "nowhere.txt"),
+    "one text to evaluate": ("evaluate.py", ["{model}", "--file", "{line}"], "2 texts"),
+    "no samples": (
+        "evaluate.py",
+        ["{model}", "--file", "{corpus}", "--num_importance_samples", "0"],
+        "importance_samples",
+    ),
+    "no such output": ("evaluate.py", ["{model}", "--file", "{corpus}", "--output", "no/where.json"], "no/where.json"),
+    "no model": ("evaluate.py", ["nowhere", "--file", "{corpus}"], "nowhere"),
+    "no steps": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_steps", "0"], "num_steps"),
+    "no texts": ("paraphrase.py", ["{model}"], "--file"),
+    "blank text": ("paraphrase.py", ["{model}", "  "], "blank"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_is_one_sentence_and_exit_code_2(call, model, corpus, tmp_path, monkeypatch, capsys, kind):
+    recipe, arguments, told = MISTAKES[kind]
+    (tmp_path / "table.csv").write_text("text_id,words\n" + "1,some words\n" * 9)
+    (tmp_path / "run.yaml").write_text("latent_sise: 3\n")
+    (tmp_path / "line.txt").write_text("Only this.\n")
+    places = {"model": model, "corpus": corpus, "table": tmp_path / "table.csv", "yaml": tmp_path / "run.yaml",
+              "line": tmp_path / "line.txt"}  # fmt: skip
+    before, here = contents(model), contents(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        call(recipe, *(argument.format(**places) for argument in arguments))
+    sentence = capsys.readouterr().err.removesuffix("\n").split("\n")[-1]
+    assert done.value.code == 2
+    assert sentence.startswith("error: ") and told in sentence and sentence.endswith((".", "?"))
+    assert contents(model) == before and contents(tmp_path) == here, "nothing lost, nothing written"

@@ -1,0 +1,104 @@
+"""Runs of a second or so, which the tests of training, checkpoints, recipes and processes share."""
+
+import itertools
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from textvae.training_config import TrainingConfig
+
+SUBJECTS = ["I", "we", "my sister", "the old dog", "nobody here"]
+VERBS = ["like", "never saw", "would love to have", "talked about"]
+OBJECTS = ["pizza", "the new movie", "a cup of coffee", "your garden", "music from the eighties"]
+SENTENCES = [f"{s} {v} {o}{e}" for s, v, o, e in itertools.product(SUBJECTS, VERBS, OBJECTS, [" .", " !"])]
+
+BERT = {
+    "model_type": "bert",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 64,
+}
+GRU = {"model_type": "gru", "embedding_size": 12, "hidden_size": 20}
+GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64}
+
+
+def write_lines(path: Path, texts: list[str] = SENTENCES) -> Path:
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return path
+
+
+def settings(train_file: Path, output_dir: Path, /, **changes) -> dict:
+    """A tiny run on one device, no dropout; `changes` win."""
+    return {
+        "train_file": str(train_file),
+        "validation_split": 0.1,
+        "tokenizer": "word",
+        "max_length": 20,
+        "encoder": BERT,
+        "decoder": GRU,
+        "latent_size": 6,
+        "output_dir": str(output_dir),
+        "per_device_train_batch_size": 16,
+        "per_device_eval_batch_size": 16,
+        "max_steps": 6,
+        "mixed_precision": "no",
+        "num_importance_samples": 3,
+        **changes,
+    }
+
+
+def config(train_file: Path, output_dir: Path, /, **changes) -> TrainingConfig:
+    return TrainingConfig.from_dict(settings(train_file, output_dir, **changes))
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file under a directory, by its relative name."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
+    }
+
+
+def results(output_dir: Path) -> dict:
+    """What a run measured, but for its times."""
+    report = json.loads((output_dir / "metrics.json").read_text())
+    return {name: value for name, value in report.items() if not name.endswith("_seconds")}
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    return load_file(directory / "model.safetensors")
+
+
+def assert_same_state(first, second, where: str = "") -> None:
+    """Equal bit for bit: tensors, arrays, numbers and what is made of them."""
+    assert type(first) is type(second), where
+    if isinstance(first, dict):
+        assert first.keys() == second.keys(), where
+        for name in first:
+            assert_same_state(first[name], second[name], f"{where}.{name}")
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second), where
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_same_state(*pair, f"{where}[{index}]")
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), where
+    elif type(first).__module__ == "numpy":
+        assert (first == second).all(), where
+    else:
+        assert first == second, where
+
+
+def assert_same_checkpoint(first: Path, second: Path) -> None:
+    """Weights, optimizer, schedule, counters and random states, file by file."""
+    names = [path.name for path in sorted(first.iterdir())]
+    assert names == [path.name for path in sorted(second.iterdir())]
+    for name in names:
+        if name.endswith(".safetensors"):
+            assert_same_state(load_file(first / name), load_file(second / name), name)
+        elif name.endswith((".bin", ".pkl")):
+            pair = (torch.load(path / name, weights_only=False) for path in (first, second))
+            assert_same_state(*pair, name)
+    assert {"model.safetensors", "optimizer.bin", "random_states_0.pkl"} < set(names)
