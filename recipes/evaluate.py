@@ -14,6 +14,7 @@ from textvae.cli import run
 from textvae.data import load_texts, tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import evaluate
+from textvae.processes import main_first
 from textvae.report import table
 
 
@@ -34,9 +35,8 @@ def main() -> None:
 
     accelerator = Accelerator()
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)
-    with accelerator.main_process_first():
-        texts = load_texts(arguments.file, arguments.text_column)
-        dataset = tokenize_corpus(texts, pipeline.tokenizer, pipeline.max_length)
+    texts = main_first(lambda: load_texts(arguments.file, arguments.text_column))
+    dataset = main_first(lambda: tokenize_corpus(texts, pipeline.tokenizer, pipeline.max_length))
     report = evaluate(
         pipeline.model,
         pipeline.tokenizer,

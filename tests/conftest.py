@@ -25,6 +25,7 @@ LLAMA = {
     "num_key_value_heads": 1,
     "intermediate_size": 28,
 }
+SPECIAL = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 ENCODERS = {
     "bert": {"model_type": "bert", **BERT},
     "roberta": {"model_type": "roberta", **BERT},
@@ -35,9 +36,9 @@ ENCODERS = {
 DECODERS = {
     "gru": {"model_type": "gru", "embedding_size": 14, "hidden_size": 18},
     "gru2": {"model_type": "gru", "embedding_size": 14, "hidden_size": 18, "num_hidden_layers": 2},
-    "gpt2": {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
-    "llama": {"model_type": "llama", **LLAMA},
-    "qwen2": {"model_type": "qwen2", **LLAMA},
+    "gpt2": {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, **SPECIAL},
+    "llama": {"model_type": "llama", **LLAMA, **SPECIAL},
+    "qwen2": {"model_type": "qwen2", **LLAMA, **SPECIAL},
 }
 NO_DROPOUT = {
     "bert": ("hidden_dropout_prob", "attention_probs_dropout_prob"),

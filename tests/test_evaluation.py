@@ -208,8 +208,35 @@ def test_the_terms_of_each_text_stand_in_the_order_of_the_corpus(make_model, tok
         torch.testing.assert_close(terms["reconstruction"][row], alone.reconstruction[0], rtol=1e-4, atol=1e-5)
 
 
+def test_every_text_and_every_purpose_has_noise_of_its_own(make_model, tokenizer):
+    model, corpus = make_model("bert", "gru"), tokenized(tokenizer)
+    terms = posterior_terms(model, Corpus(corpus, tokenizer, model.device, batch_size=4), range(6))
+    noise = (terms["latents"] - terms["mean"]) / (terms["logvar"] / 2).exp()
+    assert len(noise.unique(dim=0)) == 6 and noise.abs().max() < 5
+    streams = [evaluation._noise(0, purpose, [4])(1, 5)[0] for purpose in (evaluation.POSTERIOR, evaluation.IMPORTANCE)]
+    torch.testing.assert_close(noise[[4]], streams[0], rtol=1e-3, atol=1e-4)
+    assert not torch.isclose(*streams).any()
+
+
+def test_the_shuffle_gap_is_what_the_others_z_costs(make_model, tokenizer):
+    """Of two texts each gets the other's z; and a given z reaches the text that it is given to."""
+    model, corpus = make_model("bert", "gru"), tokenized(tokenizer)
+    texts = Corpus(corpus, tokenizer, model.device, batch_size=2)
+    some, latents = [5, 1, 4, 2], normal(4, 5)
+    found = evaluation._nll_with(model, texts, some, latents)
+    for row, index in enumerate(sorted(some)):
+        expected = model.reconstruction(latents[[row]], torch.tensor([corpus["input_ids"][index]]))
+        torch.testing.assert_close(found[[row]], expected.detach(), rtol=1e-4, atol=1e-4)
+    pair = tokenized(tokenizer, TEXTS[:2])
+    terms = posterior_terms(model, Corpus(pair, tokenizer, model.device, 2), range(2))
+    labels = Corpus(pair, tokenizer, model.device, 2).batch([0, 1])["labels"]
+    swapped = model.reconstruction(terms["latents"].flip(0), labels).mean().item()
+    gap = evaluated(model, tokenizer, TEXTS[:2])["shuffle_gap"]
+    assert gap == pytest.approx(swapped - terms["reconstruction"].mean().item(), abs=1e-4) and abs(gap) > 1e-2
+
+
 def test_the_seed_decides(make_model, tokenizer):
-    model = make_model("bert", "gru", encoder_changes={"hidden_dropout_prob": 0.5})
+    model = make_model("bert", "gru", encoder_changes={"hidden_dropout_prob": 0.5}).train()
     first, again, other = (evaluated(model, tokenizer, seed=seed) for seed in (0, 0, 1))
     assert first == again  # nor is there any dropout
     assert first["iw_nll"] != other["iw_nll"] and first["reconstruction"] != other["reconstruction"]

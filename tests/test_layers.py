@@ -58,8 +58,6 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-
-
 def test_every_module_has_a_floor():
     assert set(LIBRARY) | {"recipes"} == set(FLOOR)
 
@@ -76,6 +74,11 @@ def test_a_recipe_imports_no_other_recipe(recipe):
 
 
 def test_an_import_is_seen_wherever_it_stands(tmp_path):
-    code = "import os\ndef f():\n    from textvae import metrics, train\n    import textvae.cli as c\nimport recipes.train\n"
-    (tmp_path / "code.py").write_text(code)
+    lines = [
+        "import os, recipes.train",
+        "def f():",
+        "    from textvae import metrics, train",
+        "    import textvae.cli as c",
+    ]
+    (tmp_path / "code.py").write_text("\n".join(lines))
     assert imported(tmp_path / "code.py") == {"metrics", "__init__", "cli", "recipes"}

@@ -158,7 +158,9 @@ def test_every_position_and_every_dimension_of_z_matters(build, decoder, injecti
     logits = model.decode(latents, torch.randint(4, 37, (3, 7), generator=torch.Generator().manual_seed(0)))
     directions = standard_normal(7, 37)
     for position in range(7):
-        (gradient,) = torch.autograd.grad((logits[:, position] * directions[position]).sum(), latents, retain_graph=True)
+        (gradient,) = torch.autograd.grad(
+            (logits[:, position] * directions[position]).sum(), latents, retain_graph=True
+        )
         assert (gradient.abs() > 1e-5).all()
 
 
@@ -335,12 +337,24 @@ def test_gradient_checkpointing_changes_no_value_and_no_gradient(build, make_tex
     assert held[1] < held[0]  # it did something
 
 
+@every_decoder_and_injection
+def test_under_bf16_autocast_terms_stay_fp32_and_close(build, make_texts, decoder, injection):
+    model, batch, noise = build("bert", decoder, "mean", injection), make_texts(LENGTHS), standard_normal(3, 5)
+    expected = terms(model, batch, noise)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = terms(model, batch, noise)
+        output = model(**batch, noise=noise)
+    output.loss.backward()
+    assert all(value.dtype == torch.float32 for value in found.values())
+    assert_same(found, expected, rtol=0.1, atol=0.1)
+    torch.testing.assert_close(output.reconstruction, found["reconstruction"], rtol=0.01, atol=0.01)
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 # saving and opening
 
 
-@pytest.mark.parametrize(
-    ("encoder", "decoder"), [("bert", d) for d in DECODERS] + [(e, "gru") for e in ENCODERS[1:]]
-)
+@pytest.mark.parametrize(("encoder", "decoder"), [("bert", d) for d in DECODERS] + [(e, "gru") for e in ENCODERS[1:]])
 def test_saved_and_opened_it_is_the_same_model(build, make_texts, tmp_path, encoder, decoder):
     model, batch, noise = build(encoder, decoder, "attention", "both2"), make_texts(LENGTHS), standard_normal(3, 5)
     model.save_pretrained(tmp_path)
@@ -425,6 +439,7 @@ def test_two_pretrained_parts_keep_their_weights(saved_parts, make_texts, tmp_pa
     paths = [str(tmp_path / "encoder"), str(tmp_path / "decoder")]
     model = TextVAEModel.from_encoder_decoder(*paths, latent_size=4, latent_injection=["prefix"], latent_tokens=2)
     assert model.config.latent_size == 4 and model.config.prefix_length == 2
+    assert (model.config.bos_token_id, model.config.eos_token_id) == (2, 3)  # the decoder's own
     for saved, used in zip(parts, (model.encoder, model.decoder), strict=True):
         weights = saved.state_dict()
         assert all(torch.equal(value, weights[name]) for name, value in used.state_dict().items())

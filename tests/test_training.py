@@ -580,7 +580,7 @@ def test_a_finished_run_is_not_overwritten_unasked(corpus, run_dir):
 @pytest.mark.parametrize("name", ["README.md", "model.safetensors"])
 def test_neither_is_a_directory_with_work_of_another_kind(corpus, tmp_path, name):
     (tmp_path / name).write_text("mine")
-    assert "another output_dir" in refusal(config(corpus, tmp_path))
+    assert "another --output_dir" in refusal(config(corpus, tmp_path))
     assert contents(tmp_path) == {name: b"mine"}
 
 

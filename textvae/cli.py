@@ -20,9 +20,9 @@ def run(main: Callable[[], None]) -> None:
     """Calls `main`; an `InputError` becomes one sentence on stderr and exit code 2."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("accelerate.utils").setLevel(logging.ERROR)  # speaks of tied weights at every checkpoint
     state = this_process()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING if state.is_main_process else logging.ERROR)
+    logging.getLogger("accelerate.utils").setLevel(logging.ERROR)  # speaks of tied weights at every checkpoint
     atexit.register(state.destroy_process_group)
     try:
         main()

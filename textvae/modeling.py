@@ -136,10 +136,15 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def from_encoder_decoder(cls, encoder: str, decoder: str, **config) -> "TextVAEModel":
-        """Two pretrained parts, by name or path, joined by a new bottleneck; `config` goes to [`TextVAEConfig`]."""
+        """Two pretrained parts, by name or path, joined by a new bottleneck; `config` goes to [`TextVAEConfig`].
+
+        Padding, BOS and EOS are the decoder's where it has them.
+        """
         encoder_class = _encoder_class(AutoConfig.from_pretrained(encoder))
         parts = encoder_class.from_pretrained(encoder), AutoModelForCausalLM.from_pretrained(decoder)
-        config = TextVAEConfig(encoder=parts[0].config, decoder=parts[1].config, **config)
+        special = {name: getattr(parts[1].config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+        special = {name: token for name, token in special.items() if token is not None}
+        config = TextVAEConfig(encoder=parts[0].config, decoder=parts[1].config, **special | config)
         return cls(config, *parts)
 
     def _init_weights(self, module: nn.Module):
@@ -219,7 +224,8 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         if decoder_input_ids is None:
             decoder_input_ids = shift_right(labels, self.config.bos_token_id, self.config.pad_token_id)
         predicted = labels != IGNORED  # (B, T)
-        states = self._decoder_states(latents, decoder_input_ids, predicted.long())
+        # No mask: what stands behind a text cannot change it, and unmasked causal attention is faster.
+        states = self._decoder_states(latents, decoder_input_ids, None)
         head = self.get_output_embeddings()
         token_nll = linear_cross_entropy(states[predicted], head.weight, head.bias, labels[predicted])
         rows = predicted.nonzero()[:, 0]

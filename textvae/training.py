@@ -33,7 +33,7 @@ from textvae.meter import Meter
 from textvae.modeling import TextVAEModel
 from textvae.objectives import negative_elbo
 from textvae.pipeline import TextVAEPipeline
-from textvae.processes import this_process
+from textvae.processes import from_main, main_first, this_process
 from textvae.report import FINISHED, write_report
 from textvae.tokenization import load_tokenizer, train_tokenizer, train_word_tokenizer
 from textvae.training_config import TrainingConfig, nearest
@@ -81,11 +81,11 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         project_dir=config.output_dir,
     )
     set_seed(config.seed, device_specific=True)
-    with accelerator.main_process_first():
-        corpus = _load_corpus(config)
+    corpus = main_first(lambda: _load_corpus(config))
     tokenizer = _prepare_tokenizer(config, corpus, checkpoint)
-    with accelerator.main_process_first():
-        corpus = {name: tokenize_corpus(part, tokenizer, config.max_length) for name, part in corpus.items()}
+    corpus = main_first(
+        lambda: {name: tokenize_corpus(part, tokenizer, config.max_length) for name, part in corpus.items()}
+    )
     held_out = _held_out(corpus["validation"])
     model = build_model(config, tokenizer)
     batches = _batches(config, corpus["train"], tokenizer, model, accelerator)
@@ -104,7 +104,7 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     about = {"model": _architecture(model.config), "mixed_precision": accelerator.mixed_precision}
     if checkpoint is not None:
         _resume(accelerator, checkpoint, about, scheduler, config)
-    _claim_output_dir(accelerator, config, tokenizer, checkpoint)
+    from_main(lambda: _claim_output_dir(config, tokenizer, checkpoint))
     if config.report_to:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
 
@@ -174,27 +174,23 @@ def _checkpoint_to_resume(config: TrainingConfig) -> Path | None:
     return None
 
 
-def _claim_output_dir(accelerator: Accelerator, config: TrainingConfig, tokenizer, checkpoint: Path | None) -> None:
+def _claim_output_dir(config: TrainingConfig, tokenizer, checkpoint: Path | None) -> None:
     """All input has proved usable: only now is anything written, or what an earlier run left removed."""
     output_dir = Path(config.output_dir)
-    if accelerator.is_main_process:
-        try:
-            output_dir.mkdir(parents=True, exist_ok=True)
-            config.save(output_dir / "training_config.yaml")
-            leftovers = [*output_dir.glob(".checkpoint-*.unfinished"), *output_dir.glob(".best.*")]
-            if checkpoint is None:
-                (output_dir / FINISHED).unlink(missing_ok=True)
-                leftovers += output_dir.glob(BEST)
-            start = -1 if checkpoint is None else checkpoints.step_of(checkpoint)
-            leftovers += [path for path in checkpoints.checkpoints_in(output_dir) if checkpoints.step_of(path) > start]
-            for path in leftovers:
-                shutil.rmtree(path)
-        except OSError as error:
-            raise InputError(
-                f"{output_dir} cannot be written to ({error.strerror}): give another --output_dir."
-            ) from error
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        config.save(output_dir / "training_config.yaml")
+        leftovers = [*output_dir.glob(".checkpoint-*.unfinished"), *output_dir.glob(".best.*")]
+        if checkpoint is None:
+            (output_dir / FINISHED).unlink(missing_ok=True)
+            leftovers += output_dir.glob(BEST)
+        start = -1 if checkpoint is None else checkpoints.step_of(checkpoint)
+        leftovers += [path for path in checkpoints.checkpoints_in(output_dir) if checkpoints.step_of(path) > start]
+        for path in leftovers:
+            shutil.rmtree(path)
         tokenizer.save_pretrained(output_dir)
-    accelerator.wait_for_everyone()
+    except OSError as error:
+        raise InputError(f"{output_dir} cannot be written to ({error.strerror}): give another --output_dir.") from error
 
 
 def _check_trackers(names: list[str]) -> None:
@@ -254,8 +250,8 @@ def _held_out(dataset: Dataset | IterableDataset) -> Dataset:
     held_out = Dataset.from_list(list(dataset)) if isinstance(dataset, IterableDataset) else dataset
     if len(held_out) < 2:
         raise InputError(
-            f"There are {len(held_out)} validation texts and 2 are needed: add texts, raise --validation_split, or give "
-            "a --validation_file."
+            f"There are {len(held_out)} validation texts and 2 are needed: add texts, raise --validation_split, "
+            "or give a --validation_file."
         )
     return held_out
 
@@ -265,8 +261,7 @@ def _prepare_tokenizer(config: TrainingConfig, corpus, checkpoint: Path | None) 
     if checkpoint is not None:
         tokenizer = load_tokenizer(config.output_dir)
     else:
-        made = make_tokenizer(config, corpus) if PartialState().is_main_process else None
-        tokenizer = broadcast_object_list([made])[0]
+        tokenizer = from_main(lambda: make_tokenizer(config, corpus))
     tokenizer.model_max_length = config.max_length
     return tokenizer
 

@@ -60,7 +60,8 @@ class TrainingConfig:
     tokenizer: str = "sentencepiece"
     vocab_size: int = 8000
 
-    # The model: a saved one to fine-tune, or the configs of its parts.
+    # The model: a saved one to fine-tune, or the configs of its parts; a part of the default's `model_type`, or of
+    # none, keeps what it is not told.
     model_name_or_path: str | None = None
     encoder: dict = field(default_factory=_encoder)
     decoder: dict = field(default_factory=_decoder)
@@ -71,14 +72,14 @@ class TrainingConfig:
     initializer_range: float = 0.08  # of the maps between encoder, z and decoder
 
     # The objective, in nats: reconstruction + β · KL, some of it free.
-    beta: float = 1.0
+    beta: float = 0.3
     kl_schedule: Literal["constant", "linear", "logistic", "cosine", "cyclical"] = "linear"
-    kl_warmup: float = 0.25
+    kl_warmup: float = 0.2
     kl_zero_phase: float = 0.0
     kl_num_cycles: int = 4
     kl_ramp: float = 0.5
     kl_start: float = 0.0
-    free_bits: float = 0.0  # nats per dimension
+    free_bits: float = 0.6  # nats per dimension
     free_bits_mode: Literal["batch", "text"] = "batch"
     word_dropout: float = 0.0
     noise_drop: float = 0.0
@@ -89,7 +90,7 @@ class TrainingConfig:
     # The optimisation.
     output_dir: str = "runs/chitchat"
     overwrite_output_dir: bool = False
-    per_device_train_batch_size: int = 128
+    per_device_train_batch_size: int = 64
     per_device_eval_batch_size: int = 128
     gradient_accumulation_steps: int = 1
     num_train_epochs: float = 1.0
