@@ -72,11 +72,10 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
         spent = seconds(lambda: [one_step(accelerator, wrapped, optimizer, b, config) for b in sample], device)
         shares.append(flops / spent / peak)
         speeds.append(tokens / spent)
-    memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else 1024 * resource.getrusage(
-        resource.RUSAGE_SELF).ru_maxrss  # fmt: skip
-    print(
-        f"decoder {config.decoder.get('model_type')}, {model.num_parameters() / 1e6:.1f}M parameters, {device}, {dtype}"
-    )
+    resident = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else resident
+    size = f"{model.num_parameters() / 1e6:.1f}M parameters"
+    print(f"decoder {config.decoder['model_type']}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
     print(f"training: {_median(shares):.1%} of the matrix-multiply peak (rounds: {_listed(shares, '.1%')})")
     print(f"training: {_median(speeds):,.0f} tokens/s, {flops / tokens / 1e6:.1f} MFLOPs per token")
     print(f"padding: {batches.padding_share():.1%} of positions")

@@ -303,3 +303,9 @@ def test_help_names_every_flag_and_its_default(capsys):
         assert f"--{field.name} " in shown
     assert "--latent_size int" in shown and "constant|linear|logistic|cosine|cyclical" in shown
     assert "<class" not in shown and "typing" not in shown
+
+
+def test_the_default_config_file_says_what_the_defaults_are():
+    written = read_yaml(Path(__file__).parent.parent / "recipes" / "configs" / "default.yaml")
+    assert TrainingConfig() == TrainingConfig.from_dict(written)
+    assert all(written[name] == getattr(TrainingConfig(), name) for name in written)

@@ -35,8 +35,8 @@ class TextVAEConfig(PreTrainedConfig):
         latent_tokens: P, the soft tokens that z becomes under `prefix`.
         pooling: how the encoder's states become one vector: `mean`, `cls` (the first), `last`, `max` or `attention`.
         min_logvar, max_logvar: bounds of log σ² of the posterior.
-        initializer_range: standard deviation of the initial weights of the maps to the mean and from z. Large enough for z
-            to say something from the first step; at the usual 0.02 the decoder learns to do without it.
+        initializer_range: standard deviation of the initial weights of the maps to the mean and from z. Large enough
+            for z to say something from the first step; at the usual 0.02 the decoder learns to do without it.
         initial_logvar: log σ² of every posterior before training.
         bos_token_id: what the decoder starts from. It is never predicted.
         eos_token_id: ends a text. It is predicted and counted.
