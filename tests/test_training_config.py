@@ -1,6 +1,7 @@
 """TrainingConfig: the same from Python, YAML and flags; every mistake is one sentence that names the way out."""
 
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 
 from textvae.cli import parse_training_config
 from textvae.errors import InputError
-from textvae.training_config import TrainingConfig
+from textvae.training_config import TrainingConfig, read_yaml
 
 DEFAULT = TrainingConfig()
 HINTS = get_type_hints(TrainingConfig)
