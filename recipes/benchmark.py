@@ -16,12 +16,12 @@ import torch
 from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
-from textvae import training
 from textvae.batching import LengthGroupedBatches
 from textvae.cli import parse_training_config, run
 from textvae.data import load_corpus, tokenize_corpus
 from textvae.modeling import IGNORED, TextVAEModel
 from textvae.objectives import negative_elbo
+from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizer
 from textvae.training_config import TrainingConfig
 
 ROUNDS, WARM_UP, BATCHES = 5, 8, 8
@@ -54,7 +54,7 @@ def one_step(accelerator, wrapped, optimizer, batch: dict, config: TrainingConfi
 
 
 def measure_training(config: TrainingConfig, accelerator: Accelerator, model: TextVAEModel, batches) -> None:
-    wrapped, optimizer = accelerator.prepare(model, training.make_optimizer(config, model))
+    wrapped, optimizer = accelerator.prepare(model, make_optimizer(config, model))
     device = accelerator.device
     sample = [dict(batches[index]) for index in range(BATCHES)]
     for batch in sample:
@@ -107,11 +107,11 @@ def _listed(values: list[float], form: str) -> str:
 
 def main() -> None:
     config = parse_training_config(__doc__)
-    accelerator = Accelerator(mixed_precision=training.choose_mixed_precision(config))
+    accelerator = Accelerator(mixed_precision=choose_mixed_precision(config))
     corpus = load_corpus(config.train_file, max_train_samples=50_000)
-    tokenizer = training.make_tokenizer(config, corpus)
+    tokenizer = make_tokenizer(config, corpus)
     dataset = tokenize_corpus(corpus["train"], tokenizer, config.max_length)
-    model = training.build_model(config, tokenizer)
+    model = build_model(config, tokenizer)
     batches = LengthGroupedBatches(
         dataset, tokenizer, config.per_device_train_batch_size, latent_size=model.config.latent_size, seed=config.seed
     )

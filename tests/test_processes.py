@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 from tiny_runs import (
-    BERT,
     GRU,
     assert_same_checkpoint,
     assert_same_state,
@@ -48,8 +47,7 @@ TWO = {
     "batch": {"free_bits": 0.3, "free_bits_mode": "batch", "kl_schedule": "linear", "kl_warmup": 0.5},
     "text": {"free_bits": 0.3, "free_bits_mode": "text", "kl_schedule": "cosine", "gradient_accumulation_steps": 2},
 }
-SHARED = {"max_train_samples": 75, "max_steps": 12, "beta": 2.0, "learning_rate": 5e-3, "save_steps": 6,
-          "encoder": {**BERT, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}  # fmt: skip
+SHARED = {"max_train_samples": 75, "max_steps": 12, "beta": 2.0, "learning_rate": 5e-3, "save_steps": 6}
 
 RECIPES_IN_TURN = """
 import json, runpy, sys

@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from textvae import latents as geometry
-from textvae.configuration import TextVAEConfig
 from textvae.data import tokenize
 from textvae.errors import InputError
 from textvae.evaluation import Corpus, importance_weighted_nll
+from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
 from textvae.tokenization import load_tokenizer, normalize
 
@@ -65,7 +63,7 @@ class TextVAEPipeline:
             is_set = tokenizer.model_max_length < 1e9  # Hugging Face's default is astronomical
             max_length = tokenizer.model_max_length if is_set else _MAX_LENGTH
         _at_least(2, max_length=max_length)
-        _check_match(model, tokenizer)
+        check_match(model, tokenizer)
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.tokenizer.model_max_length = max_length
@@ -90,7 +88,7 @@ class TextVAEPipeline:
         Raises:
             InputError: if there is no such model, it is not a text VAE, or its weights are corrupt or incomplete.
         """
-        model = _load_model(str(name_or_path), dtype)
+        model = load_model(str(name_or_path), dtype)
         pipeline = cls(model, load_tokenizer(str(name_or_path)))
         pipeline.model.to(device or _best_device())
         return pipeline
@@ -413,47 +411,7 @@ def _at_least(limit: int, **values: float) -> None:
             raise InputError(f"{name} is {value}, it must be at least {limit}.")
 
 
-def _check_match(model: TextVAEModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    vocab_size, ends = model.get_input_embeddings().num_embeddings, model.config.eos_token_id
-    if len(tokenizer) > vocab_size:
-        sizes = f"{len(tokenizer)} tokens and the model {vocab_size}"
-        raise InputError(f"The tokenizer has {sizes}: give the tokenizer it was trained with.")
-    if tokenizer.eos_token_id not in (ends if isinstance(ends, list) else [ends]):
-        raise InputError(
-            f"Texts end with token {tokenizer.eos_token_id} in the tokenizer and with {ends} in the model: give the "
-            "tokenizer it was trained with, or set the model's eos_token_id."
-        )
-
-
 def _best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _load_model(name: str, dtype: str | torch.dtype) -> TextVAEModel:
-    """A text VAE with every weight as it was saved."""
-    way_out = "give a directory written by save_pretrained, or the name of a text VAE on the Hub"
-    try:
-        config = AutoConfig.from_pretrained(name)
-        if not isinstance(config, TextVAEConfig):
-            raise InputError(f"{name!r} is a {config.model_type} model and no text VAE: {way_out}.")
-        options = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
-        model, report = TextVAEModel.from_pretrained(name, config=config, dtype=dtype, **options)
-    except InputError:
-        raise
-    except SafetensorError as error:
-        raise InputError(f"The weights of {name!r} are corrupt ({error}): copy or save them again.") from error
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise InputError(f"No text VAE could be opened from {name!r} ({_brief(error)}): {way_out}.") from error
-    unsure = sorted(report["missing_keys"] | report["unexpected_keys"] | {key for key, *_ in report["mismatched_keys"]})
-    if unsure:
-        raise InputError(
-            f"{len(unsure)} weights of {name!r}, {unsure[0]} for one, are not those of its config.json: copy or save "
-            "both again, together."
-        )
-    return model
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split("\n")[:2]).strip().rstrip(".")

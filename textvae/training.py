@@ -6,42 +6,42 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
-from textwrap import shorten
 
-import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import broadcast_object_list, set_seed
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
-from huggingface_hub.errors import StrictDataclassError
-from torch.utils.data import DataLoader
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase, get_scheduler
+from accelerate.utils import set_seed
+from transformers import get_scheduler
 
 from textvae import checkpoints
-from textvae.batching import LengthGroupedBatches, StreamedBatches
 from textvae.configuration import TextVAEConfig
-from textvae.data import load_corpus, tokenize_corpus
+from textvae.data import tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import Corpus, bound, evaluate, posterior_terms
 from textvae.meter import Meter
-from textvae.modeling import TextVAEModel
 from textvae.objectives import negative_elbo
 from textvae.pipeline import TextVAEPipeline
+from textvae.preparation import (
+    build_model,
+    choose_mixed_precision,
+    count_steps,
+    held_out_texts,
+    make_batches,
+    make_optimizer,
+    prepare_tokenizer,
+    read_batches,
+    read_corpus,
+)
 from textvae.processes import from_main, main_first, this_process
 from textvae.report import FINISHED, write_report
-from textvae.tokenization import load_tokenizer, train_tokenizer, train_word_tokenizer
-from textvae.training_config import TrainingConfig, nearest
+from textvae.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
 BEST = "best"  # the best model so far, a pipeline of its own until the run is over
-STREAMED_TOKENIZER_TEXTS = 100_000
 
 
 @dataclass
@@ -81,15 +81,15 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         project_dir=config.output_dir,
     )
     set_seed(config.seed, device_specific=True)
-    corpus = main_first(lambda: _load_corpus(config))
-    tokenizer = _prepare_tokenizer(config, corpus, checkpoint)
+    corpus = main_first(lambda: read_corpus(config))
+    tokenizer = prepare_tokenizer(config, corpus, checkpoint)
     corpus = main_first(
         lambda: {name: tokenize_corpus(part, tokenizer, config.max_length) for name, part in corpus.items()}
     )
-    held_out = _held_out(corpus["validation"])
+    held_out = held_out_texts(corpus["validation"])
     model = build_model(config, tokenizer)
-    batches = _batches(config, corpus["train"], tokenizer, model, accelerator)
-    total_steps, steps_per_epoch = _count_steps(config, batches)
+    batches = make_batches(config, corpus["train"], tokenizer, model, accelerator)
+    total_steps, steps_per_epoch = count_steps(config, batches)
     optimizer = make_optimizer(config, model)
     # Left unprepared: a prepared scheduler would step once for every process.
     scheduler = get_scheduler(config.lr_scheduler_type, optimizer, int(config.warmup_ratio * total_steps), total_steps)
@@ -109,7 +109,7 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
 
     validation = Corpus(held_out, tokenizer, accelerator.device, config.per_device_eval_batch_size)
-    micro_batches = _loader(config, batches, progress.step, total_steps)
+    micro_batches = read_batches(config, batches, progress.step, total_steps)
     meter = Meter(accelerator, total_steps, progress.step, model.config.latent_size)
     model.train()
     while progress.step < total_steps and not _has_stopped_early(config, progress):
@@ -201,183 +201,6 @@ def _check_trackers(names: list[str]) -> None:
             raise InputError(f"report_to names {name!r}, which is not installed here: {usable}.")
 
 
-def choose_mixed_precision(config: TrainingConfig, checkpoint: Path | None = None) -> str:
-    """`auto` stays what it was when a run is resumed, follows `accelerate launch --mixed_precision`, or measures."""
-    if config.mixed_precision != "auto":
-        return config.mixed_precision
-    if checkpoint is not None:
-        return checkpoints.about(checkpoint)["mixed_precision"]
-    if (asked := os.environ.get("ACCELERATE_MIXED_PRECISION", "no")) != "no":
-        return asked
-    state = PartialState()
-    return broadcast_object_list(["bf16" if _bf16_is_faster(state.device) else "no"])[0]
-
-
-def _bf16_is_faster(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        matrix = torch.ones(512, 512, dtype=dtype)
-        times = []
-        for _ in range(6):
-            start = time.perf_counter()
-            matrix @ matrix
-            times.append(time.perf_counter() - start)
-        seconds[dtype] = min(times)
-    return seconds[torch.bfloat16] < 0.7 * seconds[torch.float32]
-
-
-def _load_corpus(config: TrainingConfig) -> DatasetDict | IterableDatasetDict:
-    return load_corpus(
-        config.train_file,
-        config.validation_file,
-        config.dataset_name,
-        config.dataset_config_name,
-        text_column=config.text_column,
-        validation_split=config.validation_split,
-        streaming=config.streaming,
-        max_train_samples=config.max_train_samples,
-        max_validation_samples=config.max_validation_samples,
-        seed=config.seed,
-    )
-
-
-def _held_out(dataset: Dataset | IterableDataset) -> Dataset:
-    """The validation texts, in memory if they were streamed."""
-    held_out = Dataset.from_list(list(dataset)) if isinstance(dataset, IterableDataset) else dataset
-    if len(held_out) < 2:
-        raise InputError(
-            f"There are {len(held_out)} validation texts and 2 are needed: add texts, raise --validation_split, "
-            "or give a --validation_file."
-        )
-    return held_out
-
-
-def _prepare_tokenizer(config: TrainingConfig, corpus, checkpoint: Path | None) -> PreTrainedTokenizerBase:
-    """The interrupted run's tokenizer, or the one that the main process makes."""
-    if checkpoint is not None:
-        tokenizer = load_tokenizer(config.output_dir)
-    else:
-        tokenizer = from_main(lambda: make_tokenizer(config, corpus))
-    tokenizer.model_max_length = config.max_length
-    return tokenizer
-
-
-def make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
-    if config.model_name_or_path is not None:
-        return load_tokenizer(config.model_name_or_path)
-    if config.tokenizer not in ("sentencepiece", "word"):
-        return load_tokenizer(config.tokenizer)
-    rows = islice(corpus["train"], STREAMED_TOKENIZER_TEXTS) if config.streaming else corpus["train"]
-    texts = (row["text"] for row in rows)
-    if config.tokenizer == "word":
-        return train_word_tokenizer(texts)
-    return train_tokenizer(texts, config.vocab_size, seed=config.seed)
-
-
-def build_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
-    if config.model_name_or_path is not None:
-        model = TextVAEPipeline.from_pretrained(config.model_name_or_path, device="cpu", dtype=torch.float32).model
-    else:
-        model = _new_model(config, tokenizer)
-    for part, length in ((model.config.encoder, 0), (model.config.decoder, model.config.prefix_length)):
-        limit = part.to_dict().get(part.attribute_map.get("max_position_embeddings", "max_position_embeddings"))
-        if limit is not None and config.max_length + length > limit:
-            raise InputError(
-                f"The {part.model_type} has {limit} positions, too few for max_length {config.max_length} + {length}: "
-                "lower max_length or raise max_position_embeddings."
-            )
-    return model
-
-
-def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
-    ids = {
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
-    shared = {"vocab_size": len(tokenizer), **ids}
-    try:
-        model_config = TextVAEConfig(
-            encoder=shared | config.encoder,
-            decoder=shared | config.decoder,
-            latent_size=config.latent_size,
-            latent_injection=config.latent_injection,
-            latent_tokens=config.latent_tokens,
-            pooling=config.pooling,
-            initializer_range=config.initializer_range,
-            **ids,
-        )
-        _check_names("encoder", config.encoder, model_config.encoder)
-        _check_names("decoder", config.decoder, model_config.decoder)
-        return TextVAEModel(model_config)
-    except InputError:
-        raise
-    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError, StrictDataclassError) as error:
-        reason = shorten(str(error), 200)
-        raise InputError(f"No model can be built from these encoder and decoder: correct them ({reason}).") from error
-
-
-def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
-    """Hugging Face's configs keep any name in silence."""
-    known, kept = [*type(config)().to_dict(), *config.attribute_map], config.to_dict()
-    for name in given:
-        if name in kept and name not in known:
-            raise InputError(
-                f"The {part} {config.model_type} has no setting {name!r}; did you mean {nearest(name, known)!r}?"
-            )
-
-
-def _batches(config, dataset, tokenizer, model: TextVAEModel, accelerator: Accelerator):
-    kind = StreamedBatches if config.streaming else LengthGroupedBatches
-    return kind(
-        dataset,
-        tokenizer,
-        config.per_device_train_batch_size,
-        latent_size=model.config.latent_size,
-        seed=config.seed,
-        num_processes=accelerator.num_processes,
-        process_index=accelerator.process_index,
-        noise=config.input_noise,
-    )
-
-
-def _count_steps(config: TrainingConfig, batches) -> tuple[int, int]:
-    """Optimizer steps of the run and of an epoch; a stream is one epoch long."""
-    if config.streaming:
-        return config.max_steps, config.max_steps
-    steps_per_epoch = math.ceil(batches.batches_per_epoch / config.gradient_accumulation_steps)
-    total = math.ceil(batches.batches_per_epoch * config.num_train_epochs / config.gradient_accumulation_steps)
-    return config.max_steps or total, steps_per_epoch
-
-
-def make_optimizer(config: TrainingConfig, model: TextVAEModel) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only (Loshchilov & Hutter 2019)."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    betas = (config.adam_beta1, config.adam_beta2)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
-
-
-def _loader(config: TrainingConfig, batches, step: int, total_steps: int) -> Iterator[dict]:
-    """Micro-batches from optimizer step `step` on."""
-    first, end = (number * config.gradient_accumulation_steps for number in (step, total_steps))
-    options = {"batch_size": None, "num_workers": config.dataloader_num_workers,
-               "pin_memory": torch.cuda.is_available(),
-               # Without one of its own a loader draws from torch's random state, once more in a resumed run.
-               "generator": torch.Generator().manual_seed(config.seed)}  # fmt: skip
-    if config.streaming:
-        batches.start_index = first
-        return iter(DataLoader(batches, **options))
-    return iter(DataLoader(batches, sampler=range(first, end), **options))
-
-
 def _architecture(config: TextVAEConfig) -> dict:
     """What two models must share for one's weights to fit the other; JSON."""
     values = config.to_dict()
@@ -420,6 +243,7 @@ def _has_stopped_early(config: TrainingConfig, progress: Progress) -> bool:
 
 def _stop_if_not_finite(meter: Meter, config: TrainingConfig) -> None:
     if (broken := meter.first_not_finite()) is not None:
+        meter.close()  # so that the error does not stand behind its bar
         raise _gone_wrong(*broken, config)
 
 

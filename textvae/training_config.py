@@ -79,7 +79,7 @@ class TrainingConfig:
     kl_num_cycles: int = 4
     kl_ramp: float = 0.5
     kl_start: float = 0.0
-    free_bits: float = 0.6  # nats per dimension
+    free_bits: float = 0.55  # nats per dimension
     free_bits_mode: Literal["batch", "text"] = "batch"
     word_dropout: float = 0.0
     noise_drop: float = 0.0
@@ -93,7 +93,7 @@ class TrainingConfig:
     per_device_train_batch_size: int = 64
     per_device_eval_batch_size: int = 128
     gradient_accumulation_steps: int = 1
-    num_train_epochs: float = 1.0
+    num_train_epochs: float = 0.8
     max_steps: int | None = None
     learning_rate: float = 2e-3
     lr_scheduler_type: Literal[
