@@ -240,7 +240,9 @@ def _is_held_out(_: dict, index: int, stride: int, wanted: bool) -> bool:
 def _first(dataset: Dataset | IterableDataset, limit: int | None) -> Dataset | IterableDataset:
     if limit is not None and limit < 1:
         raise InputError(f"The number of samples to keep is {limit}: give 1 or more.")
-    return dataset if limit is None else dataset.take(limit)
+    if limit is None or (isinstance(dataset, Dataset) and limit >= len(dataset)):
+        return dataset
+    return dataset.take(limit)
 
 
 def tokenize_corpus(

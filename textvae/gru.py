@@ -7,6 +7,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import DynamicCache, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init  # torch's, but for weights that were loaded, which it leaves alone
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
@@ -90,12 +91,14 @@ class GRUPreTrainedModel(PreTrainedModel):
         if isinstance(module, nn.GRU):
             for name, parameter in module.named_parameters():
                 if name.startswith("weight_hh"):
-                    for gate in parameter.chunk(3):
-                        nn.init.orthogonal_(gate)
+                    gates = [
+                        nn.init.orthogonal_(torch.empty_like(gate, dtype=torch.float32)) for gate in parameter.chunk(3)
+                    ]
+                    init.copy_(parameter, torch.cat(gates))
                 elif name.startswith("weight_ih"):
-                    nn.init.xavier_uniform_(parameter)
+                    init.xavier_uniform_(parameter)
                 else:
-                    nn.init.zeros_(parameter)
+                    init.zeros_(parameter)
 
 
 class GRUModel(GRUPreTrainedModel):

@@ -1,5 +1,7 @@
 """Open a saved text VAE with every weight as it was saved, or say in one sentence why not."""
 
+from pathlib import Path
+
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -28,6 +30,10 @@ def load_model(name: str, dtype: str | torch.dtype) -> TextVAEModel:
     except SafetensorError as error:
         raise InputError(f"The weights of {name!r} are corrupt ({error}): copy or save them again.") from error
     except (OSError, ValueError, StrictDataclassError) as error:
+        if not Path(name).exists():
+            raise InputError(
+                f"There is no directory {str(name)!r}, and the Hub gives no model of that name: {way_out}."
+            ) from error
         raise InputError(f"No text VAE could be opened from {name!r} ({_brief(error)}): {way_out}.") from error
     unsure = sorted(report["missing_keys"] | report["unexpected_keys"] | {key for key, *_ in report["mismatched_keys"]})
     if unsure:

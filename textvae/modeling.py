@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers import initialization as init
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import ModelOutput
 
@@ -150,8 +151,8 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if module is self.to_logvar:
-            nn.init.zeros_(module.weight)
-            nn.init.constant_(module.bias, self.config.initial_logvar)
+            init.zeros_(module.weight)
+            init.constant_(module.bias, self.config.initial_logvar)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.encoder.get_input_embeddings()
