@@ -21,7 +21,7 @@ def this_process() -> PartialState:
     one_of_several = "LOCAL_RANK" in os.environ and not torch.accelerator.is_available()
     state = PartialState(cpu=one_of_several or parse_flag_from_env("ACCELERATE_USE_CPU"))
     if state.device.type == "cpu" and state.num_processes == 1 and _launched_on_one_thread():
-        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+        torch.set_num_threads(torch.get_num_interop_threads())  # the cores; the launcher's variable spares this one
     return state
 
 
