@@ -11,13 +11,14 @@ from textvae.pipeline import TextVAEPipeline
 
 FINISHED = "metrics.json"
 NUM_PRIOR_SAMPLES = 100
+# With the sign ∣ for “given”: a plain | would end the cell of a Markdown table.
 EXPLAINED = {
     "negative_elbo": "−ELBO, 1 sample, nats per text",
     "iw_nll": "−log p(x), importance-weighted bound, nats per text",
-    "kl": "KL(q(z|x) ‖ p(z)), nats per text",
-    "reconstruction": "−log p(x|z), nats per text",
+    "kl": "KL(q(z∣x) ‖ p(z)), nats per text",
+    "reconstruction": "−log p(x∣z), nats per text",
     "mutual_information": "I(x; z), aggregated posterior, nats",
-    "active_units": "units with Var(E[z|x]) ≥ 0.01",
+    "active_units": "units with Var(E[z∣x]) ≥ 0.01",
     "shuffle_gap": "nats that reconstruction loses when z is shuffled among the texts",
     "perplexity_token": "per token, EOS counted, from iw_nll",
     "perplexity_word": "per word, EOS counted, from iw_nll",
