@@ -24,7 +24,7 @@ from textvae.objectives import negative_elbo
 from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizer
 from textvae.training_config import TrainingConfig
 
-ROUNDS, WARM_UP, BATCHES = 5, 8, 8
+ROUNDS, BATCHES = 5, 8
 DECODED_TEXTS, DECODED_TOKENS = 128, 16
 
 
@@ -116,7 +116,8 @@ def main() -> None:
         dataset, tokenizer, config.per_device_train_batch_size, latent_size=model.config.latent_size, seed=config.seed
     )
     measure_training(config, accelerator, model, batches)
-    measure_decoding(accelerator.unwrap_model(model))
+    # Without the autocast that training put around `forward`: the decoder alone has none either.
+    measure_decoding(accelerator.unwrap_model(model, keep_fp32_wrapper=False))
 
 
 if __name__ == "__main__":
