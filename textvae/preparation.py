@@ -21,8 +21,8 @@ from textvae.batching import LengthGroupedBatches, StreamedBatches
 from textvae.configuration import TextVAEConfig
 from textvae.data import load_corpus
 from textvae.errors import InputError
+from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
-from textvae.pipeline import TextVAEPipeline
 from textvae.processes import from_main
 from textvae.tokenization import load_tokenizer, train_tokenizer, train_word_tokenizer
 from textvae.training_config import TrainingConfig, nearest
@@ -80,7 +80,8 @@ def make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
 
 def build_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
     if config.model_name_or_path is not None:
-        model = TextVAEPipeline.from_pretrained(config.model_name_or_path, device="cpu", dtype=torch.float32).model
+        model = load_model(config.model_name_or_path, torch.float32)
+        check_match(model, tokenizer)
     else:
         model = _new_model(config, tokenizer)
     for part, length in ((model.config.encoder, 0), (model.config.decoder, model.config.prefix_length)):
