@@ -31,7 +31,8 @@ class TextVAEConfig(PreTrainedConfig):
         decoder: config (or its dict) of any causal language model that `AutoModelForCausalLM` builds, `gru` included.
         latent_size: Z, the number of dimensions of z.
         latent_injection: how the decoder is told about z: `embedding` adds a linear map of z to every input embedding,
-            `prefix` puts `latent_tokens` soft tokens in front; both may be given.
+            `prefix` puts `latent_tokens` soft tokens in front; both may be given. `none` is the language model that a
+            VAE is compared with: the decoder alone, without encoder, its q(z|x) the prior.
         latent_tokens: P, the soft tokens that z becomes under `prefix`.
         pooling: how the encoder's states become one vector: `mean`, `cls` (the first), `last`, `max` or `attention`.
         min_logvar, max_logvar: bounds of log σ² of the posterior.
@@ -68,6 +69,8 @@ class TextVAEConfig(PreTrainedConfig):
         self.decoder = _sub_config(self.decoder, "gru")
         if isinstance(self.latent_injection, str):
             self.latent_injection = [self.latent_injection]
+        if self.latent_injection == ["none"]:
+            self.latent_injection = []
         super().__post_init__(**kwargs)
         self._check()
 
@@ -78,8 +81,15 @@ class TextVAEConfig(PreTrainedConfig):
         if self.pooling not in POOLINGS:
             raise InputError(f"pooling is {self.pooling!r}, it must be one of {', '.join(POOLINGS)}.")
         injection = self.latent_injection
-        if not injection or set(injection) - set(INJECTIONS):
-            raise InputError(f"latent_injection is {injection}, it must name {' or '.join(INJECTIONS)}, or both.")
+        if set(injection) - set(INJECTIONS):
+            raise InputError(
+                f"latent_injection is {injection}, it must name {' or '.join(INJECTIONS)}, or both, or be none."
+            )
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether the decoder is told nothing of z: KL 0, and log p(x|z) = log p(x) for every z."""
+        return not self.latent_injection
 
     @property
     def prefix_length(self) -> int:

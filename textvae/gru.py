@@ -21,6 +21,7 @@ class GRUConfig(PreTrainedConfig):
         hidden_size: H, of the recurrent state.
         dropout: on the embeddings, between layers and on the output.
         variational_dropout: one dropout mask for all positions of a text (Gal & Ghahramani 2016).
+        weight_dropout: on the hidden-to-hidden weights, one mask a pass (DropConnect; Merity et al. 2018, AWD-LSTM).
     """
 
     model_type = "gru"
@@ -31,6 +32,7 @@ class GRUConfig(PreTrainedConfig):
     num_hidden_layers: int = 1
     dropout: float = 0.0
     variational_dropout: bool = False
+    weight_dropout: float = 0.0
     initializer_range: float = 0.1
     tie_word_embeddings: bool = True
     use_cache: bool = True
@@ -128,10 +130,16 @@ class GRUModel(GRUPreTrainedModel):
         for layer, gru in enumerate(self.layers):
             state = cache.layers[layer].keys if cache is not None else None
             state = None if state is None else state[:, 0].transpose(0, 1).contiguous()  # (1, B, H)
-            states, _ = gru(self.dropout(states), state)
+            states, _ = self._run(gru, self.dropout(states), state)
             if cache is not None:
                 cache.update(states[:, None], states[:, None], layer)
         return BaseModelOutputWithPast(last_hidden_state=self.projection(self.dropout(states)), past_key_values=cache)
+
+    def _run(self, gru: nn.GRU, states: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        if not (self.training and self.config.weight_dropout):
+            return gru(states, state)
+        kept = nn.functional.dropout(gru.weight_hh_l0, self.config.weight_dropout)
+        return torch.func.functional_call(gru, {"weight_hh_l0": kept}, (states, state))
 
     def _cache(self, cache: DynamicCache | None) -> DynamicCache:
         cache = DynamicCache() if cache is None else cache

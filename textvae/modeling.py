@@ -90,6 +90,10 @@ def _encoder_class(config: PreTrainedConfig) -> type[AutoModel] | type[AutoModel
     return AutoModel
 
 
+def _new_encoder(config: PreTrainedConfig) -> PreTrainedModel:
+    return _encoder_class(config).from_config(config)
+
+
 def _check_decoder(decoder: PreTrainedModel) -> None:
     """The likelihood reads the last states and the output embeddings: a model that does more there is not for us."""
     values = decoder.config.to_dict()
@@ -121,19 +125,24 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     ):
         """`encoder` and `decoder`, when given, are used as they are instead of being built from the config."""
         super().__init__(config)
-        self.encoder = _encoder_class(config.encoder).from_config(config.encoder) if encoder is None else encoder
-        self.encoder.pooler = None  # never used here, and an unused parameter stops distributed training
+        self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder)
         self.decoder = AutoModelForCausalLM.from_config(config.decoder) if decoder is None else decoder
         _check_decoder(self.decoder)
-        encoder_size = config.encoder.hidden_size
+        self.pooling = self.to_mean = self.to_logvar = None
+        if self.encoder is not None:
+            self._add_posterior(config)
         embedding_size = self.decoder.get_input_embeddings().embedding_dim
-        self.pooling = Pooling(config.pooling, encoder_size)
-        self.to_mean = nn.Linear(encoder_size, config.latent_size)
-        self.to_logvar = nn.Linear(encoder_size, config.latent_size)
         in_embedding, prefix_size = "embedding" in config.latent_injection, config.prefix_length * embedding_size
         self.to_embedding = nn.Linear(config.latent_size, embedding_size) if in_embedding else None
         self.to_prefix = nn.Linear(config.latent_size, prefix_size) if prefix_size else None
         self.post_init()
+
+    def _add_posterior(self, config: TextVAEConfig) -> None:
+        self.encoder.pooler = None  # never used here, and an unused parameter stops distributed training
+        encoder_size = config.encoder.hidden_size
+        self.pooling = Pooling(config.pooling, encoder_size)
+        self.to_mean = nn.Linear(encoder_size, config.latent_size)
+        self.to_logvar = nn.Linear(encoder_size, config.latent_size)
 
     @classmethod
     def from_encoder_decoder(cls, encoder: str, decoder: str, **config) -> "TextVAEModel":
@@ -150,12 +159,12 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
 
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if module is self.to_logvar:
+        if self.to_logvar is not None and module is self.to_logvar:
             init.zeros_(module.weight)
             init.constant_(module.bias, self.config.initial_logvar)
 
     def get_input_embeddings(self) -> nn.Module:
-        return self.encoder.get_input_embeddings()
+        return (self.encoder or self.decoder).get_input_embeddings()
 
     def get_output_embeddings(self) -> nn.Module:
         return self.decoder.get_output_embeddings()
@@ -164,6 +173,9 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
 
     def posterior_parameters(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and clamped log-variance of q(z|x) for texts (B, S): two times (B, Z), in fp32."""
+        if self.encoder is None:
+            prior = torch.zeros(len(input_ids), self.config.latent_size, device=input_ids.device)
+            return prior, prior
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, H)
         pooled = self.pooling(states, attention_mask)  # (B, H)
         logvar = self.to_logvar(pooled).float().clamp(self.config.min_logvar, self.config.max_logvar)

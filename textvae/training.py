@@ -17,6 +17,7 @@ from accelerate.utils import set_seed
 from transformers import get_scheduler
 
 from textvae import checkpoints
+from textvae.averaging import average_of
 from textvae.configuration import TextVAEConfig
 from textvae.data import tokenize_corpus
 from textvae.errors import InputError
@@ -98,9 +99,10 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     if config.torch_compile:
         model.encoder.compile(dynamic=True)
         model.decoder.base_model.compile(dynamic=True)
+    average = average_of(model, config.weight_averaging, config.ema_decay)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     progress = Progress()
-    accelerator.register_for_checkpointing(scheduler, progress)
+    accelerator.register_for_checkpointing(scheduler, progress, *([] if average is None else [average]))
     about = {"model": _architecture(model.config), "mixed_precision": accelerator.mixed_precision}
     if checkpoint is not None:
         _resume(accelerator, checkpoint, about, scheduler, config)
@@ -109,6 +111,7 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
 
     validation = Corpus(held_out, tokenizer, accelerator.device, config.per_device_eval_batch_size)
+    averaging_start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
     micro_batches = read_batches(config, batches, progress.step, total_steps)
     meter = Meter(accelerator, total_steps, progress.step, model.config.latent_size)
     model.train()
@@ -136,6 +139,8 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         scheduler.step()
         optimizer.zero_grad()
         progress.step += 1
+        if average is not None and progress.step > averaging_start:
+            average.update_parameters(model)
 
         is_last = progress.step == total_steps
         due_evaluation = progress.step % (config.eval_steps or steps_per_epoch) == 0 or is_last
@@ -144,7 +149,9 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
             _stop_if_not_finite(meter, config)
             meter.show(progress.step, beta, scheduler.get_last_lr()[0])
         if due_evaluation:
-            _keep_if_best(accelerator, model, tokenizer, validation, config, progress)
+            judged = model if average is None or not average.n_averaged else average.module
+            _keep_if_best(accelerator, judged, tokenizer, validation, config, progress)
+            model.train()
         if due_checkpoint:
             checkpoints.save_checkpoint(accelerator, config.output_dir, progress.step, about, config.save_total_limit)
     meter.close()
@@ -270,7 +277,6 @@ def _keep_if_best(accelerator, model, tokenizer, validation: Corpus, config: Tra
     else:
         progress.evaluations_since_best += 1
     accelerator.wait_for_everyone()
-    model.train()
 
 
 def _replace_best(pipeline: TextVAEPipeline, output_dir: Path) -> None:

@@ -24,7 +24,7 @@ AT_LEAST_ONE_OR_NONE = (
 )  # fmt: skip
 ABOVE_ZERO = ("num_train_epochs", "learning_rate", "max_grad_norm", "initializer_range")
 NOT_NEGATIVE = ("free_bits", "weight_decay", "dataloader_num_workers")
-SHARES = ("warmup_ratio", "adam_beta1", "adam_beta2")
+SHARES = ("warmup_ratio", "adam_beta1", "adam_beta2", "ema_decay", "swa_start")
 
 
 def _encoder() -> dict:
@@ -107,6 +107,9 @@ class TrainingConfig:
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where a matrix product gains from it
     gradient_checkpointing: bool = False
     torch_compile: bool = False
+    weight_averaging: Literal["none", "ema", "swa"] = "none"  # what is judged and kept: the last weights or an average
+    ema_decay: float = 0.999
+    swa_start: float = 0.75  # share of the steps after which weights count
     seed: int = 0
 
     # What is watched and kept.
