@@ -303,7 +303,7 @@ def test_early_stopping_keeps_the_best_of_those_it_saw(corpus, tmp_path):
     eight = write_lines(tmp_path / "eight.txt", SENTENCES[:8])
     others = write_lines(tmp_path / "others.txt", SENTENCES[100:140])
     run = config(
-        eight, tmp_path / "run", validation_file=str(others), max_steps=400, eval_steps=5, early_stopping_patience=2,
+        eight, tmp_path / "run", validation_file=str(others), max_steps=400, per_device_train_batch_size=8, eval_steps=5, early_stopping_patience=2,
         learning_rate=0.02, report_to=["tensorboard"], tokenizer="word",
     )  # fmt: skip
     train(run)

@@ -1,28 +1,72 @@
-"""Weight averaging: the model that is judged and kept is the average of those that training went through."""
+"""WeightAverage: what is judged and kept can be the average of the weights that training went through."""
+
+from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
+from torch import nn
+
+from textvae.errors import InputError
+
+KINDS = ("none", "ema", "swa")
 
 
-def average_of(model: nn.Module, kind: str, decay: float) -> AveragedModel | None:
-    """A copy of the model whose `update_parameters(model)` moves it along; None where `kind` is `none`.
+class WeightAverage:
+    """A running average of a model's weights; its state is part of a checkpoint.
 
-    - `ema`: average ← d · average + (1 - d) · weights, with d = min(decay, (1 + n) / (10 + n)) at update n, so that the
-      first weights are soon forgotten.
-    - `swa`: the plain mean of all weights it was updated with (Izmailov et al. 2018).
+    With n the number of weights that it holds already, an update moves it by the share w(n) towards the new ones:
 
-    Its state is part of a checkpoint; buffers are those of the latest weights.
+    - `ema`: w = 1 − min(decay, n / (9 + n)), a moving average that soon forgets the first weights.
+    - `swa`: w = 1 / (n + 1), the plain mean (Izmailov et al. 2018).
+    - `none`: nothing is kept, and `of` gives the model itself.
+
+    Args:
+        kind: `none`, `ema` or `swa`.
+        decay: of `ema`.
+        start: the number of optimizer steps before the first update.
+
+    Raises:
+        InputError: if `kind` is unknown.
     """
-    if kind == "none":
-        return None
-    return AveragedModel(model, multi_avg_fn=get_swa_multi_avg_fn() if kind == "swa" else _moving_average(decay))
 
+    def __init__(self, model: nn.Module, kind: str, decay: float = 0.999, start: float = 0):
+        if kind not in KINDS:
+            raise InputError(f"weight_averaging must be one of {', '.join(KINDS)}, not {kind!r}.")
+        self.kind, self.decay, self.start = kind, decay, start
+        self.num_averaged = 0
+        self.model = None if kind == "none" else deepcopy(model).requires_grad_(False)
 
-def _moving_average(decay: float):
     @torch.no_grad()
-    def update(averages: list[Tensor], weights: list[Tensor], num_averaged: Tensor) -> None:
-        now = min(decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
-        torch._foreach_lerp_(averages, list(weights), 1 - now)
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after optimizer step `step`; buffers become those of `model`."""
+        if self.model is None or step <= self.start:
+            return
+        if self.num_averaged == 0:
+            self.model.to(next(model.parameters()).device)
+        averages, weights = (list(m.parameters()) for m in (self.model, model))
+        torch._foreach_lerp_(averages, weights, self._share())
+        for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            kept.copy_(buffer)
+        self.num_averaged += 1
 
-    return update
+    def _share(self) -> float:
+        n = self.num_averaged
+        return 1 / (n + 1) if self.kind == "swa" else 1 - min(self.decay, n / (9 + n))
+
+    def of(self, model: nn.Module) -> nn.Module:
+        """The average, or `model` as long as there is none."""
+        return self.model if self.num_averaged else model
+
+    def restart(self) -> None:
+        """Forget what was averaged, as where weights are drawn anew."""
+        self.num_averaged = 0
+
+    def state_dict(self) -> dict:
+        weights = self.model.state_dict() if self.num_averaged else {}
+        return {"num_averaged": self.num_averaged, "weights": weights}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from a checkpoint, or from no average where that has none or this run wants none."""
+        if self.model is None or not state["weights"]:
+            return
+        self.num_averaged = state["num_averaged"]
+        self.model.load_state_dict(state["weights"])

@@ -1,5 +1,6 @@
 """TextVAEConfig: two sub-configs and what joins them, the latent vector."""
 
+import math
 from textwrap import shorten
 
 from huggingface_hub.dataclasses import strict
@@ -36,6 +37,11 @@ class TextVAEConfig(PreTrainedConfig):
         latent_tokens: P, the soft tokens that z becomes under `prefix`.
         pooling: how the encoder's states become one vector: `mean`, `cls` (the first), `last`, `max` or `attention`.
         min_logvar, max_logvar: bounds of log σ² of the posterior.
+        committed_rate: δ of a δ-VAE (Razavi et al. 2019): σ is kept so small that every dimension has a KL of at least
+            so many nats; 0 for none.
+        mean_batch_norm: γ of a BN-VAE (Zhu et al. 2020): the means of a batch are normalised to this standard deviation
+            in each dimension, so that E[KL] ≥ Z · γ² / 2; 0 for none.
+        bag_of_words: whether a head predicts the words of a text, in no order, from z alone (Zhao et al. 2017).
         initializer_range: standard deviation of the initial weights of the maps to the mean and from z. Large enough
             for z to say something from the first step; at the usual 0.02 the decoder learns to do without it.
         initial_logvar: log σ² of every posterior before training.
@@ -43,7 +49,8 @@ class TextVAEConfig(PreTrainedConfig):
         eos_token_id: ends a text. It is predicted and counted.
 
     Raises:
-        InputError: for a `latent_size` or `latent_tokens` below 1, or an unknown pooling or injection.
+        InputError: for a `latent_size` or `latent_tokens` below 1, a negative rate or γ, or an unknown pooling or
+            injection.
     """
 
     model_type = "textvae"
@@ -58,6 +65,9 @@ class TextVAEConfig(PreTrainedConfig):
     pooling: str = "mean"
     min_logvar: float = -10.0
     max_logvar: float = 10.0
+    committed_rate: float = 0.0
+    mean_batch_norm: float = 0.0
+    bag_of_words: bool = False
     pad_token_id: int | None = 0
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 3
@@ -78,6 +88,9 @@ class TextVAEConfig(PreTrainedConfig):
         for name in ("latent_size", "latent_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, it must be at least 1.")
+        for name in ("committed_rate", "mean_batch_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}, it must be 0 or more.")
         if self.pooling not in POOLINGS:
             raise InputError(f"pooling is {self.pooling!r}, it must be one of {', '.join(POOLINGS)}.")
         injection = self.latent_injection

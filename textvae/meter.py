@@ -15,11 +15,13 @@ class Meter:
 
     Attributes:
         bar: the progress bar, counted in optimizer steps.
+        shuffle_gap: what z was last found to be worth, in nats per text; None before.
     """
 
     def __init__(self, accelerator: Accelerator, total_steps: int, step: int, latent_size: int):
         self.accelerator, self.latent_size = accelerator, latent_size
         self.bar = tqdm(total=total_steps, initial=step, desc="training", disable=not accelerator.is_main_process)
+        self.shuffle_gap: float | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -71,9 +73,10 @@ class Meter:
         }
         self.accelerator.log(values, step=step)
         self.bar.update(step - self.bar.n)
+        worth = "" if self.shuffle_gap is None else f"z worth {self.shuffle_gap:.1f}, "
         self.bar.set_postfix_str(
             f"loss {values['loss']:.1f}, rec {values['reconstruction']:.1f}, KL {values['kl']:.1f}, β {beta:.2f}, "
-            f"AU {values['active_units']}/{self.latent_size}, {values['tokens_per_second']:,.0f} tok/s"
+            f"AU {values['active_units']}/{self.latent_size}, {worth}{values['tokens_per_second']:,.0f} tok/s"
         )
         self._reset()
         return values

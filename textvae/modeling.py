@@ -25,7 +25,7 @@ from transformers.utils import ModelOutput
 from textvae.configuration import TextVAEConfig
 from textvae.crossentropy import linear_cross_entropy
 from textvae.errors import InputError
-from textvae.objectives import standard_normal_kl
+from textvae.objectives import logvar_of_rate, standard_normal_kl
 
 IGNORED = -100
 _LOGITS_CHANGED_BY = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}  # and when it doesn't
@@ -41,6 +41,7 @@ class TextVAEOutput(ModelOutput):
         kl: (B, Z), KL(q(z|x) || p(z)) of each dimension.
         latents: (B, Z), the z that was decoded.
         mean, logvar: (B, Z), of q(z|x).
+        bag_of_words: (B,), -log p of a text's words, in no order, given z; with the head for it only.
     """
 
     loss: Tensor | None = None
@@ -49,6 +50,7 @@ class TextVAEOutput(ModelOutput):
     latents: Tensor | None = None
     mean: Tensor | None = None
     logvar: Tensor | None = None
+    bag_of_words: Tensor | None = None
 
 
 def shift_right(labels: Tensor, bos_token_id: int, pad_token_id: int) -> Tensor:
@@ -79,6 +81,24 @@ class Pooling(nn.Module):
         else:
             weights = mask.unsqueeze(-1) / mask.sum(1, keepdim=True).unsqueeze(-1)
         return (weights.to(states.dtype) * states.masked_fill(hidden, 0)).sum(1)
+
+
+class MeanBatchNorm(nn.Module):
+    """The means (B, Z) of a batch with standard deviation γ around a learned centre, in each dimension (BN-VAE).
+
+    In training by the batch of this process, in evaluation by the moving average of the batches.
+    """
+
+    def __init__(self, latent_size: int, scale: float):
+        super().__init__()
+        self.scale = scale
+        self.norm = nn.BatchNorm1d(latent_size, affine=False)
+        self.center = nn.Parameter(torch.zeros(latent_size))
+
+    def forward(self, mean: Tensor) -> Tensor:
+        alone = self.training and len(mean) == 1  # one text has no spread
+        normal = self.norm(mean) if not alone else (mean - self.norm.running_mean) * self.norm.running_var.rsqrt()
+        return self.scale * normal + self.center
 
 
 def _encoder_class(config: PreTrainedConfig) -> type[AutoModel] | type[AutoModelForTextEncoding]:
@@ -128,13 +148,17 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder)
         self.decoder = AutoModelForCausalLM.from_config(config.decoder) if decoder is None else decoder
         _check_decoder(self.decoder)
-        self.pooling = self.to_mean = self.to_logvar = None
+        self.pooling = self.to_mean = self.to_logvar = self.mean_norm = None
         if self.encoder is not None:
             self._add_posterior(config)
         embedding_size = self.decoder.get_input_embeddings().embedding_dim
         in_embedding, prefix_size = "embedding" in config.latent_injection, config.prefix_length * embedding_size
         self.to_embedding = nn.Linear(config.latent_size, embedding_size) if in_embedding else None
         self.to_prefix = nn.Linear(config.latent_size, prefix_size) if prefix_size else None
+        self.to_bag_of_words = None
+        if config.bag_of_words:
+            sizes = config.latent_size, embedding_size, config.decoder.vocab_size
+            self.to_bag_of_words = nn.Sequential(nn.Linear(*sizes[:2]), nn.Tanh(), nn.Linear(*sizes[1:]))
         self.post_init()
 
     def _add_posterior(self, config: TextVAEConfig) -> None:
@@ -143,6 +167,9 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         self.pooling = Pooling(config.pooling, encoder_size)
         self.to_mean = nn.Linear(encoder_size, config.latent_size)
         self.to_logvar = nn.Linear(encoder_size, config.latent_size)
+        if config.mean_batch_norm:
+            self.mean_norm = MeanBatchNorm(config.latent_size, config.mean_batch_norm)
+        self.logvar_limit = logvar_of_rate(config.committed_rate) if config.committed_rate else None
 
     @classmethod
     def from_encoder_decoder(cls, encoder: str, decoder: str, **config) -> "TextVAEModel":
@@ -163,6 +190,11 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             init.zeros_(module.weight)
             init.constant_(module.bias, self.config.initial_logvar)
 
+    def decoding_modules(self) -> dict[str, nn.Module]:
+        """By name, all that reads z: the decoder and the maps in front of it."""
+        names = ("decoder", "to_embedding", "to_prefix", "to_bag_of_words")
+        return {name: module for name, module in self.named_children() if name in names}
+
     def get_input_embeddings(self) -> nn.Module:
         return (self.encoder or self.decoder).get_input_embeddings()
 
@@ -172,14 +204,18 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     # text → z
 
     def posterior_parameters(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and clamped log-variance of q(z|x) for texts (B, S): two times (B, Z), in fp32."""
+        """Mean and log-variance, within its bounds, of q(z|x) for texts (B, S): two times (B, Z), in fp32."""
         if self.encoder is None:
             prior = torch.zeros(len(input_ids), self.config.latent_size, device=input_ids.device)
             return prior, prior
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, H)
         pooled = self.pooling(states, attention_mask)  # (B, H)
-        logvar = self.to_logvar(pooled).float().clamp(self.config.min_logvar, self.config.max_logvar)
-        return self.to_mean(pooled).float(), logvar
+        mean, logvar = self.to_mean(pooled).float(), self.to_logvar(pooled).float()
+        if self.mean_norm is not None:
+            mean = self.mean_norm(mean)
+        if self.logvar_limit is not None:  # approached smoothly: a clamp would have no gradient to come back by
+            logvar = self.logvar_limit - nn.functional.softplus(self.logvar_limit - logvar)
+        return mean, logvar.clamp(self.config.min_logvar, self.config.max_logvar)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Normal:
         """q(z|x) of texts (B, S), with batch shape (B, Z)."""
@@ -244,6 +280,20 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         rows = predicted.nonzero()[:, 0]
         return token_nll.new_zeros(len(labels)).index_add(0, rows, token_nll)
 
+    def bag_of_words(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """-Σ_t log softmax(W tanh(V z))[x_t] of each text, in nats (Zhao et al. 2017, eq. 5).
+
+        Args:
+            latents: (B, Z).
+            labels: (B, T), -100 at padding.
+
+        Returns:
+            (B,) in fp32.
+        """
+        log_probabilities = self.to_bag_of_words(latents).float().log_softmax(-1)  # (B, V)
+        predicted = labels != IGNORED
+        return -(log_probabilities.gather(1, labels.masked_fill(~predicted, 0)) * predicted).sum(1)
+
     # training and likelihood
 
     def forward(
@@ -284,7 +334,8 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         kl = standard_normal_kl(mean, logvar)
         reconstruction = self.reconstruction(latents, labels, decoder_input_ids)
         loss = (reconstruction + kl.sum(-1)).mean()
-        return TextVAEOutput(loss, reconstruction, kl, latents, mean, logvar)
+        words = None if self.to_bag_of_words is None else self.bag_of_words(latents, labels)
+        return TextVAEOutput(loss, reconstruction, kl, latents, mean, logvar, words)
 
     # writing
 

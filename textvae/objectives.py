@@ -103,3 +103,52 @@ def negative_elbo(
         InputError: if `free_bits_mode` is unknown or `free_bits` is negative.
     """
     return reconstruction.mean() + beta * free_bits_kl(kl, free_bits, free_bits_mode, mean_kl)
+
+
+def logvar_of_rate(rate: float) -> float:
+    """The log σ² < 0 at which N(0, σ²) is `rate` nats from N(0, 1); any smaller σ², and any other mean, is further.
+
+    δ-VAE (Razavi et al. 2019, section 2.1) commits a dimension to that rate by keeping σ² below it. Solves
+    σ² − 1 − log σ² = 2 · rate by Newton's method.
+
+    Raises:
+        InputError: if `rate` is not above 0.
+    """
+    if not 0 < rate < math.inf:
+        raise InputError(f"The committed rate must be above 0 nats per dimension, not {rate}.")
+    low = 2 * rate + 1  # -log σ², from above, where the curve bends towards the root
+    for _ in range(100):
+        low -= (math.expm1(-low) + low - 2 * rate) / -math.expm1(-low)
+    return -low
+
+
+def maximum_mean_discrepancy(latents: Tensor, prior: Tensor) -> Tensor:
+    """MMD² between q(z) and p(z), from a sample of each: how far the codes of all texts are from the prior.
+
+    With the kernel k(a, b) = C / (C + ‖a − b‖²), C = 2Z (Tolstikhin et al. 2018, section 4), unbiased: it may be
+    below 0 for samples of the same distribution. InfoVAE (Zhao et al. 2017, eq. 6) minimises
+    reconstruction + (1 − α) · KL + (α + λ − 1) · MMD: `beta` is 1 − α and the weight of this term α + λ − 1.
+
+    Args:
+        latents: (B, Z), one z of each text.
+        prior: (B, Z), draws of p(z).
+
+    Returns:
+        A scalar; 0 for a single text, which has no pairs.
+    """
+    count = len(latents)
+    if count < 2:
+        return latents.sum() * 0
+
+    def within(sample: Tensor) -> Tensor:
+        kernel = _inverse_multiquadratic(sample, sample)
+        return (kernel.sum() - kernel.diagonal().sum()) / (count * (count - 1))
+
+    return within(latents) + within(prior) - 2 * _inverse_multiquadratic(latents, prior).mean()
+
+
+def _inverse_multiquadratic(first: Tensor, second: Tensor) -> Tensor:
+    """C / (C + ‖a − b‖²) of every pair: (B, Z), (B, Z) -> (B, B)."""
+    scale = 2 * first.shape[1]
+    distance = first.square().sum(1, keepdim=True) + second.square().sum(1) - 2 * first @ second.T
+    return scale / (scale + distance.clamp(min=0))

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from textwrap import shorten
 
+import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
@@ -110,6 +111,9 @@ def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> Te
             latent_tokens=config.latent_tokens,
             pooling=config.pooling,
             initializer_range=config.initializer_range,
+            committed_rate=config.committed_rate,
+            mean_batch_norm=config.mean_batch_norm,
+            bag_of_words=config.bag_of_words_weight > 0,
             **ids,
         )
         _check_names("encoder", config.encoder, model_config.encoder)
@@ -132,7 +136,19 @@ def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
             )
 
 
+def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    """Draw the weights of all that reads z anew, and forget what the optimizer knew of them (Li et al. 2019)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = TextVAEModel(model.config).decoding_modules()
+    for name, module in model.decoding_modules().items():
+        module.load_state_dict(fresh[name].state_dict())
+        for parameter in module.parameters():
+            optimizer.state.pop(parameter, None)
+
+
 def make_batches(config, dataset, tokenizer, model: TextVAEModel, accelerator: Accelerator):
+    _check_fit(config, dataset, model, accelerator)
     kind = StreamedBatches if config.streaming else LengthGroupedBatches
     return kind(
         dataset,
@@ -144,6 +160,17 @@ def make_batches(config, dataset, tokenizer, model: TextVAEModel, accelerator: A
         process_index=accelerator.process_index,
         noise=config.input_noise,
     )
+
+
+def _check_fit(config: TrainingConfig, dataset, model: TextVAEModel, accelerator: Accelerator) -> None:
+    global_batch = config.per_device_train_batch_size * accelerator.num_processes
+    if not config.streaming and len(dataset) < global_batch:
+        raise InputError(
+            f"The corpus has {len(dataset)} training texts, fewer than a batch of {global_batch}: "
+            "lower --per_device_train_batch_size or add texts."
+        )
+    if config.bag_of_words_weight and not model.config.bag_of_words:
+        raise InputError(f"{config.model_name_or_path} has no bag-of-words head: leave bag_of_words_weight out.")
 
 
 def count_steps(config: TrainingConfig, batches) -> tuple[int, int]:
@@ -177,6 +204,15 @@ def read_batches(config: TrainingConfig, batches, step: int, total_steps: int) -
         batches.start_index = first
         return iter(DataLoader(batches, **options))
     return iter(DataLoader(batches, sampler=range(first, end), **options))
+
+
+def read_random_batches(config: TrainingConfig, batches, step: int, steps_per_epoch: int) -> Iterator[list[dict]]:
+    """The micro-batches of any number of steps, drawn at random from the epoch of optimizer step `step`."""
+    generator = np.random.default_rng((config.seed, step))
+    first = step // steps_per_epoch * batches.batches_per_epoch
+    while True:
+        drawn = generator.integers(batches.batches_per_epoch, size=config.gradient_accumulation_steps)
+        yield [batches[first + int(position)] for position in drawn]
 
 
 def choose_mixed_precision(config: TrainingConfig, checkpoint: Path | None = None) -> str:

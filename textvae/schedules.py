@@ -87,6 +87,15 @@ class KLSchedule:
         # Not left to the sum alone, whose rounding may miss beta by a hair either way.
         return float(self.beta if reached == 1 else min(self.beta, self.start + (self.beta - self.start) * reached))
 
+    def begins_climb(self, step: int, total_steps: int) -> bool:
+        """Whether β starts to climb at this step, as after a zero phase and in every new cycle; never at step 0."""
+        return step > 0 and self._climbs(step, total_steps) not in (None, self._climbs(step - 1, total_steps))
+
+    def _climbs(self, step: int, total_steps: int) -> int | None:
+        """The number of the cycle, once its zero phase is over."""
+        cycle, rest = divmod(step * (int(self.num_cycles) if self.kind == "cyclical" else 1), total_steps)
+        return None if rest / total_steps < self.zero_phase else cycle
+
     @property
     def _climb(self) -> float:
         return self.ramp if self.kind == "cyclical" else self.warmup

@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,13 +16,15 @@ from accelerate.utils import set_seed
 from transformers import get_scheduler
 
 from textvae import checkpoints
-from textvae.averaging import average_of
+from textvae.averaging import WeightAverage
+from textvae.collapse import CollapseMonitor
 from textvae.configuration import TextVAEConfig
 from textvae.data import tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import Corpus, bound, evaluate, posterior_terms
 from textvae.meter import Meter
-from textvae.objectives import negative_elbo
+from textvae.metrics import mutual_information
+from textvae.modeling import TextVAEModel
 from textvae.pipeline import TextVAEPipeline
 from textvae.preparation import (
     build_model,
@@ -35,9 +36,12 @@ from textvae.preparation import (
     prepare_tokenizer,
     read_batches,
     read_corpus,
+    read_random_batches,
+    reset_decoder,
 )
 from textvae.processes import from_main, main_first, this_process
 from textvae.report import FINISHED, write_report
+from textvae.stepper import Stepper, train_encoder
 from textvae.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -52,6 +56,8 @@ class Progress:
     step: int = 0
     best_negative_elbo: float = math.inf
     evaluations_since_best: int = 0
+    is_aggressive: bool = False  # the encoder trains ahead of the decoder, for as long as z comes to hold more of x
+    most_information: float = -math.inf
 
     def state_dict(self) -> dict:
         return asdict(self)
@@ -63,7 +69,8 @@ class Progress:
 def train(config: TrainingConfig) -> TextVAEPipeline:
     """Train a text VAE and leave in `output_dir` a directory that `TextVAEPipeline.from_pretrained` opens.
 
-    Each step minimises mean(reconstruction) + β(step) · free_bits(KL), in nats per text. The best model by validation
+    Each step minimises mean(reconstruction) + β(step) · free_bits(KL), in nats per text, and what else the config asks
+    for. The best model by validation
     −ELBO is kept; the directory also gets `metrics.json` and a model card with what it reaches on the held-out texts.
     An interrupted run that is resumed equals an uninterrupted one, and several processes equal one with the same global
     batch.
@@ -71,7 +78,6 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     Raises:
         InputError: for input that cannot be used, or a loss that is no longer finite, in one sentence.
     """
-    started = time.monotonic()
     this_process()
     checkpoint = _checkpoint_to_resume(config)
     _check_trackers(config.report_to)
@@ -96,14 +102,16 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     scheduler = get_scheduler(config.lr_scheduler_type, optimizer, int(config.warmup_ratio * total_steps), total_steps)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable()
+    start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
+    average = WeightAverage(model, config.weight_averaging, config.ema_decay, start)
     if config.torch_compile:
-        model.encoder.compile(dynamic=True)
-        model.decoder.base_model.compile(dynamic=True)
-    average = average_of(model, config.weight_averaging, config.ema_decay)
+        _compile(model)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
-    progress = Progress()
-    accelerator.register_for_checkpointing(scheduler, progress, *([] if average is None else [average]))
-    about = {"model": _architecture(model.config), "mixed_precision": accelerator.mixed_precision}
+    progress = Progress(is_aggressive=config.aggressive_encoder)
+    controller = config.new_rate_controller()
+    kept = [scheduler, progress, average, controller]
+    accelerator.register_for_checkpointing(*(part for part in kept if part is not None))
+    about = {"model": _architecture(model.config), "mixed_precision": accelerator.mixed_precision, "seconds": 0.0}
     if checkpoint is not None:
         _resume(accelerator, checkpoint, about, scheduler, config)
     from_main(lambda: _claim_output_dir(config, tokenizer, checkpoint))
@@ -111,56 +119,58 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
 
     validation = Corpus(held_out, tokenizer, accelerator.device, config.per_device_eval_batch_size)
-    averaging_start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
     micro_batches = read_batches(config, batches, progress.step, total_steps)
     meter = Meter(accelerator, total_steps, progress.step, model.config.latent_size)
+    monitor = CollapseMonitor(accelerator, config, total_steps, steps_per_epoch)
+    monitor_steps = None if model.config.is_language_model else config.monitor_steps
+    stepper = Stepper(accelerator, config, wrapped, optimizer, meter, monitor)
+    seconds_before, started = about["seconds"], time.monotonic()
     model.train()
     while progress.step < total_steps and not _has_stopped_early(config, progress):
-        beta = config.kl_weight(progress.step, total_steps)
+        beta = config.kl_weight(progress.step, total_steps) if controller is None else controller.beta
+        if config.kl_reset_decoder and config.kl_weight.begins_climb(progress.step, total_steps):
+            reset_decoder(model, optimizer, config.seed + progress.step)
+            average.restart()
+        if progress.is_aggressive:
+            random_batches = read_random_batches(config, batches, progress.step, steps_per_epoch)
+            train_encoder(stepper, model, random_batches, beta, progress.step)
         step_batches = [next(micro_batches) for _ in range(config.gradient_accumulation_steps)]
-        num_texts = [batch.pop("num_texts") for batch in step_batches]  # of all processes
-        for number, batch in enumerate(step_batches):
-            batch = {name: tensor.to(accelerator.device, non_blocking=True) for name, tensor in batch.items()}
-            with nullcontext() if number + 1 == len(step_batches) else accelerator.no_sync(wrapped):
-                output = wrapped(**batch)
-                mean_kl = accelerator.reduce(output.kl.detach().sum(0), "sum") / num_texts[number]
-                loss = negative_elbo(
-                    output.reconstruction, output.kl, beta, config.free_bits, config.free_bits_mode, mean_kl
-                )
-                # Gradients are averaged over processes and summed over micro-batches: every text of the step gets
-                # the same weight, also where a last batch is smaller.
-                share = len(batch["labels"]) * accelerator.num_processes / sum(num_texts)
-                accelerator.backward(loss * share)
-            meter.add(output, batch["labels"], loss, progress.step, progress.step * len(step_batches) + number)
-        norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
-        if accelerator.scaler is None:  # which leaves out the steps that overflow fp16
-            meter.watch("gradient", norm, progress.step)
-        optimizer.step()
+        kl = stepper.step(step_batches, beta, progress.step)
         scheduler.step()
-        optimizer.zero_grad()
         progress.step += 1
-        if average is not None and progress.step > averaging_start:
-            average.update_parameters(model)
+        average.update(model, progress.step)
+        if controller is not None:
+            controller.update(float(kl.sum()))
 
         is_last = progress.step == total_steps
         due_evaluation = progress.step % (config.eval_steps or steps_per_epoch) == 0 or is_last
         due_checkpoint = progress.step % config.save_steps == 0 or is_last
+        if monitor_steps and progress.step % monitor_steps == 0:
+            meter.shuffle_gap = monitor.check(model, stepper.last_batch, progress.step)["shuffle_gap"]
         if progress.step % config.logging_steps == 0 or due_evaluation or due_checkpoint:
             _stop_if_not_finite(meter, config)
             meter.show(progress.step, beta, scheduler.get_last_lr()[0])
         if due_evaluation:
-            judged = model if average is None or not average.n_averaged else average.module
-            _keep_if_best(accelerator, judged, tokenizer, validation, config, progress)
+            _keep_if_best(accelerator, average.of(model), tokenizer, validation, config, progress)
             model.train()
         if due_checkpoint:
+            about["seconds"] = seconds_before + time.monotonic() - started
             checkpoints.save_checkpoint(accelerator, config.output_dir, progress.step, about, config.save_total_limit)
     meter.close()
     for tracker in accelerator.trackers:  # `end_training` would part the processes, which still have to evaluate
         tracker.finish()
-    return _finish(accelerator, config, held_out, progress, time.monotonic() - started)
+    if controller is not None and accelerator.is_main_process and (missed := controller.missed()):
+        logger.warning(missed)
+    return _finish(accelerator, config, held_out, progress, seconds_before + time.monotonic() - started)
 
 
 # before the loop
+
+
+def _compile(model: TextVAEModel) -> None:
+    for part in (model.encoder, model.decoder.base_model):
+        if part is not None:
+            part.compile(dynamic=True)
 
 
 def _checkpoint_to_resume(config: TrainingConfig) -> Path | None:
@@ -228,6 +238,7 @@ def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler, 
             f"The checkpoint {checkpoint} is of another architecture: its {', '.join(wrong)} differ from this run's; "
             "resume with the settings it was trained with, or start anew in another --output_dir."
         )
+    about["seconds"] = checkpoints.about(checkpoint)["seconds"]
     accelerator.load_state(str(checkpoint))
     _set_learning_rate(scheduler, config.learning_rate)
 
@@ -264,12 +275,16 @@ def _gone_wrong(name: str, value: float, step: int, config: TrainingConfig) -> I
 def _keep_if_best(accelerator, model, tokenizer, validation: Corpus, config: TrainingConfig, progress: Progress):
     """Validate, and save the model if its −ELBO is the lowest so far."""
     model.eval()
-    values = bound(posterior_terms(model, validation, range(len(validation)), config.seed))
+    terms = posterior_terms(model, validation, range(len(validation)), config.seed)
+    values = bound(terms)
+    values["mutual_information"] = mutual_information(terms["mean"], terms["logvar"], terms["latents"])
     accelerator.log({f"validation_{name}": value for name, value in values.items()}, step=progress.step)
     if accelerator.is_main_process:
         logger.info("step %d, validation: %s", progress.step, values)
     if not math.isfinite(values["negative_elbo"]):
         raise _gone_wrong("validation −ELBO", values["negative_elbo"], progress.step, config)
+    progress.is_aggressive &= values["mutual_information"] > progress.most_information
+    progress.most_information = max(progress.most_information, values["mutual_information"])
     if values["negative_elbo"] < progress.best_negative_elbo:
         progress.best_negative_elbo, progress.evaluations_since_best = values["negative_elbo"], 0
         if accelerator.is_main_process:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from textvae.batching import InputNoise
+from textvae.controllers import RateController
 from textvae.errors import InputError
 from textvae.schedules import KLSchedule
 
@@ -20,10 +21,15 @@ AT_LEAST_ONE = (
     "save_total_limit",
 )  # fmt: skip
 AT_LEAST_ONE_OR_NONE = (
-    "eval_steps", "max_steps", "early_stopping_patience", "num_importance_texts", "num_reconstructed_texts",
+    "eval_steps", "max_steps", "monitor_steps", "early_stopping_patience", "num_importance_texts",
+    "num_reconstructed_texts",
 )  # fmt: skip
-ABOVE_ZERO = ("num_train_epochs", "learning_rate", "max_grad_norm", "initializer_range")
-NOT_NEGATIVE = ("free_bits", "weight_decay", "dataloader_num_workers")
+ABOVE_ZERO = ("num_train_epochs", "learning_rate", "max_grad_norm", "initializer_range", "kl_controller_gain")
+NOT_NEGATIVE = (
+    "free_bits", "weight_decay", "dataloader_num_workers", "committed_rate", "mean_batch_norm", "bag_of_words_weight",
+    "mmd_weight",
+)  # fmt: skip
+NEEDS_LATENTS = ("kl_target", "kl_reset_decoder", "aggressive_encoder", "bag_of_words_weight", "mmd_weight")
 SHARES = ("warmup_ratio", "adam_beta1", "adam_beta2", "ema_decay", "swa_start")
 
 
@@ -70,6 +76,8 @@ class TrainingConfig:
     latent_tokens: int = 1
     pooling: str = "mean"
     initializer_range: float = 0.08  # of the maps between encoder, z and decoder
+    committed_rate: float = 0.0  # δ of a δ-VAE: nats per dimension that the KL cannot go below
+    mean_batch_norm: float = 0.0  # γ of a BN-VAE, the standard deviation of the means
 
     # The objective, in nats: reconstruction + β · KL, some of it free.
     beta: float = 0.3
@@ -81,6 +89,13 @@ class TrainingConfig:
     kl_start: float = 0.0
     free_bits: float = 0.55  # nats per dimension
     free_bits_mode: Literal["batch", "text"] = "batch"
+    kl_target: float | None = None  # nats per text: β, up to `beta`, is then steered to reach it, without schedule
+    kl_controller: Literal["pi", "mdr"] = "pi"  # ControlVAE's, or the Lagrangian of a minimum desired rate
+    kl_controller_gain: float = 1e-3
+    kl_reset_decoder: bool = False  # a new decoder whenever β begins to climb: after the zero phase, in every cycle
+    aggressive_encoder: bool = False  # steps of the encoder alone before each step, until z holds no more of x
+    bag_of_words_weight: float = 0.0
+    mmd_weight: float = 0.0
     word_dropout: float = 0.0
     noise_drop: float = 0.0
     noise_mask: float = 0.0
@@ -116,6 +131,7 @@ class TrainingConfig:
     eval_steps: int | None = None  # after every epoch when not given
     early_stopping_patience: int | None = None  # evaluations without a better −ELBO
     logging_steps: int = 20
+    monitor_steps: int | None = 100  # how often what z is worth is measured, and a collapse warned of; none: never
     save_steps: int = 500
     save_total_limit: int = 2
     resume_from_checkpoint: str | None = None  # a checkpoint's directory, or "latest"
@@ -141,12 +157,31 @@ class TrainingConfig:
             raise InputError("A stream has no end: give max_steps with streaming.")
         if self.streaming and self.tokenizer == "word":
             raise InputError("A word vocabulary needs the whole corpus: leave streaming out, or name a tokenizer.")
+        self._check_techniques()
         self.kl_weight, self.input_noise  # noqa: B018  both check their values
 
     def _require(self, names: Sequence[str], is_right: Callable[[Any], bool], wanted: str) -> None:
         for name in names:
             if not is_right(getattr(self, name)):
                 raise InputError(f"{name} is {getattr(self, name)}, it must be {wanted}.")
+
+    def _check_techniques(self) -> None:
+        if self.kl_target is not None:
+            self.new_rate_controller()
+        if not self.latent_injection:
+            for name in NEEDS_LATENTS:
+                if getattr(self, name):
+                    raise InputError(f"{name} needs a z, and latent_injection is none: leave one of them out.")
+        if self.aggressive_encoder and self.streaming:
+            raise InputError("aggressive_encoder draws texts at random, which a stream cannot: leave one of them out.")
+        if self.kl_reset_decoder and self.model_name_or_path is not None:
+            raise InputError("kl_reset_decoder would undo the decoder of model_name_or_path: leave one of them out.")
+
+    def new_rate_controller(self) -> RateController | None:
+        """What steers β, if anything does."""
+        if self.kl_target is None:
+            return None
+        return RateController(self.kl_controller, self.kl_target, self.beta, self.kl_controller_gain)
 
     @property
     def kl_weight(self) -> KLSchedule:

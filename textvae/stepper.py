@@ -1,0 +1,117 @@
+"""Stepper: one optimizer step, from micro-batches to changed weights; and the steps of the encoder alone."""
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from textvae.collapse import CollapseMonitor
+from textvae.meter import Meter
+from textvae.modeling import TextVAEModel, TextVAEOutput
+from textvae.objectives import maximum_mean_discrepancy, negative_elbo
+from textvae.training_config import TrainingConfig
+
+MOST_ENCODER_STEPS, ENCODER_STEPS = 100, 10  # before each step; and how many losses are compared with as many before
+
+
+def objective(config: TrainingConfig, output: TextVAEOutput, beta: float, mean_kl: Tensor) -> Tensor:
+    """What a step minimises, in nats per text: the tempered −ELBO, and the terms that the config adds to it."""
+    loss = negative_elbo(output.reconstruction, output.kl, beta, config.free_bits, config.free_bits_mode, mean_kl)
+    if config.bag_of_words_weight:
+        loss = loss + config.bag_of_words_weight * output.bag_of_words.mean()
+    if config.mmd_weight:
+        prior = torch.randn_like(output.latents)
+        loss = loss + config.mmd_weight * maximum_mean_discrepancy(output.latents, prior)
+    return loss
+
+
+class Stepper:
+    """Optimizer steps on a prepared model.
+
+    Attributes:
+        last_batch: the latest micro-batch of this process, on its device.
+    """
+
+    def __init__(self, accelerator: Accelerator, config: TrainingConfig, wrapped, optimizer, meter: Meter,
+                 monitor: CollapseMonitor):  # fmt: skip
+        self.accelerator, self.config, self.wrapped, self.optimizer = accelerator, config, wrapped, optimizer
+        self.meter, self.monitor = meter, monitor
+        self.last_batch: dict[str, Tensor] = {}
+
+    def step(self, micro_batches: list[dict], beta: float, step: int) -> Tensor:
+        """One step of all weights; the KL (Z,) of its texts, averaged over micro-batches and processes."""
+        kl, _ = self._backward(micro_batches, beta, step, counts=True)
+        norm = self._clip()
+        if self.accelerator.scaler is None:  # which leaves out the steps that overflow fp16
+            self.meter.watch("gradient", norm, step)
+        self._apply()
+        return kl
+
+    def encoder_step(self, micro_batches: list[dict], beta: float, step: int, decoder_parameters: list) -> Tensor:
+        """One step of the encoder and the posterior alone; the loss (), averaged over processes."""
+        _, loss = self._backward(micro_batches, beta, step, counts=False)
+        for parameter in decoder_parameters:
+            parameter.grad = None  # which the optimizer passes over
+        self._clip()
+        self._apply()
+        return self.accelerator.reduce(loss, "mean")
+
+    def _backward(self, micro_batches: list[dict], beta: float, step: int, counts: bool) -> tuple[Tensor, Tensor]:
+        """Gradients of one step; the KL (Z,) of its texts and this process's share of the loss ()."""
+        accelerator = self.accelerator
+        num_texts = [batch["num_texts"] for batch in micro_batches]  # of all processes
+        kl = total_loss = torch.zeros((), device=accelerator.device)
+        for number, batch in enumerate(micro_batches):
+            batch = self._on_device(batch)
+            with nullcontext() if number + 1 == len(micro_batches) else accelerator.no_sync(self.wrapped):
+                output = self.wrapped(**batch)
+                kl_sum = accelerator.reduce(output.kl.detach().sum(0), "sum")  # (Z,)
+                loss = objective(self.config, output, beta, kl_sum / num_texts[number])
+                # Gradients are averaged over processes and summed over micro-batches: every text of the step gets
+                # the same weight, also where a last batch is smaller.
+                share = len(batch["labels"]) * accelerator.num_processes / sum(num_texts)
+                accelerator.backward(loss * share)
+            kl, total_loss = kl + kl_sum / sum(num_texts), total_loss + loss.detach() * share
+            if counts:
+                self.meter.add(output, batch["labels"], loss, step, step * len(micro_batches) + number)
+                self.monitor.add(output)
+            self.last_batch = batch
+        return kl, total_loss
+
+    def _on_device(self, batch: dict) -> dict[str, Tensor]:
+        device = self.accelerator.device
+        return {name: value.to(device, non_blocking=True) for name, value in batch.items() if name != "num_texts"}
+
+    def _clip(self) -> Tensor:
+        return self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm)
+
+    def _apply(self) -> None:
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def train_encoder(
+    stepper: Stepper, model: TextVAEModel, step_batches: Iterator[list[dict]], beta: float, step: int
+) -> int:
+    """Let the encoder catch up with the decoder before a step (He et al. 2019, algorithm 1).
+
+    Its steps go on until ten losses together are no lower than the ten before, and for at most a hundred.
+
+    Returns:
+        The number of steps taken.
+    """
+    decoder_parameters = [p for module in model.decoding_modules().values() for p in module.parameters()]
+    before, taken = math.inf, 0
+    while taken < MOST_ENCODER_STEPS:
+        batches = islice(step_batches, ENCODER_STEPS)
+        losses = [stepper.encoder_step(batch, beta, step, decoder_parameters) for batch in batches]
+        taken += ENCODER_STEPS
+        loss = float(torch.stack(losses).mean())
+        if not loss < before:
+            break
+        before = loss
+    return taken
