@@ -22,10 +22,9 @@ from textvae import metrics
 from textvae.batching import padded_batch
 from textvae.errors import InputError
 from textvae.modeling import IGNORED, TextVAEModel
-from textvae.objectives import normal_log_density, standard_normal_kl, standard_normal_log_density
+from textvae.objectives import importance_weighted_bound, standard_normal_kl
 
 POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is for
-ROWS_AT_ONCE = 512  # sampled latents decoded together
 
 
 @torch.no_grad()
@@ -34,8 +33,7 @@ def importance_weighted_nll(
 ) -> Tensor:
     """Upper bound on -log p(x) of each text from `num_samples` draws of q(z|x), in nats (Burda et al. 2016, eq. 8).
 
-    In expectation it is the negative ELBO at 1 sample and tightens as they grow. Samples are streamed: memory does not
-    grow with them.
+    See [`textvae.objectives.importance_weighted_bound`]. Of a language model it is -log p(x) itself, from one draw.
 
     Args:
         batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T).
@@ -47,22 +45,19 @@ def importance_weighted_nll(
     Raises:
         InputError: if `num_samples` is below 1.
     """
-    if num_samples < 1:
-        raise InputError(f"num_importance_samples is {num_samples}, it must be at least 1.")
     mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"])
     labels = _labels(batch)
-    draw = draw or (lambda k: torch.randn(k, *mean.shape, device=mean.device))
-    at_once = max(1, ROWS_AT_ONCE // len(mean))
-    log_sum = torch.full((len(mean),), -math.inf, device=mean.device)
-    for start in range(0, num_samples, at_once):
-        k = min(at_once, num_samples - start)
-        latents = mean + (logvar / 2).exp() * draw(k).to(mean.device)  # (k, B, Z)
-        log_likelihood = -model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1)).view(k, -1)
-        log_weight = (
-            log_likelihood + standard_normal_log_density(latents) - normal_log_density(latents, mean, logvar)
-        )  # (k, B)
-        log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
-    return math.log(num_samples) - log_sum
+
+    def log_likelihood(latents: Tensor) -> Tensor:
+        k = len(latents)
+        return -model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1)).view(k, -1)
+
+    return importance_weighted_bound(log_likelihood, mean, logvar, _samples_needed(model, num_samples), draw)
+
+
+def _samples_needed(model: TextVAEModel, num_samples: int) -> int:
+    """At most one of a language model, where every importance weight is p(x) itself."""
+    return min(num_samples, 1) if model.config.is_language_model else num_samples
 
 
 def _labels(batch: dict[str, Tensor]) -> Tensor:
@@ -216,7 +211,7 @@ def evaluate(
     """Everything that is reported of a model, on the texts of a tokenized dataset (`input_ids` and `text`).
 
     Args:
-        num_importance_samples: K of the importance-weighted bound.
+        num_importance_samples: K of the importance-weighted bound; 1 of a language model, where it is exact.
         num_importance_texts: how many of the texts, chosen by `seed`, that bound and the perplexities are taken on.
         num_reconstructed_texts: how many are written back greedily from their posterior mean.
 
@@ -240,6 +235,7 @@ def evaluate(
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}, it must be at least 1.")
+    num_importance_samples = _samples_needed(model, num_importance_samples)
     training, model = model.training, model.eval()
     corpus = Corpus(dataset, tokenizer, model.device, batch_size)
     everything = range(len(corpus))
