@@ -19,8 +19,9 @@ TEXTS = ["a cat sat", "the dog", "a dog and the cat sat on a mat", "on", "the ca
 KEYS = (
     "negative_elbo reconstruction kl iw_nll mutual_information active_units shuffle_gap perplexity_token "
     "perplexity_word exact_match bleu num_texts num_tokens num_importance_samples num_importance_texts "
-    "num_reconstructed_texts latent_size"
+    "num_reconstructed_texts latent_size minibatch_mutual_information"
 ).split()
+WITH_ERROR = ("negative_elbo reconstruction kl iw_nll mutual_information active_units shuffle_gap exact_match").split()
 
 
 def in_turn(noise):
@@ -192,7 +193,9 @@ def fitted(tokenizer):
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_the_report_is_complete_and_consistent(make_model, tokenizer, decoder):
     report = evaluated(make_model("bert", decoder), tokenizer)
-    assert sorted(report) == sorted(KEYS)
+    assert sorted(report) == sorted([*KEYS, *(f"{name}_standard_error" for name in WITH_ERROR)])
+    assert all(report[f"{name}_standard_error"] >= 0 for name in WITH_ERROR)
+    assert report["minibatch_mutual_information"] == pytest.approx(report["mutual_information"])  # of one batch
     assert all(math.isfinite(value) for value in report.values())
     assert report["negative_elbo"] == pytest.approx(report["reconstruction"] + report["kl"])
     assert report["mutual_information"] <= min(report["kl"], math.log(6) + 1e-6)
@@ -202,6 +205,29 @@ def test_the_report_is_complete_and_consistent(make_model, tokenizer, decoder):
         assert report[name] == pytest.approx(math.exp(report["iw_nll"] * 6 / words))
     assert 0 <= report["exact_match"] <= 1 and 0 <= report["bleu"] <= 100
     assert 0 <= report["active_units"] <= report["latent_size"] == 5
+
+
+def test_the_standard_errors_are_those_of_a_mean_over_the_texts(make_model, tokenizer):
+    model, corpus = make_model("bert", "gru"), tokenized(tokenizer)
+    report = evaluated(model, tokenizer)
+    terms = posterior_terms(model, Corpus(corpus, tokenizer, model.device, batch_size=4), range(6))
+    each = {name: terms[name] for name in ("kl", "reconstruction")}
+    each["negative_elbo"] = each["kl"] + each["reconstruction"]
+    for name, values in each.items():
+        assert report[f"{name}_standard_error"] == pytest.approx(values.std().item() / math.sqrt(6), rel=1e-4)
+    alone = evaluated(model, tokenizer, num_importance_texts=1, num_reconstructed_texts=1)
+    assert alone["iw_nll_standard_error"] == alone["exact_match_standard_error"] == math.inf
+
+
+def test_the_iw_nll_of_other_texts_is_within_its_standard_errors(fitted, tokenizer):
+    """Of 400 texts, halved: the difference of the means has the errors' size."""
+    words = [word for text in TEXTS for word in text.split()]
+    order = torch.randint(len(words), (400, 4), generator=torch.Generator().manual_seed(0)).tolist()
+    texts = [" ".join(words[i] for i in row) for row in order]
+    halves = [evaluated(fitted, tokenizer, part, batch_size=64, num_reconstructed_texts=1)
+              for part in (texts[:200], texts[200:])]  # fmt: skip
+    error = math.hypot(*(half["iw_nll_standard_error"] for half in halves))
+    assert abs(halves[0]["iw_nll"] - halves[1]["iw_nll"]) < 3 * error < 0.2 * halves[0]["iw_nll"]
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

@@ -74,7 +74,7 @@ def test_evaluate_prints_a_table_and_writes_json(call, model, corpus, tmp_path, 
          "--num_reconstructed_texts", 10, "--output", tmp_path / "scores.json")  # fmt: skip
     printed = capsys.readouterr().out
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert f"| negative_elbo | {scores['negative_elbo']:,.2f} |" in printed
+    assert f"| negative_elbo | {scores['negative_elbo']:,.2f} ± " in printed
     counts = [
         scores[f"num_{kind}"] for kind in ("texts", "importance_samples", "importance_texts", "reconstructed_texts")
     ]

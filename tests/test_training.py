@@ -258,7 +258,7 @@ def test_the_metrics_have_the_names_the_documentation_has(finished):
 def test_the_model_card_shows_what_the_model_can_do(finished):
     card = (finished[0] / "README.md").read_text(encoding="utf-8")
     report = json.loads((finished[0] / "metrics.json").read_text())
-    assert card.startswith("---\n") and f"| negative_elbo | {report['negative_elbo']:,.2f} |" in card
+    assert card.startswith("---\n") and f"| negative_elbo | {report['negative_elbo']:,.2f} ± " in card
     sections = {
         title.split("\n")[0].rstrip("*"): [line for line in title.split("\n") if line.startswith("- ")]
         for title in card.split("\n**")[1:]

@@ -8,6 +8,7 @@ processes change nothing.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -25,6 +26,7 @@ from textvae.modeling import IGNORED, TextVAEModel
 from textvae.objectives import importance_weighted_bound, standard_normal_kl
 
 POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is for
+STANDARD_ERROR = "_standard_error"  # added to the name of what it is the error of
 
 
 @torch.no_grad()
@@ -216,10 +218,12 @@ def evaluate(
         num_reconstructed_texts: how many are written back greedily from their posterior mean.
 
     Returns:
-        `negative_elbo` (1 sample), `reconstruction`, `kl`, `iw_nll`, all nats per text; `mutual_information`
-        (aggregated posterior of all texts, nats); `active_units`; `shuffle_gap`: the nats that reconstruction loses
-        when every text is decoded from another's z; `perplexity_token` and `perplexity_word` from `iw_nll`, EOS
-        counted; `exact_match` (share) and `bleu`; and the counts these rest on.
+        `negative_elbo` (1 sample), `reconstruction` (the distortion), `kl` (the rate), `iw_nll`, all nats per text;
+        `mutual_information` (aggregated posterior of all texts, nats) and `minibatch_mutual_information` (in batches of
+        32, only for comparison with papers that report it); `active_units`; `shuffle_gap`: the nats that reconstruction
+        loses when every text is decoded from another's z; `exact_match` (share); of each of these but the mini-batches'
+        its `<name>_standard_error` over the texts. `perplexity_token` and `perplexity_word` from `iw_nll`, EOS counted;
+        `bleu`; and the counts these rest on.
 
     Raises:
         InputError: if there are fewer than two texts, or one of the numbers is below 1.
@@ -236,41 +240,89 @@ def evaluate(
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}, it must be at least 1.")
     num_importance_samples = _samples_needed(model, num_importance_samples)
-    training, model = model.training, model.eval()
     corpus = Corpus(dataset, tokenizer, model.device, batch_size)
-    everything = range(len(corpus))
-    terms = posterior_terms(model, corpus, everything, seed)
-    report = bound(terms)
-    report["mutual_information"] = metrics.mutual_information(terms["mean"], terms["logvar"], terms["latents"])
-    _check_information(report, len(corpus), model.config.latent_size)
-    # A cycle through all texts in random order gives each one another's z, never its own.
-    cycle = torch.from_numpy(np.random.default_rng((seed, CHOICE)).permutation(len(corpus)))
-    others = torch.empty_like(terms["latents"])
-    others[cycle] = terms["latents"][cycle.roll(1)]
-    shuffled = _nll_with(model, corpus, everything, others)
-    report["shuffle_gap"] = float((shuffled - terms["reconstruction"]).double().mean())
-
     sampled = _choose(num_importance_texts, len(corpus), seed)
-    nll = float(_importance_weighted(model, corpus, sampled, num_importance_samples, seed).double().sum())
-    report["iw_nll"] = nll / len(sampled)
-    report["perplexity_token"] = metrics.perplexity(nll, corpus.num_tokens(sampled))
-    report["perplexity_word"] = metrics.perplexity(nll, corpus.num_words(sampled))
-
     written = _choose(num_reconstructed_texts, len(corpus), seed)
-    hypotheses = _reconstructed(model, corpus, written, tokenizer, max_new_tokens)
-    references = tokenizer.batch_decode([corpus.ids[i] for i in written], skip_special_tokens=True)
-    report["exact_match"] = metrics.exact_match(hypotheses, references)
-    report["bleu"] = metrics.corpus_bleu(hypotheses, references)
-    report |= {
+    with _evaluation_mode(model):
+        report = _report_of_z(model, corpus, seed)
+        nll = _importance_weighted(model, corpus, sampled, num_importance_samples, seed)
+        report |= _report_of_likelihood(nll, corpus, sampled)
+        report |= _report_of_writing(model, corpus, written, tokenizer, max_new_tokens)
+    return report | {
         "num_texts": len(corpus),
-        "num_tokens": corpus.num_tokens(everything),
+        "num_tokens": corpus.num_tokens(range(len(corpus))),
         "num_importance_samples": num_importance_samples,
         "num_importance_texts": len(sampled),
         "num_reconstructed_texts": len(written),
         "latent_size": model.config.latent_size,
     }
-    model.train(training)
+
+
+@contextmanager
+def _evaluation_mode(model: TextVAEModel) -> Iterator[None]:
+    """Without dropout, and afterwards as before."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _report_of_z(model: TextVAEModel, corpus: Corpus, seed: int) -> dict[str, float]:
+    """The bound of one sample, and what z knows and does."""
+    everything = range(len(corpus))
+    terms = posterior_terms(model, corpus, everything, seed)
+    posteriors = terms["mean"], terms["logvar"], terms["latents"]
+    shuffled = _nll_with(model, corpus, everything, _of_another_text(terms["latents"], seed))
+    report = {
+        **_with_error("reconstruction", terms["reconstruction"]),
+        **_with_error("kl", terms["kl"]),
+        **_with_error("negative_elbo", terms["reconstruction"].double() + terms["kl"].double()),
+        **_with_error("mutual_information", metrics.information_terms(*posteriors)),
+        **_with_error("shuffle_gap", shuffled.double() - terms["reconstruction"].double()),
+        "active_units": metrics.active_units(terms["mean"]),
+        "active_units" + STANDARD_ERROR: metrics.active_units_standard_error(terms["mean"], seed=seed),
+        "minibatch_mutual_information": metrics.minibatch_mutual_information(*posteriors),
+    }
+    _check_information(report, len(corpus), model.config.latent_size)
     return report
+
+
+def _report_of_likelihood(nll: Tensor, corpus: Corpus, indices: Sequence[int]) -> dict[str, float]:
+    """The bound `nll` (n,) of the texts with these indices and its perplexities."""
+    total = float(nll.sum())
+    return _with_error("iw_nll", nll) | {
+        "perplexity_token": metrics.perplexity(total, corpus.num_tokens(indices)),
+        "perplexity_word": metrics.perplexity(total, corpus.num_words(indices)),
+    }
+
+
+def _report_of_writing(
+    model: TextVAEModel, corpus: Corpus, indices: Sequence[int], tokenizer, max_new_tokens: int
+) -> dict[str, float]:
+    """How well the texts with these indices are written back."""
+    hypotheses = _reconstructed(model, corpus, indices, tokenizer, max_new_tokens)
+    references = tokenizer.batch_decode([corpus.ids[i] for i in indices], skip_special_tokens=True)
+    matches = torch.tensor([h == r for h, r in zip(hypotheses, references, strict=True)])
+    return {
+        "exact_match": metrics.exact_match(hypotheses, references),
+        "exact_match" + STANDARD_ERROR: metrics.standard_error(matches),
+        "bleu": metrics.corpus_bleu(hypotheses, references),
+    }
+
+
+def _with_error(name: str, values: Tensor) -> dict[str, float]:
+    """The mean over texts of `values` (n,), and its standard error."""
+    return {name: float(values.double().mean()), name + STANDARD_ERROR: metrics.standard_error(values)}
+
+
+def _of_another_text(latents: Tensor, seed: int) -> Tensor:
+    """(N, Z) → (N, Z): a cycle through all texts in random order gives each one another's z, never its own."""
+    cycle = torch.from_numpy(np.random.default_rng((seed, CHOICE)).permutation(len(latents)))
+    others = torch.empty_like(latents)
+    others[cycle] = latents[cycle.roll(1)]
+    return others
 
 
 def _check_information(report: dict, num_texts: int, latent_size: int) -> None:
