@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from tokenizers import processors
 from torch.distributions import Normal
 
 from textvae import InputError, TextVAEConfig, TextVAEModel, evaluate, evaluation, importance_weighted_nll, objectives
-from textvae.evaluation import Corpus, posterior_terms
+from textvae.corpus import Corpus
+from textvae.evaluation import posterior_terms
 from textvae.modeling import IGNORED
 from textvae.tokenization import train_word_tokenizer
 
@@ -334,6 +336,69 @@ def test_parts_of_the_corpus_are_counted(fitted, tokenizer):
     assert part["exact_match"] == 1
     many = evaluated(fitted, tokenizer, num_importance_texts=1000, num_reconstructed_texts=1000)
     assert many == whole
+
+
+# an evaluation that is interrupted
+
+
+@contextmanager
+def interrupted_after(model, calls):
+    """Ctrl-C in the decoder's call after so many; counts them where there are fewer."""
+    counted = []
+
+    def interrupt(*_):
+        counted.append(1)
+        if len(counted) > calls:
+            raise KeyboardInterrupt
+
+    hook = model.decoder.base_model.register_forward_hook(interrupt)
+    try:
+        yield counted
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tokenizer, tmp_path, caplog, decoder):
+    model, cache = make_model("bert", decoder).train(), tmp_path / "values"
+    whole = evaluated(model, tokenizer, batch_size=1)
+    with pytest.raises(KeyboardInterrupt), interrupted_after(model, calls=4):
+        evaluated(model, tokenizer, batch_size=1, cache=cache)
+    assert model.training
+    with cache.open("ab") as file:
+        file.truncate(cache.stat().st_size - 5)  # and the machine died while it wrote
+    with interrupted_after(model, calls=1000) as again:
+        assert evaluated(model, tokenizer, batch_size=1, cache=cache) == whole
+    assert caplog.messages == [f"3 of 6 importance-weighted values were already there, in {cache}"]
+    with interrupted_after(model, calls=1000) as complete:
+        assert evaluated(model, tokenizer, batch_size=1, cache=str(cache)) == whole
+    assert len(again) == len(complete) + 3
+    more = evaluated(model, tokenizer, batch_size=4, num_importance_texts=4, cache=cache)  # others of its kind profit
+    assert more["iw_nll"] == evaluated(model, tokenizer, batch_size=1, num_importance_texts=4)["iw_nll"]
+
+
+def test_a_cache_of_another_evaluation_is_refused_before_any_work(make_model, tokenizer, tmp_path):
+    model, cache = make_model("bert", "gru"), tmp_path / "values"
+    evaluated(model, tokenizer, cache=cache)
+    content = cache.read_bytes()
+    others = [
+        {"model": make_model("bert", "gru", latent_size=4)},
+        {"model": make_model("bert", "gru", max_logvar=1.0)},
+        {"texts": TEXTS[:5]},
+        {"texts": [*TEXTS[:5], "the bird"]},
+        {"seed": 1},
+        {"num_importance_samples": 21},
+    ]
+    for other in others:
+        options = {"model": model, "tokenizer": tokenizer, "cache": cache, **other}
+        with pytest.raises(InputError, match="values is of another evaluation"), \
+             interrupted_after(options["model"], calls=0):  # fmt: skip
+            evaluated(**options)
+    with torch.no_grad():
+        model.to_mean.bias[0] += 1e-6
+    with pytest.raises(InputError, match="values is of another evaluation"):
+        evaluated(model, tokenizer, cache=cache)
+    assert cache.read_bytes() == content
 
 
 def test_a_leading_token_is_read_but_not_predicted(make_model, tokenizer, tmp_path):

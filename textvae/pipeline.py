@@ -14,9 +14,10 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from textvae import latents as geometry
+from textvae.corpus import Corpus
 from textvae.data import tokenize
 from textvae.errors import InputError
-from textvae.evaluation import Corpus, importance_weighted_nll
+from textvae.evaluation import importance_weighted_nll
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
 from textvae.tokenization import load_tokenizer, normalize

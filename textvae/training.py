@@ -19,9 +19,10 @@ from transformers import get_scheduler
 from textvae import checkpoints
 from textvae.averaging import average_of
 from textvae.configuration import TextVAEConfig
+from textvae.corpus import Corpus
 from textvae.data import tokenize_corpus
 from textvae.errors import InputError
-from textvae.evaluation import Corpus, bound, evaluate, posterior_terms
+from textvae.evaluation import bound, evaluate, posterior_terms
 from textvae.meter import Meter
 from textvae.objectives import negative_elbo
 from textvae.pipeline import TextVAEPipeline
