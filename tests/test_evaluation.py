@@ -21,7 +21,7 @@ TEXTS = ["a cat sat", "the dog", "a dog and the cat sat on a mat", "on", "the ca
 KEYS = (
     "negative_elbo reconstruction kl iw_nll mutual_information active_units shuffle_gap perplexity_token "
     "perplexity_word exact_match bleu num_texts num_tokens num_importance_samples num_importance_texts "
-    "num_reconstructed_texts latent_size minibatch_mutual_information"
+    "num_reconstructed_texts latent_size minibatch_mutual_information num_unknown"
 ).split()
 WITH_ERROR = ("negative_elbo reconstruction kl iw_nll mutual_information active_units shuffle_gap exact_match").split()
 
@@ -399,6 +399,12 @@ def test_a_cache_of_another_evaluation_is_refused_before_any_work(make_model, to
     with pytest.raises(InputError, match="values is of another evaluation"):
         evaluated(model, tokenizer, cache=cache)
     assert cache.read_bytes() == content
+
+
+def test_unknown_words_are_counted(make_model, tokenizer):
+    model = make_model("bert", "gru")
+    assert evaluated(model, tokenizer)["num_unknown"] == 0
+    assert evaluated(model, tokenizer, [*TEXTS, "a <unk> unicorn sat sideways"])["num_unknown"] == 2
 
 
 def test_a_leading_token_is_read_but_not_predicted(make_model, tokenizer, tmp_path):

@@ -25,6 +25,7 @@ from textvae.errors import InputError
 from textvae.modeling import IGNORED, TextVAEModel
 from textvae.objectives import importance_weighted_bound, standard_normal_kl
 from textvae.processes import from_main
+from textvae.tokenization import count_unknown
 from textvae.value_cache import append_values, fingerprint_of_model, fingerprint_of_texts, read_values
 
 logger = logging.getLogger(__name__)
@@ -210,7 +211,7 @@ def evaluate(
         32, only for comparison with papers that report it); `active_units`; `shuffle_gap`: the nats that reconstruction
         loses when every text is decoded from another's z; `exact_match` (share); of each of these but the mini-batches'
         its `<name>_standard_error` over the texts. `perplexity_token` and `perplexity_word` from `iw_nll`, EOS counted;
-        `bleu`; and the counts these rest on.
+        `bleu`; and the counts these rest on, with `num_unknown` of the tokens unknown to the tokenizer.
 
     Raises:
         InputError: if there are fewer than two texts, one of the numbers is below 1, or the cache cannot be written or
@@ -241,6 +242,7 @@ def evaluate(
     return report | {
         "num_texts": len(corpus),
         "num_tokens": corpus.num_tokens(range(len(corpus))),
+        "num_unknown": count_unknown(tokenizer, corpus.texts, corpus.ids),
         "num_importance_samples": num_importance_samples,
         "num_importance_texts": len(sampled),
         "num_reconstructed_texts": len(written),
