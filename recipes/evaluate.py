@@ -1,6 +1,8 @@
 """Measure a saved model on a file: bounds in nats, what z holds, reconstruction. A table, and JSON with --output.
 
 accelerate launch recipes/evaluate.py runs/chitchat --file mine.txt --num_importance_samples 100 --output scores.json
+
+What is found goes to scores.json.partial at once: interrupted, the same command goes on where it stopped.
 """
 
 import argparse
@@ -11,11 +13,11 @@ from accelerate import Accelerator
 
 from textvae import TextVAEPipeline
 from textvae.cli import run
-from textvae.data import load_texts, tokenize_corpus
+from textvae.data import load_texts
 from textvae.errors import InputError
-from textvae.evaluation import evaluate
 from textvae.processes import main_first
 from textvae.report import table
+from textvae.tokenization import unknown_sentence
 
 
 def main() -> None:
@@ -28,30 +30,30 @@ def main() -> None:
     parser.add_argument("--num_reconstructed_texts", type=int, default=1000)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", help="write the numbers to this JSON file")
+    parser.add_argument("--output", help="write the numbers to this JSON file, and the way there to FILE.partial")
     arguments = parser.parse_args()
     if arguments.output and not Path(arguments.output).absolute().parent.is_dir():
         raise InputError(f"{arguments.output} is in no directory that exists: make it, or give another --output.")
 
     accelerator = Accelerator()
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)
-    texts = main_first(lambda: load_texts(arguments.file, arguments.text_column))
-    dataset = main_first(lambda: tokenize_corpus(texts, pipeline.tokenizer, pipeline.max_length))
-    report = evaluate(
-        pipeline.model,
-        pipeline.tokenizer,
-        dataset,
+    partial = Path(f"{arguments.output}.partial") if arguments.output else None
+    report = pipeline.evaluate(
+        main_first(lambda: load_texts(arguments.file, arguments.text_column)),
         num_importance_samples=arguments.num_importance_samples,
         num_importance_texts=arguments.num_importance_texts,
         num_reconstructed_texts=arguments.num_reconstructed_texts,
-        max_new_tokens=pipeline.max_length,
         batch_size=arguments.batch_size,
         seed=arguments.seed,
+        cache=partial,
     )
     if accelerator.is_main_process:
         print(table(report))
+        if report["num_unknown"]:
+            print(unknown_sentence(pipeline.tokenizer, report["num_unknown"], report["num_tokens"]))
         if arguments.output:
             Path(arguments.output).write_text(json.dumps(report, indent=1), encoding="utf-8")
+            partial.unlink()
 
 
 if __name__ == "__main__":

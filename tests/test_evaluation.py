@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from datasets import Dataset
 from tokenizers import processors
 from torch.distributions import Normal
 
-from textvae import InputError, TextVAEConfig, TextVAEModel, evaluate, evaluation, importance_weighted_nll
-from textvae.evaluation import Corpus, posterior_terms
+from textvae import InputError, TextVAEConfig, TextVAEModel, evaluate, evaluation, importance_weighted_nll, objectives
+from textvae.corpus import Corpus
+from textvae.evaluation import posterior_terms
 from textvae.modeling import IGNORED
 from textvae.tokenization import train_word_tokenizer
 
@@ -19,8 +21,9 @@ TEXTS = ["a cat sat", "the dog", "a dog and the cat sat on a mat", "on", "the ca
 KEYS = (
     "negative_elbo reconstruction kl iw_nll mutual_information active_units shuffle_gap perplexity_token "
     "perplexity_word exact_match bleu num_texts num_tokens num_importance_samples num_importance_texts "
-    "num_reconstructed_texts latent_size"
+    "num_reconstructed_texts latent_size minibatch_mutual_information num_unknown"
 ).split()
+WITH_ERROR = ("negative_elbo reconstruction kl iw_nll mutual_information active_units shuffle_gap exact_match").split()
 
 
 def in_turn(noise):
@@ -53,20 +56,23 @@ def test_the_weights_are_likelihood_times_prior_over_posterior(make_model, make_
     assert not found.requires_grad and (found > 0).all()
 
 
+@pytest.mark.parametrize("latent_size", [1, 2])
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_the_bound_meets_the_integral_over_a_single_latent(make_model, make_texts, decoder):
-    """-log ∫ p(x|z) p(z) dz by the trapezoidal rule, and the mean of forty estimates of 1,000 samples."""
-    model, batch = make_model("bert", decoder, latent_size=1), make_texts([5, 3])
+def test_the_bound_meets_the_integral_over_the_latents(make_model, make_texts, decoder, latent_size):
+    """-log ∫ p(x|z) p(z) dz on a grid, and the mean of forty estimates of 1,000 samples."""
+    model, batch = make_model("bert", decoder, latent_size=latent_size), make_texts([5, 3])
     with torch.no_grad():  # a posterior wide enough for few samples
         model.to_logvar.weight.zero_()
         model.to_logvar.bias.fill_(0.5)
         model.to_mean.weight.mul_(0.3)
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
-    grid = torch.linspace(-9, 9, 1201)
+    # The trapezoidal rule, whose ends are nothing here: the sum times the volume of a cell.
+    line = torch.linspace(-7, 7, 701 if latent_size == 1 else 101)
+    grid = torch.cartesian_prod(*[line] * latent_size).view(-1, latent_size)
     with torch.no_grad():
-        log_likelihood = [-model.reconstruction(grid[:, None], row.expand(1201, -1)).double() for row in labels]
-        log_joint = torch.stack(log_likelihood) + Normal(0.0, 1.0).log_prob(grid).double()
-        exact = -torch.log(torch.trapezoid(log_joint.exp(), grid.double()))
+        log_likelihood = [-model.reconstruction(grid, row.expand(len(grid), -1)).double() for row in labels]
+        log_joint = torch.stack(log_likelihood) + Normal(0.0, 1.0).log_prob(grid).double().sum(-1)
+        exact = -(log_joint.logsumexp(1) + latent_size * (line[1] - line[0]).double().log())
         torch.manual_seed(0)
         estimates = torch.stack([importance_weighted_nll(model, batch, 1000).double() for _ in range(40)])
     error = estimates.std(0) / math.sqrt(40)
@@ -91,7 +97,7 @@ def test_chunks_and_batches_change_nothing(make_model, make_texts, monkeypatch):
     model, batch, noise = make_model("bert", "gru2"), make_texts([6, 3, 4]), normal(20, 3, 5)
     expected = importance_weighted_nll(model, batch, 20, in_turn(noise))
     for rows in (1, 3, 13, 60):
-        monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", rows)
+        monkeypatch.setattr(objectives, "ROWS_AT_ONCE", rows)
         found = importance_weighted_nll(model, batch, 20, in_turn(noise))
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     for row in range(3):
@@ -129,8 +135,20 @@ def test_without_z_the_bound_is_the_language_models_nll(make_model, decoder):
     assert 0 < found[0] < found[1]
 
 
+def language_model(make_model, decoder="gpt2", **changes):
+    return make_model("bert", decoder, latent_injection="none", **changes)
+
+
+def test_of_a_language_model_one_sample_is_drawn_and_exact(make_model, make_texts):
+    model, batch, drawn = language_model(make_model), make_texts([6, 3, 4]), []
+    found = importance_weighted_nll(model, batch, 500, lambda k: drawn.append(k) or normal(k, 3, 5))
+    assert drawn == [1]
+    with torch.no_grad():
+        assert torch.equal(found, model(**batch).reconstruction)
+
+
 def test_no_sample_is_no_bound(make_model, make_texts):
-    with pytest.raises(InputError, match="num_importance_samples is 0"):
+    with pytest.raises(InputError, match="num_samples is 0"):
         importance_weighted_nll(make_model(), make_texts([3, 4]), 0)
 
 
@@ -177,16 +195,41 @@ def fitted(tokenizer):
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_the_report_is_complete_and_consistent(make_model, tokenizer, decoder):
     report = evaluated(make_model("bert", decoder), tokenizer)
-    assert sorted(report) == sorted(KEYS)
+    assert sorted(report) == sorted([*KEYS, *(f"{name}_standard_error" for name in WITH_ERROR)])
+    assert all(report[f"{name}_standard_error"] >= 0 for name in WITH_ERROR)
+    assert report["minibatch_mutual_information"] == pytest.approx(report["mutual_information"])  # of one batch
     assert all(math.isfinite(value) for value in report.values())
     assert report["negative_elbo"] == pytest.approx(report["reconstruction"] + report["kl"])
-    assert report["mutual_information"] <= math.log(6) + 1e-6
+    assert report["mutual_information"] <= min(report["kl"], math.log(6) + 1e-6)
     words = sum(len(text.split()) for text in TEXTS) + 6  # and an EOS for each text
     assert report["num_tokens"] == words and report["num_texts"] == report["num_importance_texts"] == 6
     for name in ("perplexity_token", "perplexity_word"):
         assert report[name] == pytest.approx(math.exp(report["iw_nll"] * 6 / words))
     assert 0 <= report["exact_match"] <= 1 and 0 <= report["bleu"] <= 100
     assert 0 <= report["active_units"] <= report["latent_size"] == 5
+
+
+def test_the_standard_errors_are_those_of_a_mean_over_the_texts(make_model, tokenizer):
+    model, corpus = make_model("bert", "gru"), tokenized(tokenizer)
+    report = evaluated(model, tokenizer)
+    terms = posterior_terms(model, Corpus(corpus, tokenizer, model.device, batch_size=4), range(6))
+    each = {name: terms[name] for name in ("kl", "reconstruction")}
+    each["negative_elbo"] = each["kl"] + each["reconstruction"]
+    for name, values in each.items():
+        assert report[f"{name}_standard_error"] == pytest.approx(values.std().item() / math.sqrt(6), rel=1e-4)
+    alone = evaluated(model, tokenizer, num_importance_texts=1, num_reconstructed_texts=1)
+    assert alone["iw_nll_standard_error"] == alone["exact_match_standard_error"] == math.inf
+
+
+def test_the_iw_nll_of_other_texts_is_within_its_standard_errors(fitted, tokenizer):
+    """Of 400 texts, halved: the difference of the means has the errors' size."""
+    words = [word for text in TEXTS for word in text.split()]
+    order = torch.randint(len(words), (400, 4), generator=torch.Generator().manual_seed(0)).tolist()
+    texts = [" ".join(words[i] for i in row) for row in order]
+    halves = [evaluated(fitted, tokenizer, part, batch_size=64, num_reconstructed_texts=1)
+              for part in (texts[:200], texts[200:])]  # fmt: skip
+    error = math.hypot(*(half["iw_nll_standard_error"] for half in halves))
+    assert abs(halves[0]["iw_nll"] - halves[1]["iw_nll"]) < 3 * error < 0.2 * halves[0]["iw_nll"]
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -260,6 +303,21 @@ def test_a_decoder_blind_to_z_and_a_collapsed_encoder_are_seen_through(make_mode
     assert report["iw_nll"] == pytest.approx(report["negative_elbo"], rel=1e-5)
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_language_model_is_measured_exactly_and_knows_nothing_of_z(make_model, tokenizer, decoder):
+    model = language_model(make_model, decoder)
+    report = evaluated(model, tokenizer, num_importance_samples=500)
+    assert report["num_importance_samples"] == 1
+    assert report["kl"] == report["active_units"] == report["shuffle_gap"] == 0
+    assert report["mutual_information"] == pytest.approx(0, abs=1e-9)
+    assert report["iw_nll"] == report["negative_elbo"] == report["reconstruction"]
+    nll = 0
+    for ids in tokenized(tokenizer)["input_ids"]:
+        logits = model.decode(torch.zeros(1, 5), torch.tensor([[2, *ids[:-1]]]))
+        nll += torch.nn.functional.cross_entropy(logits[0], torch.tensor(ids), reduction="sum").item()
+    assert report["iw_nll"] == pytest.approx(nll / 6, rel=1e-5)
+
+
 def test_what_was_learnt_by_heart_is_read_back(fitted, tokenizer):
     report = evaluated(fitted, tokenizer, batch_size=2, num_importance_samples=200)
     assert report["exact_match"] == 1 and report["bleu"] == pytest.approx(100)
@@ -278,6 +336,75 @@ def test_parts_of_the_corpus_are_counted(fitted, tokenizer):
     assert part["exact_match"] == 1
     many = evaluated(fitted, tokenizer, num_importance_texts=1000, num_reconstructed_texts=1000)
     assert many == whole
+
+
+# an evaluation that is interrupted
+
+
+@contextmanager
+def interrupted_after(model, calls):
+    """Ctrl-C in the decoder's call after so many; counts them where there are fewer."""
+    counted = []
+
+    def interrupt(*_):
+        counted.append(1)
+        if len(counted) > calls:
+            raise KeyboardInterrupt
+
+    hook = model.decoder.base_model.register_forward_hook(interrupt)
+    try:
+        yield counted
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tokenizer, tmp_path, caplog, decoder):
+    model, cache = make_model("bert", decoder).train(), tmp_path / "values"
+    whole = evaluated(model, tokenizer, batch_size=1)
+    with pytest.raises(KeyboardInterrupt), interrupted_after(model, calls=4):
+        evaluated(model, tokenizer, batch_size=1, cache=cache)
+    assert model.training
+    with cache.open("ab") as file:
+        file.truncate(cache.stat().st_size - 5)  # and the machine died while it wrote
+    with interrupted_after(model, calls=1000) as again:
+        assert evaluated(model, tokenizer, batch_size=1, cache=cache) == whole
+    assert caplog.messages == [f"3 of 6 importance-weighted values were already there, in {cache}"]
+    with interrupted_after(model, calls=1000) as complete:
+        assert evaluated(model, tokenizer, batch_size=1, cache=str(cache)) == whole
+    assert len(again) == len(complete) + 3
+    more = evaluated(model, tokenizer, batch_size=4, num_importance_texts=4, cache=cache)  # others of its kind profit
+    assert more["iw_nll"] == evaluated(model, tokenizer, batch_size=1, num_importance_texts=4)["iw_nll"]
+
+
+def test_a_cache_of_another_evaluation_is_refused_before_any_work(make_model, tokenizer, tmp_path):
+    model, cache = make_model("bert", "gru"), tmp_path / "values"
+    evaluated(model, tokenizer, cache=cache)
+    content = cache.read_bytes()
+    others = [
+        {"model": make_model("bert", "gru", latent_size=4)},
+        {"model": make_model("bert", "gru", max_logvar=1.0)},
+        {"texts": TEXTS[:5]},
+        {"texts": [*TEXTS[:5], "the bird"]},
+        {"seed": 1},
+        {"num_importance_samples": 21},
+    ]
+    for other in others:
+        options = {"model": model, "tokenizer": tokenizer, "cache": cache, **other}
+        with pytest.raises(InputError, match="values is of another evaluation"), \
+             interrupted_after(options["model"], calls=0):  # fmt: skip
+            evaluated(**options)
+    with torch.no_grad():
+        model.to_mean.bias[0] += 1e-6
+    with pytest.raises(InputError, match="values is of another evaluation"):
+        evaluated(model, tokenizer, cache=cache)
+    assert cache.read_bytes() == content
+
+
+def test_unknown_words_are_counted(make_model, tokenizer):
+    model = make_model("bert", "gru")
+    assert evaluated(model, tokenizer)["num_unknown"] == 0
+    assert evaluated(model, tokenizer, [*TEXTS, "a <unk> unicorn sat sideways"])["num_unknown"] == 2
 
 
 def test_a_leading_token_is_read_but_not_predicted(make_model, tokenizer, tmp_path):

@@ -7,12 +7,15 @@ from torch.distributions import Normal
 from textvae.errors import InputError
 from textvae.metrics import (
     active_units,
+    active_units_standard_error,
     corpus_bleu,
     distinct_share,
     exact_match,
+    information_terms,
     minibatch_mutual_information,
     mutual_information,
     perplexity,
+    standard_error,
     word_count,
 )
 
@@ -44,6 +47,36 @@ def test_active_units_are_those_whose_mean_varies_enough():
 def test_active_units_use_the_unbiased_variance():
     mean = torch.tensor([[0.0], [1.0]])  # variance 0.5, biased 0.25
     assert active_units(mean, threshold=0.5) == 1
+
+
+def test_the_standard_error_of_a_mean():
+    assert standard_error(torch.tensor([1.0, 3.0, 5.0, 7.0])) == pytest.approx(math.sqrt(20 / 3) / 2)
+    # of a share p: √(p (1 - p) / (n - 1))
+    assert standard_error(torch.tensor([True, False, False, False])) == pytest.approx(math.sqrt(0.25 * 0.75 / 3))
+    assert standard_error(torch.tensor([4.0])) == math.inf
+
+
+def test_the_standard_error_of_active_units_is_what_other_texts_would_change():
+    """Of 20 units with a variance near the threshold, against the spread over fresh sets of texts."""
+    generator = torch.Generator().manual_seed(0)
+    sets = 9 + 0.1 * torch.randn(300, 150, 20, generator=generator)  # (sets, N, Z), variance 0.01
+    spread = torch.tensor([active_units(mean) for mean in sets], dtype=torch.float64).std().item()
+    found = [active_units_standard_error(mean) for mean in sets[:20]]
+    assert sum(found) / 20 == pytest.approx(spread, rel=0.25)
+    assert active_units_standard_error(sets[0], seed=0) == found[0] != active_units_standard_error(sets[0], seed=1)
+
+
+def test_the_standard_error_of_active_units_is_zero_where_none_is_in_doubt():
+    mean = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1.0, 0.0, 0.01]) + 1e4
+    assert active_units(mean) == 2 and active_units_standard_error(mean) == 0
+    assert active_units_standard_error(mean[:1]) == math.inf
+
+
+def test_information_terms_are_what_mutual_information_is_the_mean_of():
+    sample = posteriors(50, 3)
+    terms = information_terms(*sample, chunk_size=7)
+    assert terms.shape == (50,) and (terms <= math.log(50)).all()
+    assert terms.mean().item() == pytest.approx(mutual_information(*sample))
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 50, 512])

@@ -474,3 +474,35 @@ def test_an_encoder_that_cannot_stand_alone_is_refused(make_part):
     bart = {"model_type": "bart", "d_model": 16, "vocab_size": 37, "encoder_layers": 1, "decoder_layers": 1}
     with pytest.raises(InputError, match="bart"):
         TextVAEModel(TextVAEConfig(encoder=bart, decoder=make_part("decoder", "gru")))
+
+
+# the language model that a VAE is compared with
+
+
+@pytest.mark.parametrize("decoder", ["gru", "gpt2"])
+def test_a_language_model_is_the_decoder_alone(make_model, make_texts, tmp_path, decoder):
+    model, batch = make_model("bert", decoder, latent_injection="none"), make_texts(LENGTHS)
+    assert {name.partition(".")[0] for name, _ in model.named_parameters()} == {"decoder"}
+    output = model(**batch)
+    assert torch.equal(output.kl, torch.zeros(3, 5)) and output.loss == output.reconstruction.mean()
+    logits = model.decoder(shift_right(batch["input_ids"], BOS, PAD)).logits
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
+    expected = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none").sum(1)
+    torch.testing.assert_close(output.reconstruction, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.decode(output.latents, shift_right(batch["input_ids"], BOS, PAD)), logits)
+    model.save_pretrained(tmp_path)
+    opened = TextVAEModel.from_pretrained(tmp_path)
+    assert opened.config.is_language_model and opened.encoder is None
+    assert torch.equal(opened(**batch).reconstruction, output.reconstruction)
+
+
+@pytest.mark.parametrize("decoder", ["gru", "gpt2"])
+def test_a_language_model_writes_the_same_from_every_z(make_model, decoder):
+    model = make_model("bert", decoder, latent_injection="none")
+    ids = model.generate(standard_normal(4, 5), max_new_tokens=7, do_sample=False)
+    assert torch.equal(ids, ids[:1].expand(4, -1)) and ids.shape[1] > 1
+    start = torch.full((1, 1), BOS)
+    expected = model.decoder.generate(start, max_new_tokens=7, do_sample=False, pad_token_id=PAD, eos_token_id=EOS)
+    assert torch.equal(ids[:1], expected)
+    drawn = model.generate(standard_normal(4, 5), max_new_tokens=7, do_sample=True)
+    assert len(drawn) == 4 and (drawn[:, 0] == BOS).all()

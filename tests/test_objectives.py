@@ -1,10 +1,15 @@
+import itertools
+import math
+
 import pytest
 import torch
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from textvae.errors import InputError
 from textvae.objectives import (
+    ROWS_AT_ONCE,
     free_bits_kl,
+    importance_weighted_bound,
     negative_elbo,
     normal_log_density,
     standard_normal_kl,
@@ -128,3 +133,67 @@ def test_wrong_arguments_are_named():
     for free_bits in (-0.1, float("nan")):
         with pytest.raises(InputError, match="free_bits must be at least 0"):
             negative_elbo(torch.ones(2), kl, free_bits=free_bits)
+
+
+# the importance-weighted bound: z from N(0, I), x = W z + noise · ε, so that x is from N(0, W Wᵀ + noise² I)
+
+NOISE = 0.7
+
+
+@pytest.fixture
+def linear():
+    """(log p(x|z), exact -log p(x) (B,), mean and logvar (B, Z) of p(z|x)); the columns of W are orthogonal."""
+    generator = torch.Generator().manual_seed(0)
+    x = 2 * torch.randn(5, 4, generator=generator, dtype=torch.float64)  # (B, D)
+    columns, _ = torch.linalg.qr(torch.randn(4, 3, generator=generator, dtype=torch.float64))
+    weights = columns * torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64)  # (D, Z)
+    covariance = weights @ weights.T + NOISE**2 * torch.eye(4, dtype=torch.float64)
+    exact = -MultivariateNormal(torch.zeros(4, dtype=torch.float64), covariance).log_prob(x)
+    precision = 1 + weights.square().sum(0) / NOISE**2  # (Z,)
+    mean = x @ weights / NOISE**2 / precision
+    return (
+        lambda latents: Normal(latents @ weights.T, NOISE).log_prob(x).sum(-1),
+        exact,
+        mean,
+        -precision.log().expand_as(mean),
+    )
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 64, 1000])
+def test_the_bound_is_exact_at_the_true_posterior(linear, num_samples):
+    log_likelihood, exact, mean, logvar = linear
+    torch.testing.assert_close(importance_weighted_bound(log_likelihood, mean, logvar, num_samples), exact)
+
+
+def test_the_bound_meets_the_closed_form_and_tightens(linear):
+    log_likelihood, exact, mean, logvar = linear
+    torch.manual_seed(0)
+    means, errors = [], []
+    for num_samples in (1, 10, 100, 3000):
+        draws = [importance_weighted_bound(log_likelihood, 0.7 * mean, logvar + 0.7, num_samples) for _ in range(60)]
+        means.append(torch.stack(draws).mean(0))
+        errors.append(torch.stack(draws).std(0) / math.sqrt(60))
+    assert all(looser.mean() > tighter.mean() for looser, tighter in itertools.pairwise(means))
+    assert errors[-1].max() < 0.01 and ((means[-1] - exact).abs() < 3 * errors[-1]).all()
+    assert (means[0] > exact + 0.2).all(), "it was no true posterior"
+
+
+def test_more_samples_need_no_more_memory():
+    mean, held = torch.zeros(64, 3), {}
+    for num_samples in (10, 5000):
+        rows = []
+        importance_weighted_bound(
+            lambda latents, rows=rows: rows.append(latents.shape[:2].numel()) or latents.sum(-1),
+            mean,
+            mean,
+            num_samples,
+        )
+        assert sum(rows) == 64 * num_samples
+        held[num_samples] = max(rows)
+    assert held[5000] == held[10] == ROWS_AT_ONCE
+
+
+def test_a_bound_from_no_sample_is_refused(linear):
+    log_likelihood, _, mean, logvar = linear
+    with pytest.raises(InputError, match="num_samples is 0, it must be at least 1"):
+        importance_weighted_bound(log_likelihood, mean, logvar, 0)

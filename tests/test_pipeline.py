@@ -8,14 +8,16 @@ import shutil
 
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, GenerationConfig, PreTrainedTokenizerFast
 
 from textvae import TextVAEConfig, TextVAEModel
 from textvae.batching import padded_batch
+from textvae.data import tokenize_corpus
 from textvae.errors import InputError
-from textvae.evaluation import importance_weighted_nll
+from textvae.evaluation import evaluate, importance_weighted_nll
 from textvae.latents import interpolate
 from textvae.pipeline import TextVAEPipeline
 from textvae.tokenization import train_tokenizer, train_word_tokenizer
@@ -283,6 +285,18 @@ def test_scores_flag_odd_texts(pipeline):
     assert max(usual) < min(odd)
 
 
+def test_evaluate_measures_texts_and_datasets(pipeline):
+    options = {"num_importance_samples": 5, "num_reconstructed_texts": 4}
+    report = pipeline.evaluate(TEXTS, **options)
+    dataset = Dataset.from_dict({"text": TEXTS, "id": list(range(len(TEXTS)))})
+    assert pipeline.evaluate(dataset, **options) == report
+    tokenized = tokenize_corpus(dataset, pipeline.tokenizer, pipeline.max_length)
+    assert evaluate(pipeline.model, pipeline.tokenizer, tokenized, max_new_tokens=12, **options) == report
+    assert report["num_texts"] == len(TEXTS) and report["num_importance_samples"] == 5
+    short = pipeline.evaluate(TEXTS, **options, max_new_tokens=1)
+    assert short["bleu"] < report["bleu"] and short["iw_nll"] == report["iw_nll"]
+
+
 def test_a_tokenizer_that_puts_a_token_in_front_works_too(tmp_path):
     vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "we", "like", "pizza"])}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -413,6 +427,9 @@ def test_a_directory_that_cannot_be_used_is_refused_in_one_sentence(saved, spoil
         (lambda p: p.reconstruct(["fine", None]), "Text 1 is of type NoneType"),
         (lambda p: p.score([1]), "Text 0 is of type int"),
         (lambda p: p.score("fine", num_samples=0), "num_samples is 0"),
+        (lambda p: p.evaluate(["fine"]), "at least 2 texts, there are 1"),
+        (lambda p: p.evaluate(["fine", " "]), "Text 1 is blank"),
+        (lambda p: p.evaluate(Dataset.from_dict({"line": ["a", "b"]})), "no column 'text' but line"),
         (lambda p: p.encode(["fine"], batch_size=0), "batch_size is 0"),
         (lambda p: p.decode(torch.zeros(2, 5)), "latents must be"),
         (lambda p: p.decode(torch.zeros(1, 2, 12)), "latents must be"),

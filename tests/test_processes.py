@@ -14,6 +14,7 @@ import torch
 import yaml
 from tiny_runs import (
     GRU,
+    SENTENCES,
     assert_same_checkpoint,
     assert_same_state,
     contents,
@@ -24,6 +25,7 @@ from tiny_runs import (
 )
 
 from textvae.checkpoints import checkpoints_in
+from textvae.pipeline import TextVAEPipeline
 from textvae.training import train
 from textvae.training_config import TrainingConfig
 
@@ -69,6 +71,14 @@ def run_on_two(calls: list[list], directory: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+def leave_an_interrupted_evaluation(model: Path, partial: Path) -> None:
+    """The first three batches of 16, by one process; and so that one sees that they are used, 200 nats too much."""
+    TextVAEPipeline.from_pretrained(model).evaluate(SENTENCES, num_importance_samples=7, batch_size=16, cache=partial)
+    header, first, *others = partial.read_text().splitlines()[:4]
+    (index, value), *rest = json.loads(first)
+    partial.write_text("\n".join([header, json.dumps([[index, value + 200], *rest]), *others]) + "\n")
+
+
 @pytest.fixture(scope="module")
 def runs(corpus, tmp_path_factory):
     """Directory of the runs `one-NAME` and `two-NAME`, and of what evaluate.py says of one on two processes."""
@@ -79,8 +89,10 @@ def runs(corpus, tmp_path_factory):
         halved = settings(corpus, directory / f"two-{name}", **SHARED, **changes, per_device_train_batch_size=8)
         (directory / f"{name}.yaml").write_text(yaml.safe_dump(halved))
         calls.append(["train.py", "--config", directory / f"{name}.yaml"])
-    calls.append(["evaluate.py", directory / "one-batch", "--file", corpus, "--num_importance_samples", 7,
-                  "--batch_size", 16, "--output", directory / "two.json"])  # fmt: skip
+    for name in ("two", "cut"):
+        calls.append(["evaluate.py", directory / "one-batch", "--file", corpus, "--num_importance_samples", 7,
+                      "--batch_size", 16, "--output", directory / f"{name}.json"])  # fmt: skip
+    leave_an_interrupted_evaluation(directory / "one-batch", directory / "cut.json.partial")
     run_on_two(calls, directory)
     return directory
 
@@ -118,6 +130,13 @@ def test_evaluation_on_two_processes_gives_the_same_numbers(runs, corpus, monkey
     runpy.run_path(str(ROOT / "recipes" / "evaluate.py"), run_name="__main__")
     one, two = (json.loads((runs / f"{name}.json").read_text()) for name in ("one", "two"))
     assert two == pytest.approx(one, rel=1e-5, abs=1e-6)
+
+
+def test_an_interrupted_evaluation_goes_on_with_another_number_of_processes(runs):
+    whole, cut = (json.loads((runs / f"{name}.json").read_text()) for name in ("two", "cut"))
+    assert cut["iw_nll"] == pytest.approx(whole["iw_nll"] + 200 / len(SENTENCES), rel=1e-5)
+    assert cut["negative_elbo"] == whole["negative_elbo"]
+    assert not list(runs.glob("*.partial"))
 
 
 # a killed one

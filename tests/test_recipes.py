@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_runs import SENTENCES, contents, results, write_lines
+from tiny_runs import BERT, GRU, SENTENCES, contents, results, write_lines
 
-from textvae import TextVAEPipeline
+from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline
+from textvae.tokenization import train_word_tokenizer
 from textvae.training_config import TrainingConfig, read_yaml
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -74,7 +75,7 @@ def test_evaluate_prints_a_table_and_writes_json(call, model, corpus, tmp_path, 
          "--num_reconstructed_texts", 10, "--output", tmp_path / "scores.json")  # fmt: skip
     printed = capsys.readouterr().out
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert f"| negative_elbo | {scores['negative_elbo']:,.2f} |" in printed
+    assert f"| negative_elbo | {scores['negative_elbo']:,.2f} ± " in printed
     counts = [
         scores[f"num_{kind}"] for kind in ("texts", "importance_samples", "importance_texts", "reconstructed_texts")
     ]
@@ -88,6 +89,32 @@ def test_evaluate_measures_the_same_twice_and_in_other_batches(call, model, corp
     first, again, other = (json.loads((tmp_path / name).read_text()) for name in ("first", "again", "other"))
     assert first == again
     assert other == pytest.approx(first, rel=1e-4, abs=1e-5)
+
+
+def test_evaluate_goes_on_and_leaves_nothing_unfinished(call, model, corpus, tmp_path, capsys, caplog):
+    arguments = [model, "--file", corpus, "--num_importance_samples", 5, "--batch_size", 16, "--output"]
+    call("evaluate.py", *arguments, tmp_path / "whole.json")
+    partial = tmp_path / "cut.json.partial"
+    options = {"num_importance_samples": 5, "batch_size": 16, "cache": partial}
+    TextVAEPipeline.from_pretrained(model).evaluate(SENTENCES, **options)
+    lines = partial.read_bytes().splitlines(keepends=True)
+    partial.write_bytes(b"".join(lines[:4]))
+    call("evaluate.py", *arguments, tmp_path / "cut.json")
+    assert f"48 of {len(SENTENCES)} importance-weighted values were already there" in caplog.text
+    assert (tmp_path / "cut.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.json", "whole.json"]
+    assert "unknown" not in capsys.readouterr().out.replace("num_unknown 0", "")
+
+
+def test_evaluate_says_how_many_words_are_unknown(call, tmp_path, capsys):
+    tokenizer = train_word_tokenizer(SENTENCES)
+    sizes = {"vocab_size": len(tokenizer)}
+    config = TextVAEConfig(encoder={**BERT, **sizes}, decoder={**GRU, **sizes}, latent_size=4)
+    TextVAEPipeline(TextVAEModel(config), tokenizer).save_pretrained(tmp_path / "model")
+    texts = ["I like unicorns .", "we <unk> pizza ."]
+    call("evaluate.py", tmp_path / "model", "--file", write_lines(tmp_path / "texts.txt", texts))
+    told = "1 of 10 tokens (10.00 %) are unknown to the tokenizer and count as <unk>.\n"
+    assert capsys.readouterr().out.endswith(told)
 
 
 def test_interpolate_prints_one_sentence_a_line_ends_included(call, model, capsys):
@@ -159,6 +186,11 @@ MISTAKES = {
         "importance_samples",
     ),
     "no such output": ("evaluate.py", ["{model}", "--file", "{corpus}", "--output", "no/where.json"], "no/where.json"),
+    "values of another evaluation": (
+        "evaluate.py",
+        ["{model}", "--file", "{corpus}", "--output", "{scores}"],
+        "scores.json.partial is of another evaluation",
+    ),
     "no model": ("evaluate.py", ["nowhere", "--file", "{corpus}"], "nowhere"),
     "no steps": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_steps", "0"], "num_steps"),
     "no texts": ("paraphrase.py", ["{model}"], "--file"),
@@ -172,8 +204,9 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(call, model, corpus, tmp_path
     (tmp_path / "table.csv").write_text("text_id,words\n" + "1,some words\n" * 9)
     (tmp_path / "run.yaml").write_text("latent_sise: 3\n")
     (tmp_path / "line.txt").write_text("Only this.\n")
+    (tmp_path / "scores.json.partial").write_text('{"seed": 1}\n')
     places = {"model": model, "corpus": corpus, "table": tmp_path / "table.csv", "yaml": tmp_path / "run.yaml",
-              "line": tmp_path / "line.txt"}  # fmt: skip
+              "line": tmp_path / "line.txt", "scores": tmp_path / "scores.json"}  # fmt: skip
     before, here = contents(model), contents(tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as done:

@@ -11,10 +11,12 @@ from textvae.errors import InputError
 from textvae.tokenization import (
     _fast_tokenizer,
     _train_sentencepiece,
+    count_unknown,
     load_tokenizer,
     normalize,
     train_tokenizer,
     train_word_tokenizer,
+    unknown_sentence,
 )
 
 ODD_TEXTS = [
@@ -160,6 +162,34 @@ def test_word_tokenizer_counts_types_and_maps_unknown_words(tmp_path):
 def test_word_tokenizer_keeps_the_most_frequent_words():
     tokenizer = train_word_tokenizer(["b b a a c"], vocab_size=2)
     assert tokenizer.convert_ids_to_tokens(range(len(tokenizer))) == ["<pad>", "<unk>", "<s>", "</s>", "a", "b"]
+
+
+def unknown_in(tokenizer, texts):
+    return count_unknown(tokenizer, texts, tokenizer(texts)["input_ids"])
+
+
+def test_unknown_words_are_counted_but_not_those_written_so():
+    tokenizer = train_word_tokenizer(["the <unk> cat", "a dog"])
+    assert unknown_in(tokenizer, ["the <unk> cat", "<unk> <unk>"]) == 0
+    assert unknown_in(tokenizer, ["the bird sang", "a <unk> bird", "the cat", "The </s>"]) == 2 + 1 + 0 + 2
+    assert count_unknown(tokenizer, ["the bird sang"], [[4, 1, 3]]) == 1, "of what is read"
+    assert unknown_sentence(tokenizer, 37, 82_430) == (
+        "37 of 82,430 tokens (0.04 %) are unknown to the tokenizer and count as <unk>."
+    )
+
+
+def test_a_tokenizer_of_bytes_knows_everything(tokenizer):
+    assert unknown_in(tokenizer, [*ODD_TEXTS, "<unk> ☃"]) == 0
+
+
+def test_unknown_tokens_of_a_tokenizer_from_elsewhere(tmp_path):
+    special = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+    tokenizer = load_tokenizer(save_foreign(tmp_path / "named", **special, unk_token="[UNK]"))
+    assert unknown_in(tokenizer, ["a b c [UNK]", "a a", "[UNK] a"]) == 2
+    assert unknown_sentence(tokenizer, 1, 2).endswith("count as [UNK].")
+    # GPT-2's token for all purposes ends every text
+    one_for_all = load_tokenizer(save_foreign(tmp_path / "one", **{**special, "sep_token": "[UNK]"}, unk_token="[UNK]"))
+    assert count_unknown(one_for_all, ["a a"], [[4, 4, 0]]) == 0
 
 
 def save_foreign(path, **special_tokens):

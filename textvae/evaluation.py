@@ -6,26 +6,32 @@ The noise of a text is drawn from (seed, purpose, index of the text), so that ba
 processes change nothing.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from textvae import metrics
-from textvae.batching import padded_batch
+from textvae.corpus import Corpus, gather, of_all_processes
 from textvae.errors import InputError
 from textvae.modeling import IGNORED, TextVAEModel
-from textvae.objectives import normal_log_density, standard_normal_kl, standard_normal_log_density
+from textvae.objectives import importance_weighted_bound, standard_normal_kl
+from textvae.processes import from_main
+from textvae.tokenization import count_unknown
+from textvae.value_cache import append_values, fingerprint_of_model, fingerprint_of_texts, read_values
+
+logger = logging.getLogger(__name__)
 
 POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is for
-ROWS_AT_ONCE = 512  # sampled latents decoded together
+STANDARD_ERROR = "_standard_error"  # added to the name of what it is the error of
 
 
 @torch.no_grad()
@@ -34,8 +40,7 @@ def importance_weighted_nll(
 ) -> Tensor:
     """Upper bound on -log p(x) of each text from `num_samples` draws of q(z|x), in nats (Burda et al. 2016, eq. 8).
 
-    In expectation it is the negative ELBO at 1 sample and tightens as they grow. Samples are streamed: memory does not
-    grow with them.
+    See [`textvae.objectives.importance_weighted_bound`]. Of a language model it is -log p(x) itself, from one draw.
 
     Args:
         batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T).
@@ -47,22 +52,19 @@ def importance_weighted_nll(
     Raises:
         InputError: if `num_samples` is below 1.
     """
-    if num_samples < 1:
-        raise InputError(f"num_importance_samples is {num_samples}, it must be at least 1.")
     mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"])
     labels = _labels(batch)
-    draw = draw or (lambda k: torch.randn(k, *mean.shape, device=mean.device))
-    at_once = max(1, ROWS_AT_ONCE // len(mean))
-    log_sum = torch.full((len(mean),), -math.inf, device=mean.device)
-    for start in range(0, num_samples, at_once):
-        k = min(at_once, num_samples - start)
-        latents = mean + (logvar / 2).exp() * draw(k).to(mean.device)  # (k, B, Z)
-        log_likelihood = -model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1)).view(k, -1)
-        log_weight = (
-            log_likelihood + standard_normal_log_density(latents) - normal_log_density(latents, mean, logvar)
-        )  # (k, B)
-        log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
-    return math.log(num_samples) - log_sum
+
+    def log_likelihood(latents: Tensor) -> Tensor:
+        k = len(latents)
+        return -model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1)).view(k, -1)
+
+    return importance_weighted_bound(log_likelihood, mean, logvar, _samples_needed(model, num_samples), draw)
+
+
+def _samples_needed(model: TextVAEModel, num_samples: int) -> int:
+    """At most one of a language model, where every importance weight is p(x) itself."""
+    return min(num_samples, 1) if model.config.is_language_model else num_samples
 
 
 def _labels(batch: dict[str, Tensor]) -> Tensor:
@@ -83,56 +85,6 @@ def _noise(seed: int, purpose: int, indices: Sequence[int]) -> Callable[[int, in
     return draw
 
 
-class Corpus:
-    """The texts of a tokenized dataset as batches of similar length, this process's share of them."""
-
-    def __init__(self, dataset, tokenizer: PreTrainedTokenizerBase, device: torch.device, batch_size: int):
-        self.ids, self.texts = dataset["input_ids"][:], dataset["text"][:]
-        self.skip = 1 if _starts_with_special(self.ids, tokenizer) else 0
-        self.pad_token_id, self.device, self.batch_size = tokenizer.pad_token_id, device, batch_size
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def batches(self, indices: Sequence[int], name: str) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-        """(indices, batch) for every batch of this process; `indices` may be any part of the corpus."""
-        state = PartialState()
-        ordered = sorted(indices, key=lambda i: (len(self.ids[i]), i))
-        batches = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
-        mine = batches[state.process_index :: state.num_processes]
-        for batch in tqdm(mine, desc=name, leave=False, disable=not state.is_main_process or len(mine) < 8):
-            yield batch, self.batch(batch)
-
-    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        input_ids, attention_mask = padded_batch([self.ids[i] for i in indices], self.pad_token_id)
-        labels = input_ids.masked_fill(attention_mask == 0, IGNORED)[:, self.skip :]
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
-        return {name: tensor.to(self.device) for name, tensor in batch.items()}
-
-    def num_tokens(self, indices: Sequence[int]) -> int:
-        """Predicted tokens: EOS counted, what stands in front never."""
-        return sum(len(self.ids[i]) - self.skip for i in indices)
-
-    def num_words(self, indices: Sequence[int]) -> int:
-        """Words and one EOS for each text."""
-        return sum(metrics.word_count(self.texts[i]) + 1 for i in indices)
-
-
-def _starts_with_special(ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> bool:
-    return bool(ids) and ids[0][0] in {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
-
-
-def _gather(pairs: list[tuple[list[int], dict]]) -> dict:
-    """Per-text values of all processes, in the order of their indices: tensors (n, …) or lists of n."""
-    found = {index: {name: values[row] for name, values in terms.items()} for indices, terms in pairs
-             for row, index in enumerate(indices)}  # fmt: skip
-    if PartialState().num_processes > 1:
-        found = dict(item for part in gather_object([list(found.items())]) for item in part)
-    rows = [found[index] for index in sorted(found)]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return {name: torch.stack(c) if isinstance(c[0], Tensor) else c for name, c in columns.items()}
-
-
 @torch.no_grad()
 def posterior_terms(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
     """`mean`, `logvar`, `latents` (n, Z), `reconstruction` and `kl` (n,) of each text, from one sample of q(z|x)."""
@@ -149,7 +101,7 @@ def posterior_terms(model: TextVAEModel, corpus: Corpus, indices: Sequence[int],
             "kl": standard_normal_kl(mean, logvar).sum(-1),
         }
         found.append((rows, {name: tensor.cpu() for name, tensor in terms.items()}))
-    return _gather(found)
+    return gather(found)
 
 
 def bound(terms: dict[str, Tensor]) -> dict[str, float]:
@@ -171,17 +123,47 @@ def _nll_with(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], laten
     for rows, batch in corpus.batches(indices, "shuffling z"):
         chosen = latents[[place[index] for index in rows]].to(corpus.device)
         found.append((rows, {"nll": model.reconstruction(chosen, batch["labels"]).cpu()}))
-    return _gather(found)["nll"]
+    return gather(found)["nll"]
 
 
 @torch.no_grad()
-def _importance_weighted(model, corpus: Corpus, indices: Sequence[int], num_samples: int, seed: int) -> Tensor:
-    found = []
-    for rows, batch in corpus.batches(indices, "importance sampling"):
-        draw = partial(_noise(seed, IMPORTANCE, rows), size=model.config.latent_size)
-        nll = importance_weighted_nll(model, batch, num_samples, draw)
-        found.append((rows, {"nll": nll.cpu()}))
-    return _gather(found)["nll"]
+def _importance_weighted(
+    model: TextVAEModel, corpus: Corpus, indices: Sequence[int], num_samples: int, seed: int, cache: Path | None
+) -> Tensor:
+    """The bound (n,) of each text; what the cache has is not taken again, and what it has not is added to it."""
+    values = {} if cache is None else _values_in(cache, model, corpus, num_samples, seed)
+    left = [index for index in indices if index not in values]
+    is_main = PartialState().is_main_process
+    if is_main and len(left) < len(indices):
+        there = len(indices) - len(left)
+        logger.warning("%d of %d importance-weighted values were already there, in %s", there, len(indices), cache)
+    for batches in corpus.rounds(left, "importance sampling"):
+        found = {}
+        for rows, batch in batches:
+            draw = partial(_noise(seed, IMPORTANCE, rows), size=model.config.latent_size)
+            found |= zip(rows, importance_weighted_nll(model, batch, num_samples, draw).tolist(), strict=True)
+        found = of_all_processes(found)
+        values |= found
+        if is_main and cache is not None:
+            append_values(cache, found)
+    return torch.tensor([values[index] for index in indices], dtype=torch.float64)
+
+
+def _values_in(cache: Path, model: TextVAEModel, corpus: Corpus, num_samples: int, seed: int) -> dict[int, float]:
+    """What an interrupted evaluation has left there, by the index of the text."""
+
+    def read() -> dict[int, float]:
+        depends_on = {
+            "num_importance_samples": num_samples,
+            "seed": seed,
+            "num_texts": len(corpus),
+            "latent_size": model.config.latent_size,
+            "model": fingerprint_of_model(model.config.to_json_string(), model.state_dict()),
+            "texts": fingerprint_of_texts(corpus.ids),
+        }
+        return read_values(cache, depends_on)
+
+    return from_main(read)
 
 
 @torch.no_grad()
@@ -192,7 +174,7 @@ def _reconstructed(model, corpus: Corpus, indices: Sequence[int], tokenizer, max
         mean, _ = model.posterior_parameters(batch["input_ids"], batch["attention_mask"])
         ids = model.generate(mean, max_new_tokens=max_new_tokens, do_sample=False)
         found.append((rows, {"text": tokenizer.batch_decode(ids, skip_special_tokens=True)}))
-    return _gather(found)["text"]
+    return gather(found)["text"]
 
 
 def _choose(number: int | None, total: int, seed: int) -> list[int]:
@@ -212,22 +194,28 @@ def evaluate(
     max_new_tokens: int = 64,
     batch_size: int = 64,
     seed: int = 0,
+    cache: str | Path | None = None,
 ) -> dict[str, float | int]:
     """Everything that is reported of a model, on the texts of a tokenized dataset (`input_ids` and `text`).
 
     Args:
-        num_importance_samples: K of the importance-weighted bound.
+        num_importance_samples: K of the importance-weighted bound; 1 of a language model, where it is exact.
         num_importance_texts: how many of the texts, chosen by `seed`, that bound and the perplexities are taken on.
         num_reconstructed_texts: how many are written back greedily from their posterior mean.
+        cache: a file to keep the importance-weighted values in as they are found; an evaluation that was interrupted
+            goes on where it stopped, and ends with the numbers of an uninterrupted one.
 
     Returns:
-        `negative_elbo` (1 sample), `reconstruction`, `kl`, `iw_nll`, all nats per text; `mutual_information`
-        (aggregated posterior of all texts, nats); `active_units`; `shuffle_gap`: the nats that reconstruction loses
-        when every text is decoded from another's z; `perplexity_token` and `perplexity_word` from `iw_nll`, EOS
-        counted; `exact_match` (share) and `bleu`; and the counts these rest on.
+        `negative_elbo` (1 sample), `reconstruction` (the distortion), `kl` (the rate), `iw_nll`, all nats per text;
+        `mutual_information` (aggregated posterior of all texts, nats) and `minibatch_mutual_information` (in batches of
+        32, only for comparison with papers that report it); `active_units`; `shuffle_gap`: the nats that reconstruction
+        loses when every text is decoded from another's z; `exact_match` (share); of each of these but the mini-batches'
+        its `<name>_standard_error` over the texts. `perplexity_token` and `perplexity_word` from `iw_nll`, EOS counted;
+        `bleu`; and the counts these rest on, with `num_unknown` of the tokens unknown to the tokenizer.
 
     Raises:
-        InputError: if there are fewer than two texts, or one of the numbers is below 1.
+        InputError: if there are fewer than two texts, one of the numbers is below 1, or the cache cannot be written or
+            is of another evaluation: of another model or other texts, or with another seed or number of samples.
     """
     if len(dataset) < 2:
         raise InputError(f"Evaluation needs at least 2 texts, there are {len(dataset)}.")
@@ -240,41 +228,93 @@ def evaluate(
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}, it must be at least 1.")
-    training, model = model.training, model.eval()
+    num_importance_samples = _samples_needed(model, num_importance_samples)
     corpus = Corpus(dataset, tokenizer, model.device, batch_size)
-    everything = range(len(corpus))
-    terms = posterior_terms(model, corpus, everything, seed)
-    report = bound(terms)
-    report["mutual_information"] = metrics.mutual_information(terms["mean"], terms["logvar"], terms["latents"])
-    _check_information(report, len(corpus), model.config.latent_size)
-    # A cycle through all texts in random order gives each one another's z, never its own.
-    cycle = torch.from_numpy(np.random.default_rng((seed, CHOICE)).permutation(len(corpus)))
-    others = torch.empty_like(terms["latents"])
-    others[cycle] = terms["latents"][cycle.roll(1)]
-    shuffled = _nll_with(model, corpus, everything, others)
-    report["shuffle_gap"] = float((shuffled - terms["reconstruction"]).double().mean())
-
     sampled = _choose(num_importance_texts, len(corpus), seed)
-    nll = float(_importance_weighted(model, corpus, sampled, num_importance_samples, seed).double().sum())
-    report["iw_nll"] = nll / len(sampled)
-    report["perplexity_token"] = metrics.perplexity(nll, corpus.num_tokens(sampled))
-    report["perplexity_word"] = metrics.perplexity(nll, corpus.num_words(sampled))
-
     written = _choose(num_reconstructed_texts, len(corpus), seed)
-    hypotheses = _reconstructed(model, corpus, written, tokenizer, max_new_tokens)
-    references = tokenizer.batch_decode([corpus.ids[i] for i in written], skip_special_tokens=True)
-    report["exact_match"] = metrics.exact_match(hypotheses, references)
-    report["bleu"] = metrics.corpus_bleu(hypotheses, references)
-    report |= {
+    cache = None if cache is None else Path(cache)
+    with _evaluation_mode(model):
+        # First, so that a cache which cannot be used is told of before any work.
+        nll = _importance_weighted(model, corpus, sampled, num_importance_samples, seed, cache)
+        report = _report_of_z(model, corpus, seed)
+        report |= _report_of_likelihood(nll, corpus, sampled)
+        report |= _report_of_writing(model, corpus, written, tokenizer, max_new_tokens)
+    return report | {
         "num_texts": len(corpus),
-        "num_tokens": corpus.num_tokens(everything),
+        "num_tokens": corpus.num_tokens(range(len(corpus))),
+        "num_unknown": count_unknown(tokenizer, corpus.texts, corpus.ids),
         "num_importance_samples": num_importance_samples,
         "num_importance_texts": len(sampled),
         "num_reconstructed_texts": len(written),
         "latent_size": model.config.latent_size,
     }
-    model.train(training)
+
+
+@contextmanager
+def _evaluation_mode(model: TextVAEModel) -> Iterator[None]:
+    """Without dropout, and afterwards as before."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _report_of_z(model: TextVAEModel, corpus: Corpus, seed: int) -> dict[str, float]:
+    """The bound of one sample, and what z knows and does."""
+    everything = range(len(corpus))
+    terms = posterior_terms(model, corpus, everything, seed)
+    posteriors = terms["mean"], terms["logvar"], terms["latents"]
+    shuffled = _nll_with(model, corpus, everything, _of_another_text(terms["latents"], seed))
+    report = {
+        **_with_error("reconstruction", terms["reconstruction"]),
+        **_with_error("kl", terms["kl"]),
+        **_with_error("negative_elbo", terms["reconstruction"].double() + terms["kl"].double()),
+        **_with_error("mutual_information", metrics.information_terms(*posteriors)),
+        **_with_error("shuffle_gap", shuffled.double() - terms["reconstruction"].double()),
+        "active_units": metrics.active_units(terms["mean"]),
+        "active_units" + STANDARD_ERROR: metrics.active_units_standard_error(terms["mean"], seed=seed),
+        "minibatch_mutual_information": metrics.minibatch_mutual_information(*posteriors),
+    }
+    _check_information(report, len(corpus), model.config.latent_size)
     return report
+
+
+def _report_of_likelihood(nll: Tensor, corpus: Corpus, indices: Sequence[int]) -> dict[str, float]:
+    """The bound `nll` (n,) of the texts with these indices and its perplexities."""
+    total = float(nll.sum())
+    return _with_error("iw_nll", nll) | {
+        "perplexity_token": metrics.perplexity(total, corpus.num_tokens(indices)),
+        "perplexity_word": metrics.perplexity(total, corpus.num_words(indices)),
+    }
+
+
+def _report_of_writing(
+    model: TextVAEModel, corpus: Corpus, indices: Sequence[int], tokenizer, max_new_tokens: int
+) -> dict[str, float]:
+    """How well the texts with these indices are written back."""
+    hypotheses = _reconstructed(model, corpus, indices, tokenizer, max_new_tokens)
+    references = tokenizer.batch_decode([corpus.ids[i] for i in indices], skip_special_tokens=True)
+    matches = torch.tensor([h == r for h, r in zip(hypotheses, references, strict=True)])
+    return {
+        "exact_match": metrics.exact_match(hypotheses, references),
+        "exact_match" + STANDARD_ERROR: metrics.standard_error(matches),
+        "bleu": metrics.corpus_bleu(hypotheses, references),
+    }
+
+
+def _with_error(name: str, values: Tensor) -> dict[str, float]:
+    """The mean over texts of `values` (n,), and its standard error."""
+    return {name: float(values.double().mean()), name + STANDARD_ERROR: metrics.standard_error(values)}
+
+
+def _of_another_text(latents: Tensor, seed: int) -> Tensor:
+    """(N, Z) → (N, Z): a cycle through all texts in random order gives each one another's z, never its own."""
+    cycle = torch.from_numpy(np.random.default_rng((seed, CHOICE)).permutation(len(latents)))
+    others = torch.empty_like(latents)
+    others[cycle] = latents[cycle.roll(1)]
+    return others
 
 
 def _check_information(report: dict, num_texts: int, latent_size: int) -> None:

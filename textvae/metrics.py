@@ -6,13 +6,23 @@ N texts · Z latent_size
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from textvae.errors import InputError
 
+ACTIVE = 0.01  # the least variance of a unit's posterior mean over the texts
 
-def active_units(mean: Tensor, threshold: float = 0.01) -> int:
+
+def standard_error(values: Tensor) -> float:
+    """Standard error of the mean of `values` (N,): std / √N. Infinite for a single one, which shows no spread."""
+    if len(values) < 2:
+        return math.inf
+    return float(values.cpu().double().std() / math.sqrt(len(values)))
+
+
+def active_units(mean: Tensor, threshold: float = ACTIVE) -> int:
     """Number of latent dimensions whose posterior mean moves with the text (Burda et al. 2016, section 5.2).
 
     A unit is active if the unbiased Var_x(E[z_d | x]) is at least `threshold`. A single text shows no variance,
@@ -26,16 +36,46 @@ def active_units(mean: Tensor, threshold: float = 0.01) -> int:
     return int((mean.cpu().double().var(0) >= threshold).sum())
 
 
+def active_units_standard_error(
+    mean: Tensor, threshold: float = ACTIVE, num_resamples: int = 200, seed: int = 0
+) -> float:
+    """Standard error of `active_units` by the bootstrap over texts (Efron 1979). Infinite for a single text.
+
+    Args:
+        mean: (N, Z), the posterior means of the texts.
+        num_resamples: how often N texts are drawn with replacement (num_resamples · N · 8 bytes).
+    """
+    if len(mean) < 2:
+        return math.inf
+    num_texts, mean = len(mean), mean.cpu().double()
+    mean = mean - mean.mean(0)  # E[m²] - E[m]² would lose the digits of a mean far from 0
+    times = np.random.default_rng(seed).multinomial(num_texts, np.full(num_texts, 1 / num_texts), num_resamples)
+    moments = torch.from_numpy(times / num_texts) @ torch.cat([mean, mean.square()], dim=1)  # (resamples, 2Z)
+    first, second = moments.chunk(2, dim=1)
+    variance = (second - first.square()) * num_texts / (num_texts - 1)
+    return float((variance >= threshold).sum(1).double().std())
+
+
 def mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int = 512) -> float:
     """I(x; z) under q with the aggregated posterior of all N texts, in nats (Hoffman & Johnson 2016; Li et al. 2019).
 
-    mean_n [log q(z_n | x_n) - log 1/N Σ_m q(z_n | x_m)], one sample z_n of each text's posterior. Never above ln N.
-    A sample's estimate: where there is nothing to know it scatters around 0.
+    The mean of the `information_terms`, never above ln N. A sample's estimate: where there is nothing to know it
+    scatters around 0. Arguments and errors are those of `information_terms`.
+    """
+    terms = information_terms(mean, logvar, latents, chunk_size)
+    return min(float(terms.mean()), math.log(len(terms)))  # which rounding could exceed by its last digit
+
+
+def information_terms(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int = 512) -> Tensor:
+    """log q(z_n | x_n) - log 1/N Σ_m q(z_n | x_m) of each text, with one sample z_n of its posterior, in nats.
 
     Args:
         mean, logvar: (N, Z), the posteriors.
         latents: (N, Z), one sample of each, in the same order.
         chunk_size: number of samples compared with all posteriors at a time (chunk_size · N · 8 bytes).
+
+    Returns:
+        (N,), each at most ln N.
 
     Raises:
         InputError: if there is no text or the shapes differ.
@@ -48,7 +88,7 @@ def mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size
         log_densities.diagonal(start) - log_densities.logsumexp(1)
         for start, log_densities in _pairwise_log_densities(mean, logvar, latents, chunk_size)
     ]
-    return float(torch.cat(ratios).mean()) + math.log(len(mean))
+    return torch.cat(ratios) + math.log(len(mean))
 
 
 def minibatch_mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, batch_size: int = 32) -> float:

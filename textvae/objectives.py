@@ -1,9 +1,10 @@
 """The negative ELBO and its terms: pure functions of per-example tensors, in nats.
 
-B batch · Z latent_size
+B batch · Z latent_size · K samples
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from textvae.errors import InputError
 
 LOG_2PI = math.log(2 * math.pi)
+ROWS_AT_ONCE = 512  # sampled latents whose likelihood is taken together
 
 
 def standard_normal_kl(mean: Tensor, logvar: Tensor) -> Tensor:
@@ -152,3 +154,40 @@ def _inverse_multiquadratic(first: Tensor, second: Tensor) -> Tensor:
     scale = 2 * first.shape[1]
     distance = first.square().sum(1, keepdim=True) + second.square().sum(1) - 2 * first @ second.T
     return scale / (scale + distance.clamp(min=0))
+
+
+def importance_weighted_bound(
+    log_likelihood: Callable[[Tensor], Tensor],
+    mean: Tensor,
+    logvar: Tensor,
+    num_samples: int,
+    draw: Callable[[int], Tensor] | None = None,
+) -> Tensor:
+    """-log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x) with z_k from q(z|x), in nats (Burda et al. 2016, eq. 8).
+
+    An upper bound on -log p(x): in expectation the negative ELBO at 1 sample, tighter as they grow, and exact at any
+    number of them where q(z|x) is the true posterior. Samples are streamed: memory does not grow with them.
+
+    Args:
+        log_likelihood: latents (k, B, Z) → log p(x|z) (k, B).
+        mean, logvar: (B, Z), of q(z|x).
+        num_samples: K.
+        draw: k → standard normal noise (k, B, Z); torch's own when not given.
+
+    Returns:
+        (B,)
+
+    Raises:
+        InputError: if `num_samples` is below 1.
+    """
+    if num_samples < 1:
+        raise InputError(f"num_samples is {num_samples}, it must be at least 1.")
+    draw = draw or (lambda k: torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device))
+    at_once = max(1, ROWS_AT_ONCE // len(mean))
+    log_sum = mean.new_full(mean.shape[:1], -math.inf)
+    for start in range(0, num_samples, at_once):
+        latents = mean + (logvar / 2).exp() * draw(min(at_once, num_samples - start)).to(mean)  # (k, B, Z)
+        # The two densities first: where q is the prior they cancel exactly.
+        log_ratio = standard_normal_log_density(latents) - normal_log_density(latents, mean, logvar)
+        log_sum = torch.logaddexp(log_sum, (log_likelihood(latents) + log_ratio).logsumexp(0))
+    return math.log(num_samples) - log_sum

@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from datasets import Dataset
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from textvae import latents as geometry
-from textvae.data import tokenize
+from textvae.corpus import Corpus
+from textvae.data import tokenize, tokenize_corpus
 from textvae.errors import InputError
-from textvae.evaluation import Corpus, importance_weighted_nll
+from textvae.evaluation import evaluate, importance_weighted_nll
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
+from textvae.processes import main_first
 from textvae.tokenization import load_tokenizer, normalize
 
 logger = logging.getLogger(__name__)
@@ -275,6 +278,22 @@ class TextVAEPipeline:
 
         scores = _in_batches(nll, _lengths(corpus), batch_size, progress, "scoring")
         return scores[0] if single else scores
+
+    def evaluate(self, texts: Sequence[str] | Dataset, **options) -> dict[str, float | int]:
+        """Bounds, information and reconstruction over a corpus; `options` and the report are those of [`evaluate`].
+
+        Args:
+            texts: a list of strings, or a dataset with the column `text`.
+
+        Raises:
+            InputError: if there are fewer than two texts, or one of the options cannot be used.
+        """
+        if not isinstance(texts, Dataset):
+            texts = Dataset.from_dict({"text": _as_list(texts)[0]})
+        if "text" not in texts.column_names:
+            raise InputError(f"The dataset has no column 'text' but {', '.join(texts.column_names)}: rename one.")
+        dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizer, self.max_length))
+        return evaluate(self.model, self.tokenizer, dataset, **{"max_new_tokens": self.max_length, **options})
 
     # what the verbs share
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from textvae import metrics
+from textvae.evaluation import STANDARD_ERROR
 from textvae.pipeline import TextVAEPipeline
 
 FINISHED = "metrics.json"
@@ -15,9 +16,10 @@ NUM_PRIOR_SAMPLES = 100
 EXPLAINED = {
     "negative_elbo": "−ELBO, 1 sample, nats per text",
     "iw_nll": "−log p(x), importance-weighted bound, nats per text",
-    "kl": "KL(q(z∣x) ‖ p(z)), nats per text",
-    "reconstruction": "−log p(x∣z), nats per text",
+    "kl": "KL(q(z∣x) ‖ p(z)), the rate, nats per text",
+    "reconstruction": "−log p(x∣z), the distortion, nats per text",
     "mutual_information": "I(x; z), aggregated posterior, nats",
+    "minibatch_mutual_information": "I(x; z) in batches of 32, only for comparison with papers that report it",
     "active_units": "units with Var(E[z∣x]) ≥ 0.01",
     "shuffle_gap": "nats that reconstruction loses when z is shuffled among the texts",
     "perplexity_token": "per token, EOS counted, from iw_nll",
@@ -50,13 +52,24 @@ def write_report(
 
 def table(report: dict) -> str:
     """The explained values of a report as a Markdown table, with the counts they rest on below."""
-    rows = [f"| {name} | {_number(report[name])} | {text} |" for name, text in EXPLAINED.items() if name in report]
-    counts = ", ".join(f"{name} {_number(value)}" for name, value in report.items() if name not in EXPLAINED)
+    rows = [f"| {name} | {_value(report, name)} | {text} |" for name, text in EXPLAINED.items() if name in report]
+    others = [name for name in report if name not in EXPLAINED and not name.endswith(STANDARD_ERROR)]
+    counts = ", ".join(f"{name} {_number(report[name])}" for name in others)
     return "\n".join(["| | | |", "|---|---|---|", *rows, "", counts])
 
 
+def _value(report: dict, name: str) -> str:
+    """`value ± standard error` where there is one, to as many decimals as the value has."""
+    value, error = report[name], report.get(name + STANDARD_ERROR)
+    return _number(value) if error is None else f"{_number(value)} ± {error:,.{_decimals(value)}f}"
+
+
 def _number(value: float) -> str:
-    return f"{value:.3f}" if isinstance(value, float) and value < 1 else f"{value:,.2f}".removesuffix(".00")
+    return f"{value:,.{_decimals(value)}f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _decimals(value: float) -> int:
+    return 3 if isinstance(value, float) and value < 1 else 2
 
 
 def samples(pipeline: TextVAEPipeline, texts: Sequence[str], prior: Sequence[str], seed: int) -> str:

@@ -8,7 +8,7 @@ import io
 import random
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -120,6 +120,36 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
             "save_pretrained, and give that directory."
         )
     return tokenizer
+
+
+def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], input_ids: Iterable[Sequence[int]]) -> int:
+    """How many tokens became unknown without being written so: a literal `<unk>`, as in Penn Treebank, is known.
+
+    Args:
+        texts: as they are written.
+        input_ids: what the tokenizer made of each. Where that was cut, a `<unk>` written behind the cut may hide an
+            unknown token before it.
+    """
+    token = _unknown_token(tokenizer)
+    unknown = tokenizer.convert_tokens_to_ids(token)
+    if unknown in {None, tokenizer.bos_token_id, tokenizer.eos_token_id}:  # GPT-2's, which knows every byte
+        return 0
+    pairs = zip(texts, input_ids, strict=True)
+    return sum(max(0, list(ids).count(unknown) - text.count(token)) for text, ids in pairs)
+
+
+def unknown_sentence(tokenizer: PreTrainedTokenizerBase, num_unknown: int, num_tokens: int) -> str:
+    """What a user is told of `num_unknown` of the `num_tokens` tokens of a corpus."""
+    share = 100 * num_unknown / num_tokens
+    return (
+        f"{num_unknown:,} of {num_tokens:,} tokens ({share:.2f} %) are unknown to the tokenizer and count as "
+        f"{_unknown_token(tokenizer)}."
+    )
+
+
+def _unknown_token(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A word tokenizer names none, as its `<unk>` is a word like others."""
+    return tokenizer.unk_token or UNK
 
 
 def _sample(texts: Iterable[str], limit: int, seed: int) -> list[str]:

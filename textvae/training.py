@@ -19,9 +19,10 @@ from textvae import checkpoints
 from textvae.averaging import WeightAverage
 from textvae.collapse import CollapseMonitor
 from textvae.configuration import TextVAEConfig
+from textvae.corpus import Corpus
 from textvae.data import tokenize_corpus
 from textvae.errors import InputError
-from textvae.evaluation import Corpus, bound, evaluate, posterior_terms
+from textvae.evaluation import bound, evaluate, posterior_terms
 from textvae.meter import Meter
 from textvae.metrics import mutual_information
 from textvae.modeling import TextVAEModel

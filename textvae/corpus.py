@@ -1,0 +1,78 @@
+"""The texts of a tokenized dataset in batches, shared among the processes, and what these find, brought together.
+
+B batch · S, T lengths
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from textvae import metrics
+from textvae.batching import padded_batch
+from textvae.modeling import IGNORED
+
+
+class Corpus:
+    """The texts of a tokenized dataset as batches of similar length, this process's share of them."""
+
+    def __init__(self, dataset, tokenizer: PreTrainedTokenizerBase, device: torch.device, batch_size: int):
+        self.ids, self.texts = dataset["input_ids"][:], dataset["text"][:]
+        self.skip = 1 if _starts_with_special(self.ids, tokenizer) else 0
+        self.pad_token_id, self.device, self.batch_size = tokenizer.pad_token_id, device, batch_size
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batches(self, indices: Sequence[int], name: str) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """(indices, batch) for every batch of this process; `indices` may be any part of the corpus."""
+        return chain.from_iterable(self.rounds(indices, name))
+
+    def rounds(self, indices: Sequence[int], name: str) -> Iterator[list[tuple[list[int], dict[str, Tensor]]]]:
+        """The same, in as many rounds for every process: a batch for each, in the last round none for some."""
+        state = PartialState()
+        ordered = sorted(indices, key=lambda i: (len(self.ids[i]), i))
+        batches = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
+        rounds = [batches[i : i + state.num_processes] for i in range(0, len(batches), state.num_processes)]
+        for each in tqdm(rounds, desc=name, leave=False, disable=not state.is_main_process or len(rounds) < 8):
+            yield [(batch, self.batch(batch)) for batch in each[state.process_index :][:1]]
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        input_ids, attention_mask = padded_batch([self.ids[i] for i in indices], self.pad_token_id)
+        labels = input_ids.masked_fill(attention_mask == 0, IGNORED)[:, self.skip :]
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def num_tokens(self, indices: Sequence[int]) -> int:
+        """Predicted tokens: EOS counted, what stands in front never."""
+        return sum(len(self.ids[i]) - self.skip for i in indices)
+
+    def num_words(self, indices: Sequence[int]) -> int:
+        """Words and one EOS for each text."""
+        return sum(metrics.word_count(self.texts[i]) + 1 for i in indices)
+
+
+def _starts_with_special(ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> bool:
+    return bool(ids) and ids[0][0] in {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
+
+
+def gather(pairs: list[tuple[list[int], dict]]) -> dict:
+    """Per-text values of all processes, in the order of their indices: tensors (n, …) or lists of n."""
+    found = {index: {name: values[row] for name, values in terms.items()} for indices, terms in pairs
+             for row, index in enumerate(indices)}  # fmt: skip
+    found = of_all_processes(found)
+    rows = [found[index] for index in sorted(found)]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: torch.stack(c) if isinstance(c[0], Tensor) else c for name, c in columns.items()}
+
+
+def of_all_processes(found: dict) -> dict:
+    """The entries of every process's dictionary."""
+    if PartialState().num_processes == 1:
+        return found
+    return dict(item for part in gather_object([list(found.items())]) for item in part)
