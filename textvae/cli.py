@@ -47,6 +47,17 @@ def parse_training_config(description: str, arguments: Sequence[str] | None = No
         allow_abbrev=False,
     )
     parser.add_argument("--config", help="a YAML file of settings; the flags below override it")
+    flags = parse_with_training_flags(parser, arguments)
+    file = flags.pop("config")
+    return TrainingConfig.from_dict((read_yaml(file) if file else {}) | flags)
+
+
+def parse_with_training_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> dict:
+    """The parser's own arguments, and whatever settings of TrainingConfig are given beside them as flags.
+
+    Raises:
+        InputError: for an unknown flag, with the nearest right one.
+    """
     defaults = asdict(TrainingConfig())
     for field in fields(TrainingConfig):
         number = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
@@ -54,11 +65,9 @@ def parse_training_config(description: str, arguments: Sequence[str] | None = No
         parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, metavar=_kind(field), help=default, **number)
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
-        flag, names = unknown[0].split("=")[0], [field.name for field in fields(TrainingConfig)]
+        flag, names = unknown[0].split("=")[0], [*(field.name for field in fields(TrainingConfig)), *vars(known)]
         raise InputError(f"There is no flag {flag!r}; did you mean '--{nearest(flag.strip('-'), names)}'?")
-    flags = vars(known)
-    file = flags.pop("config")
-    return TrainingConfig.from_dict((read_yaml(file) if file else {}) | flags)
+    return vars(known)
 
 
 def _kind(field: Field) -> str:
