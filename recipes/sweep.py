@@ -50,7 +50,7 @@ from textvae.sweep import Run, Sweep, read_sweep
 from textvae.tokenization import train_word_tokenizer
 from textvae.training import train
 
-TEST, FAILED = "test.json", "failed.txt"
+TEST, FAILED, CACHE = "test.json", "failed.txt", "test-cache"
 
 
 @dataclass
@@ -118,7 +118,7 @@ def carry_out(one: Run, test: TestSet | None, evaluation: dict) -> None:
     """Train it if it is not trained, from its latest checkpoint; measure it if it is not measured."""
     from_main(lambda: (one.directory / FAILED).unlink(missing_ok=True))
     if not from_main(lambda: (one.directory / FINISHED).exists()):
-        from_main(lambda: (one.directory / TEST).unlink(missing_ok=True))
+        from_main(lambda: ((one.directory / TEST).unlink(missing_ok=True), forget_measurements(one)))
         was_cut = from_main(lambda: bool(checkpoints_in(one.directory)))
         train(replace(one.config, resume_from_checkpoint="latest" if was_cut else None))
     if test is not None and from_main(lambda: measured(one, test)) is None:
@@ -128,9 +128,17 @@ def carry_out(one: Run, test: TestSet | None, evaluation: dict) -> None:
 def measure(one: Run, test: TestSet, evaluation: dict) -> None:
     """What the run reaches on the test texts, to its `test.json`."""
     pipeline = TextVAEPipeline.from_pretrained(one.directory, device=this_process().device)
-    results = pipeline.evaluate(test.texts, cache=one.directory / "test-cache", **evaluation)
+    name = f"{CACHE}-{hashlib.sha256(json.dumps(test.settings).encode()).hexdigest()[:8]}"
+    results = pipeline.evaluate(test.texts, cache=one.directory / name, **evaluation)
     content = json.dumps({"settings": test.settings, "results": results}, indent=1)
     from_main(lambda: write(one.directory / TEST, content))
+    from_main(lambda: forget_measurements(one))
+
+
+def forget_measurements(one: Run) -> None:
+    """What an interrupted measurement would have gone on from."""
+    for cache in one.directory.glob(f"{CACHE}-*"):
+        cache.unlink()
 
 
 def measured(one: Run, test: TestSet) -> dict | None:

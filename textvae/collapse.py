@@ -46,7 +46,7 @@ class CollapseMonitor:
         Returns:
             `kl`, `active_units`, `mutual_information` (of N texts, so at most ln N) and `shuffle_gap`.
         """
-        mean, logvar, latents = (self._gathered(torch.cat(parts)) for parts in zip(*self.recent, strict=True))
+        mean, logvar, latents = self._posteriors()
         kl = standard_normal_kl(mean, logvar).mean(0)  # (Z,)
         values = {
             "kl": float(kl.sum()),
@@ -71,8 +71,11 @@ class CollapseMonitor:
         lost, texts = self.accelerator.reduce(sums, "sum").tolist()
         return lost / texts
 
-    def _gathered(self, tensor: Tensor) -> Tensor:
-        return self.accelerator.gather(self.accelerator.pad_across_processes(tensor))
+    def _posteriors(self) -> tuple[Tensor, ...]:
+        """Mean, logvar and latents (N, Z) of the latest texts, as many of each process."""
+        parts = [torch.cat(part) for part in zip(*self.recent, strict=True)]
+        counts = self.accelerator.gather(torch.tensor([len(parts[0])], device=parts[0].device))
+        return tuple(self.accelerator.gather(part[-int(counts.min()) :]) for part in parts)
 
     def _judge(self, values: dict, latent_size: int, step: int) -> None:
         is_unused = values["shuffle_gap"] < WORTHLESS or values["active_units"] <= latent_size // 10
