@@ -26,6 +26,7 @@ FLOORS = [
         "tokenization",
         "value_cache",
     },
+    {"parts"},
     {"modeling", "training_config"},
     {"collapse", "corpus", "loading", "meter", "sweep"},
     {"evaluation"},

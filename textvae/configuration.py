@@ -11,6 +11,46 @@ from textvae.errors import InputError
 POOLINGS = ("mean", "cls", "last", "max", "attention")
 INJECTIONS = ("embedding", "prefix")
 
+# The families that are tested, by their `model_type`. A causal language model may also be the encoder.
+ENCODERS = (
+    *("albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "eurobert"),
+    *("modernbert", "mpnet", "mt5", "rembert", "roberta", "t5", "umt5", "xlm-roberta", "xlm-roberta-xl"),
+)
+DECODERS = (
+    *("bloom", "cohere", "cohere2", "ernie4_5", "exaone4", "falcon", "gemma", "gemma2", "gemma3_text", "glm", "glm4"),
+    *("gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "granite", "gru", "helium", "llama", "mistral", "mpt"),
+    *("nemotron", "olmo", "olmo2", "olmo3", "opt", "phi", "phi3", "qwen2", "qwen3", "smollm3", "stablelm"),
+    *("starcoder2", "xglm"),
+)
+
+
+def reads_ahead(config: PreTrainedConfig) -> bool:
+    """Whether the states at a position depend on later ones, as in an encoder, or in EmbeddingGemma."""
+    values = config.to_dict()
+    both_ways = values.get("use_bidirectional_attention") or values.get("is_causal") is False
+    return config.model_type not in DECODERS or bool(both_ways)
+
+
+def check_encoder(config: PreTrainedConfig) -> None:
+    """Raises InputError unless a text VAE can have this encoder."""
+    if config.model_type not in ENCODERS + DECODERS:
+        why = ", as that of an encoder-decoder does not stand alone" if config.is_encoder_decoder else ""
+        raise InputError(
+            f"{config.model_type!r} cannot be the encoder{why}: give one of {', '.join(ENCODERS)}, or a causal "
+            f"language model, one of {', '.join(DECODERS)}."
+        )
+
+
+def check_decoder(config: PreTrainedConfig) -> None:
+    """Raises InputError unless a text VAE can have this decoder."""
+    way_out = f"give a causal language model, one of {', '.join(DECODERS)}"
+    if config.model_type not in DECODERS:
+        kind = "an encoder-decoder" if config.is_encoder_decoder else "an encoder"
+        why = f", as it is {kind}" if config.is_encoder_decoder or config.model_type in ENCODERS else ""
+        raise InputError(f"{config.model_type!r} cannot be the decoder{why}: {way_out}.")
+    if reads_ahead(config):
+        raise InputError(f"This {config.model_type!r} cannot be the decoder, as it reads what comes later: {way_out}.")
+
 
 def _sub_config(value: dict | PreTrainedConfig | None, default: str) -> PreTrainedConfig:
     """A config object of its own: sharing one with another model would silently reset its attention implementation."""
@@ -28,14 +68,15 @@ class TextVAEConfig(PreTrainedConfig):
     """Configuration of a [`TextVAEModel`].
 
     Args:
-        encoder: config (or its dict, with `model_type`) of any transformer that `AutoModel` builds.
-        decoder: config (or its dict) of any causal language model that `AutoModelForCausalLM` builds, `gru` included.
+        encoder: config (or its dict, with `model_type`) of one of the families in `ENCODERS` or `DECODERS`.
+        decoder: config (or its dict) of one of the causal language models in `DECODERS`.
         latent_size: Z, the number of dimensions of z.
         latent_injection: how the decoder is told about z: `embedding` adds a linear map of z to every input embedding,
             `prefix` puts `latent_tokens` soft tokens in front; both may be given. `none` is the language model that a
             VAE is compared with: the decoder alone, without encoder, its q(z|x) the prior.
         latent_tokens: P, the soft tokens that z becomes under `prefix`.
         pooling: how the encoder's states become one vector: `mean`, `cls` (the first), `last`, `max` or `attention`.
+            `last` is the natural one for a causal language model; `cls`, which there sees nothing, is refused.
         min_logvar, max_logvar: bounds of log σ² of the posterior.
         committed_rate: δ of a δ-VAE (Razavi et al. 2019): σ is kept so small that every dimension has a KL of at least
             so many nats; 0 for none.
@@ -49,8 +90,8 @@ class TextVAEConfig(PreTrainedConfig):
         eos_token_id: ends a text. It is predicted and counted.
 
     Raises:
-        InputError: for a `latent_size` or `latent_tokens` below 1, a negative rate or γ, or an unknown pooling or
-            injection.
+        InputError: for a family that is not supported, a `latent_size` or `latent_tokens` below 1, a negative rate or
+            γ, or an unknown pooling or injection.
     """
 
     model_type = "textvae"
@@ -85,6 +126,8 @@ class TextVAEConfig(PreTrainedConfig):
         self._check()
 
     def _check(self):
+        check_encoder(self.encoder)
+        check_decoder(self.decoder)
         for name in ("latent_size", "latent_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, it must be at least 1.")
@@ -93,6 +136,11 @@ class TextVAEConfig(PreTrainedConfig):
                 raise InputError(f"{name} is {getattr(self, name)}, it must be 0 or more.")
         if self.pooling not in POOLINGS:
             raise InputError(f"pooling is {self.pooling!r}, it must be one of {', '.join(POOLINGS)}.")
+        if self.pooling == "cls" and not reads_ahead(self.encoder):
+            raise InputError(
+                f"pooling is 'cls', and the first state of a causal {self.encoder.model_type!r} encoder has seen one "
+                "token only: take 'last'."
+            )
         injection = self.latent_injection
         if set(injection) - set(INJECTIONS):
             raise InputError(

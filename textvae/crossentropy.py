@@ -10,37 +10,59 @@ from torch.nn import functional as F
 CHUNK_LOGITS = 2**22  # logits held at once: 16 MB in fp32, about what the caches of a CPU keep close
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+def transform_logits(logits: Tensor, scale: float = 1.0, softcap: float | None = None) -> Tensor:
+    """`softcap` · tanh(`scale` · logits / `softcap`), of any shape; no bound where `softcap` is None.
+
+    Cohere and Granite scale their logits; Gemma 2 bounds them (Gemma Team 2024, section 2).
+    """
+    if scale != 1:
+        logits = logits * scale
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    scale: float = 1.0,
+    softcap: float | None = None,
+) -> Tensor:
     """-log softmax(hidden · weightᵀ + bias) at `labels`, in nats, without ever holding the (N, V) logits.
 
-    With gradients on, those of a chunk are taken right after its logits, so nothing is computed twice. Matrix products
-    run at the autocast precision, the softmax in fp32.
+    The softmax is of the logits as [`transform_logits`] changes them. With gradients on, those of a chunk are taken
+    right after its logits, so nothing is computed twice. Matrix products run at the autocast precision, the softmax in
+    fp32.
 
     Args:
         hidden: (N, H).
         weight: (V, H), the output embeddings.
         bias: (V,) or None.
         labels: (N,), each in 0 … V - 1.
+        scale, softcap: of the logits.
 
     Returns:
         (N,) in fp32.
     """
     device = hidden.device.type
+    if scale != 1:  # scaled inputs give scaled logits, and autograd knows how
+        hidden, bias = hidden * scale, None if bias is None else bias * scale
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     if not torch.is_grad_enabled():
-        return _token_nll(hidden, weight, bias, labels)
-    return _LinearCrossEntropy.apply(hidden, weight, bias, labels)
+        return _token_nll(hidden, weight, bias, labels, softcap)
+    return _LinearCrossEntropy.apply(hidden, weight, bias, labels, softcap)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, bias, labels):
+    def forward(ctx, hidden, weight, bias, labels, softcap):
         if not any(ctx.needs_input_grad):
-            return _token_nll(hidden, weight, bias, labels)
-        nll, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, ctx.needs_input_grad, None)
+            return _token_nll(hidden, weight, bias, labels, softcap)
+        nll, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, softcap, ctx.needs_input_grad, None)
+        ctx.softcap = softcap
         ctx.save_for_backward(hidden, weight, bias, labels, *gradients)
         return nll
 
@@ -48,11 +70,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx, grad_nll):
         hidden, weight, bias, labels, *gradients = ctx.saved_tensors
         if grad_nll.numel() and bool((grad_nll != grad_nll[0]).any()):  # the sum over tokens was not a plain one
-            _, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, ctx.needs_input_grad, grad_nll)
+            needed = ctx.needs_input_grad
+            _, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, ctx.softcap, needed, grad_nll)
             scale = 1.0
         else:
             scale = grad_nll[0] if grad_nll.numel() else 1.0
-        return *(None if gradient is None else gradient * scale for gradient in gradients), None
+        return *(None if gradient is None else gradient * scale for gradient in gradients), None, None
 
 
 def _chunks(hidden: Tensor, weight: Tensor):
@@ -60,14 +83,20 @@ def _chunks(hidden: Tensor, weight: Tensor):
     return (slice(start, min(start + size, len(hidden))) for start in range(0, len(hidden), size))
 
 
-def _token_nll(hidden, weight, bias, labels) -> Tensor:
+def _token_nll(hidden, weight, bias, labels, softcap) -> Tensor:
     nll = hidden.new_empty(labels.shape, dtype=torch.float32)
     for rows in _chunks(hidden, weight):
-        nll[rows] = F.cross_entropy(F.linear(hidden[rows], weight, bias).float(), labels[rows], reduction="none")
+        logits = transform_logits(F.linear(hidden[rows], weight, bias).float(), softcap=softcap)
+        nll[rows] = F.cross_entropy(logits, labels[rows], reduction="none")
     return nll
 
 
-def _token_nll_and_gradients(hidden, weight, bias, labels, needed, grad_nll):
+def _cap(logits, softcap, out) -> Tensor:
+    """Into `out`, in fp32 even where the logits are not: near its bound the slope of tanh needs every digit."""
+    return out.copy_(logits).div_(softcap).tanh_().mul_(softcap)
+
+
+def _token_nll_and_gradients(hidden, weight, bias, labels, softcap, needed, grad_nll):
     """Each token's nll, and the gradients of their sum (weighted by `grad_nll` if given) to hidden, weight and bias.
 
     `needed` says of each of the three whether it is wanted; None is returned for the others.
@@ -82,19 +111,23 @@ def _token_nll_and_gradients(hidden, weight, bias, labels, needed, grad_nll):
     size = chunks[0].stop if chunks else 0
     all_logits = hidden.new_empty(size, weight.shape[0])
     all_errors = hidden.new_empty(size, weight.shape[0], dtype=torch.float32)
+    all_capped = None if softcap is None else torch.empty_like(all_errors)
     for rows in chunks:
         target = labels[rows, None]
         logits, error = all_logits[: len(target)], all_errors[: len(target)]
         torch.mm(hidden[rows], weight.t(), out=logits)
         if bias is not None:
             logits += bias
-        torch.softmax(logits, -1, dtype=torch.float32, out=error)
+        capped = logits if softcap is None else _cap(logits, softcap, out=all_capped[: len(target)])
+        torch.softmax(capped, -1, dtype=torch.float32, out=error)
         correct = error.gather(-1, target)
         nll[rows] = -correct.log().squeeze(-1)
         lost = correct.squeeze(-1) < tiny  # beyond 87 nats fp32 has no such probability, only its logarithm
         if lost.any():
-            nll[rows][lost] = F.cross_entropy(logits[lost].float(), labels[rows][lost], reduction="none")
-        error.scatter_(-1, target, correct - 1)  # ∂nll/∂logits
+            nll[rows][lost] = F.cross_entropy(capped[lost].float(), labels[rows][lost], reduction="none")
+        error.scatter_(-1, target, correct - 1)  # ∂nll/∂capped
+        if softcap is not None:
+            error *= capped.div_(softcap).square_().neg_().add_(1)  # ∂capped/∂logits = 1 - tanh²
         if grad_nll is not None:
             error *= grad_nll[rows, None]
         if grad_bias is not None:

@@ -1,15 +1,12 @@
 """Open a saved text VAE with every weight as it was saved, or say in one sentence why not."""
 
-from pathlib import Path
-
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from textvae.configuration import TextVAEConfig
 from textvae.errors import InputError
 from textvae.modeling import TextVAEModel
+from textvae.parts import named_errors
 
 
 def load_model(name: str, dtype: str | torch.dtype) -> TextVAEModel:
@@ -19,22 +16,12 @@ def load_model(name: str, dtype: str | torch.dtype) -> TextVAEModel:
         InputError: if there is none, it is of another kind, or its weights are corrupt or not those of its config.
     """
     way_out = "give a directory written by save_pretrained, or the name of a text VAE on the Hub"
-    try:
+    with named_errors(name, "text VAE", way_out):
         config = AutoConfig.from_pretrained(name)
         if not isinstance(config, TextVAEConfig):
             raise InputError(f"{name!r} is a {config.model_type} model and no text VAE: {way_out}.")
         options = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
         model, report = TextVAEModel.from_pretrained(name, config=config, dtype=dtype, **options)
-    except InputError:
-        raise
-    except SafetensorError as error:
-        raise InputError(f"The weights of {name!r} are corrupt ({error}): copy or save them again.") from error
-    except (OSError, ValueError, StrictDataclassError) as error:
-        if not Path(name).exists():
-            raise InputError(
-                f"There is no directory {str(name)!r}, and the Hub gives no model of that name: {way_out}."
-            ) from error
-        raise InputError(f"No text VAE could be opened from {name!r} ({_brief(error)}): {way_out}.") from error
     unsure = sorted(report["missing_keys"] | report["unexpected_keys"] | {key for key, *_ in report["mismatched_keys"]})
     if unsure:
         raise InputError(
@@ -42,10 +29,6 @@ def load_model(name: str, dtype: str | torch.dtype) -> TextVAEModel:
             "both again, together."
         )
     return model
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split("\n")[:2]).strip().rstrip(".")
 
 
 def check_match(model: TextVAEModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -8,27 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
-from transformers import (
-    MODEL_FOR_TEXT_ENCODING_MAPPING,
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForTextEncoding,
-    GenerationMixin,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import ModelOutput
 
 from textvae.configuration import TextVAEConfig
-from textvae.crossentropy import linear_cross_entropy
+from textvae.crossentropy import linear_cross_entropy, transform_logits
 from textvae.errors import InputError
 from textvae.objectives import logvar_of_rate, standard_normal_kl
+from textvae.parts import encoder_class, load_decoder, load_encoder, logits_change, states_size
 
 IGNORED = -100
-_LOGITS_CHANGED_BY = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}  # and when it doesn't
 
 
 @dataclass
@@ -101,34 +92,12 @@ class MeanBatchNorm(nn.Module):
         return self.scale * normal + self.center
 
 
-def _encoder_class(config: PreTrainedConfig) -> type[AutoModel] | type[AutoModelForTextEncoding]:
-    """The Auto class that builds an encoder and no more; the config of T5 alone does not tell, its encoder edits it."""
-    if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
-        return AutoModelForTextEncoding
-    if config.is_encoder_decoder:
-        raise InputError(f"{config.model_type!r} has no encoder that stands alone: give one like bert, roberta or t5.")
-    return AutoModel
-
-
 def _new_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    return _encoder_class(config).from_config(config)
-
-
-def _check_decoder(decoder: PreTrainedModel) -> None:
-    """The likelihood reads the last states and the output embeddings: a model that does more there is not for us."""
-    values = decoder.config.to_dict()
-    changed = [name for name, neutral in _LOGITS_CHANGED_BY.items() if values.get(name, neutral) != neutral]
-    head = decoder.get_output_embeddings()
-    if changed or all(child is not head for child in decoder.children()):
-        how = f"{changed[0]} = {values[changed[0]]}" if changed else "a head of several layers"
-        raise InputError(
-            f"{values['model_type']!r} cannot be the decoder, as {how} changes its logits: "
-            "give one whose logits are a plain linear map, like gru, gpt2, llama or qwen2."
-        )
+    return encoder_class(config).from_config(config)
 
 
 class TextVAEModel(PreTrainedModel, GenerationMixin):
-    """A text VAE: any transformer as encoder, any causal language model as decoder (Bowman et al. 2016).
+    """A text VAE: a transformer as encoder, a causal language model as decoder (Bowman et al. 2016).
 
     x → encoder → pooling → q(z|x) = N(mean, diag(exp(logvar))) → z → decoder → log p(x|z).
     """
@@ -147,7 +116,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder)
         self.decoder = AutoModelForCausalLM.from_config(config.decoder) if decoder is None else decoder
-        _check_decoder(self.decoder)
+        self.logit_scale, self.logit_softcap = logits_change(config.decoder)
         self.pooling = self.to_mean = self.to_logvar = self.mean_norm = None
         if self.encoder is not None:
             self._add_posterior(config)
@@ -163,7 +132,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
 
     def _add_posterior(self, config: TextVAEConfig) -> None:
         self.encoder.pooler = None  # never used here, and an unused parameter stops distributed training
-        encoder_size = config.encoder.hidden_size
+        encoder_size = states_size(self.encoder)
         self.pooling = Pooling(config.pooling, encoder_size)
         self.to_mean = nn.Linear(encoder_size, config.latent_size)
         self.to_logvar = nn.Linear(encoder_size, config.latent_size)
@@ -172,17 +141,27 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         self.logvar_limit = logvar_of_rate(config.committed_rate) if config.committed_rate else None
 
     @classmethod
-    def from_encoder_decoder(cls, encoder: str, decoder: str, **config) -> "TextVAEModel":
-        """Two pretrained parts, by name or path, joined by a new bottleneck; `config` goes to [`TextVAEConfig`].
+    def from_encoder_decoder(
+        cls, encoder: str, decoder: str, dtype: str | torch.dtype = torch.float32, **config
+    ) -> "TextVAEModel":
+        """Two pretrained parts, by name or path, joined by a new bottleneck, in evaluation mode.
 
         Padding, BOS and EOS are the decoder's where it has them.
+
+        Args:
+            encoder: a checkpoint of one of the families in `ENCODERS` or `DECODERS`.
+            decoder: a checkpoint of one of the families in `DECODERS`.
+            dtype: of all weights.
+            config: what [`TextVAEConfig`] takes.
+
+        Raises:
+            InputError: if a part cannot be opened with exactly its weights, or is of no supported family.
         """
-        encoder_class = _encoder_class(AutoConfig.from_pretrained(encoder))
-        parts = encoder_class.from_pretrained(encoder), AutoModelForCausalLM.from_pretrained(decoder)
+        parts = load_encoder(encoder, dtype), load_decoder(decoder, dtype)
         special = {name: getattr(parts[1].config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
         special = {name: token for name, token in special.items() if token is not None}
         config = TextVAEConfig(encoder=parts[0].config, decoder=parts[1].config, **special | config)
-        return cls(config, *parts)
+        return cls(config, *parts).to(parts[1].dtype).eval()
 
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
@@ -257,7 +236,8 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             decoder_input_ids: (B, T), BOS first.
             attention_mask: (B, T), 0 at padding on the right.
         """
-        return self.get_output_embeddings()(self._decoder_states(latents, decoder_input_ids, attention_mask))
+        logits = self.get_output_embeddings()(self._decoder_states(latents, decoder_input_ids, attention_mask))
+        return transform_logits(logits, self.logit_scale, self.logit_softcap)
 
     def reconstruction(self, latents: Tensor, labels: Tensor, decoder_input_ids: Tensor | None = None) -> Tensor:
         """-log p(x|z) of each text in nats, summed over its tokens, EOS included; the (B, T, V) logits are never held.
@@ -276,7 +256,9 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         # No mask: what stands behind a text cannot change it, and unmasked causal attention is faster.
         states = self._decoder_states(latents, decoder_input_ids, None)
         head = self.get_output_embeddings()
-        token_nll = linear_cross_entropy(states[predicted], head.weight, head.bias, labels[predicted])
+        token_nll = linear_cross_entropy(
+            states[predicted], head.weight, head.bias, labels[predicted], self.logit_scale, self.logit_softcap
+        )
         rows = predicted.nonzero()[:, 0]
         return token_nll.new_zeros(len(labels)).index_add(0, rows, token_nll)
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import transformers
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
@@ -104,7 +105,7 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     # Left unprepared: a prepared scheduler would step once for every process.
     scheduler = get_scheduler(config.lr_scheduler_type, optimizer, int(config.warmup_ratio * total_steps), total_steps)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        checkpoint_activations(model)
     start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
     average = WeightAverage(model, config.weight_averaging, config.ema_decay, start)
     if config.torch_compile:
@@ -168,6 +169,14 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
 
 
 # before the loop
+
+
+def checkpoint_activations(model: TextVAEModel) -> None:
+    """By the name it has in the installed transformers: the old one warns since 5.23 and goes with 6."""
+    if tuple(int(number) for number in transformers.__version__.split(".")[:2]) >= (5, 23):
+        model.activation_checkpointing_enable()
+    else:
+        model.gradient_checkpointing_enable()
 
 
 def _compile(model: TextVAEModel) -> None:

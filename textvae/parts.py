@@ -1,0 +1,124 @@
+"""Encoder and decoder from checkpoints, with every weight as it was saved, and what a decoder does to its logits."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForTextEncoding,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from textvae.configuration import DECODERS, check_decoder, check_encoder
+from textvae.errors import InputError
+
+_WAY_OUT = "give a directory written by save_pretrained, or the name of a model on the Hub"
+# Constants that older versions of transformers saved among the weights.
+_CONSTANTS = re.compile(r"(attn|attention)\.(masked_)?bias$|(position_ids|inv_freq|causal_mask)$")
+
+
+@contextmanager
+def named_errors(name: str, kind: str, way_out: str) -> Iterator[None]:
+    """What goes wrong while the `kind` of model called `name` is opened becomes one sentence, ending in `way_out`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except SafetensorError as error:
+        raise InputError(f"The weights of {name!r} are corrupt ({error}): copy or save them again.") from error
+    except (OSError, ValueError, StrictDataclassError) as error:
+        if not Path(name).exists():
+            raise InputError(
+                f"There is no directory {str(name)!r}, and the Hub gives no model of that name: {way_out}."
+            ) from error
+        brief = " ".join(str(error).split("\n")[:2]).strip().rstrip(".")
+        raise InputError(f"No {kind} could be opened from {name!r} ({brief}): {way_out}.") from error
+
+
+def encoder_class(config: PreTrainedConfig) -> type[AutoModel] | type[AutoModelForTextEncoding]:
+    """The Auto class that builds an encoder and no more: of T5, `AutoModel` would build the decoder, too."""
+    return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+
+
+def load_encoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
+    """The encoder in a checkpoint by path or Hub name; heads for tasks in it, and a pooler, are left alone.
+
+    Raises:
+        InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many.
+    """
+    with named_errors(
+        name, "encoder", "give a directory written by save_pretrained, or the name of a model on the Hub"
+    ):
+        config = AutoConfig.from_pretrained(name)
+        check_encoder(config)
+        model, report = _load(encoder_class(config), name, dtype)
+    inside = {child for child, _ in model.named_children()} - {"pooler"}
+    prefix = f"{model.base_model_prefix}."
+    unexpected = {key for key in report["unexpected_keys"] if key.removeprefix(prefix).partition(".")[0] in inside}
+    missing = {key for key in report["missing_keys"] if not key.startswith("pooler.")}
+    _check_weights(name, "encoder", report | {"unexpected_keys": unexpected, "missing_keys": missing})
+    return model
+
+
+def load_decoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
+    """The causal language model in a checkpoint by path or Hub name, its head included.
+
+    Raises:
+        InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many.
+    """
+    with named_errors(
+        name, "decoder", "give a directory written by save_pretrained, or the name of a model on the Hub"
+    ):
+        check_decoder(AutoConfig.from_pretrained(name))
+        model, report = _load(AutoModelForCausalLM, name, dtype)
+    _check_weights(name, "decoder", report)
+    return model
+
+
+def _load(auto_class, name: str, dtype: str | torch.dtype) -> tuple[PreTrainedModel, dict]:
+    return auto_class.from_pretrained(name, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True)
+
+
+def _check_weights(name: str, side: str, report: dict) -> None:
+    keys = {
+        "missing": sorted(report["missing_keys"]),
+        "unexpected": sorted(key for key in report["unexpected_keys"] if not _CONSTANTS.search(key)),
+        "of another size": sorted(key for key, *_ in report["mismatched_keys"]),
+    }
+    if any(keys.values()):
+        wrong = "; ".join(f"{what}: {_some(names)}" for what, names in keys.items() if names)
+        raise InputError(
+            f"The weights of the {side} {name!r} are not those of its config.json ({wrong}): give a checkpoint that "
+            f"was saved whole{', with its language-model head' if side == 'decoder' else ''}."
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def states_size(model: PreTrainedModel) -> int:
+    """The width of an encoder's states: of a language model that of the embeddings, which its softmax may share."""
+    if model.config.model_type in DECODERS:  # `hidden_size` is another in OPT 350m and in some GRUs
+        return model.get_input_embeddings().embedding_dim
+    return model.config.hidden_size
+
+
+def logits_change(config: PreTrainedConfig) -> tuple[float, float | None]:
+    """Scale and bound that a decoder of this config puts on its logits, as [`transform_logits`] takes them."""
+    if config.model_type in ("cohere", "cohere2"):
+        return config.logit_scale, None
+    if config.model_type == "granite":
+        return 1 / config.logits_scaling, None
+    if config.model_type in ("gemma2", "gemma3_text"):
+        return 1.0, config.final_logit_softcapping
+    return 1.0, None
