@@ -35,12 +35,29 @@ def test_the_prefix_is_as_long_as_the_injection_says(injection, tokens, length):
         ({"encoder": {"model_type": "brt"}}, ["brt"]),
         ({"decoder": {"model_type": "grru"}}, ["grru"]),
         ({"decoder": {"hidden_size": 32}}, ["None"]),
+        ({"encoder": {"model_type": "fnet"}}, ["'fnet'", "roberta", "qwen2"]),
+        ({"encoder": {"model_type": "bart"}}, ["'bart'", "encoder-decoder", "roberta", "t5"]),
+        ({"encoder": {"model_type": "pegasus"}}, ["'pegasus'", "encoder-decoder", "roberta", "t5"]),
+        ({"encoder": {"model_type": "gpt2"}, "pooling": "cls"}, ["pooling", "cls", "gpt2", "last"]),
+        ({"decoder": {"model_type": "mamba"}}, ["'mamba'", "gpt2", "llama"]),
+        ({"decoder": {"model_type": "bart"}}, ["'bart'", "encoder-decoder", "gpt2", "llama"]),
+        ({"decoder": {"model_type": "t5"}}, ["'t5'", "encoder-decoder", "gpt2", "llama"]),
+        ({"decoder": {"model_type": "bert"}}, ["'bert'", "as it is an encoder:", "gpt2", "llama"]),
+        ({"decoder": {"model_type": "bert", "is_decoder": True}}, ["'bert'", "gpt2", "llama"]),
+        ({"decoder": {"model_type": "roberta"}}, ["'roberta'", "as it is an encoder:", "gpt2", "llama"]),
+        ({"decoder": {"model_type": "gemma3_text", "use_bidirectional_attention": True}}, ["what comes later"]),
+        ({"decoder": {"model_type": "llama", "is_causal": False}}, ["what comes later"]),
     ],
 )
 def test_what_cannot_be_used_is_named(given, names):
     with pytest.raises(InputError) as error:
         TextVAEConfig(**given)
     assert all(name in str(error.value) for name in names)
+
+
+def test_an_encoder_that_reads_both_ways_may_be_pooled_at_its_first_state():
+    embedding_gemma = {"model_type": "gemma3_text", "use_bidirectional_attention": True}
+    assert TextVAEConfig(encoder=embedding_gemma, pooling="cls").pooling == "cls"
 
 
 def test_json_changes_nothing(tmp_path):

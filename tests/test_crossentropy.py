@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy, linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from textvae import crossentropy
-from textvae.crossentropy import linear_cross_entropy
+from textvae.crossentropy import linear_cross_entropy, transform_logits
 
 N, H, V = 23, 6, 31
 
@@ -48,6 +48,64 @@ def test_values_and_gradients_are_those_of_the_plain_cross_entropy(monkeypatch, 
     expected = with_gradients(plain, UPSTREAM[upstream], *tensors(bias=bias))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+CHANGES = {
+    "softcap": {"softcap": 1.5},
+    "scale": {"scale": 0.3},
+    "both": {"scale": 2.0, "softcap": 1.5},
+    "far beyond the softcap": {"scale": 30.0, "softcap": 2.0},
+}
+
+
+@pytest.mark.parametrize("rows", [4, N, 1000])
+@pytest.mark.parametrize("upstream", ["sum", "weighted"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("change", CHANGES)
+def test_scaled_and_bounded_logits(monkeypatch, rows, upstream, bias, change):
+    monkeypatch.setattr(crossentropy, "CHUNK_LOGITS", rows * V)
+    changes, values = CHANGES[change], tensors(bias=bias)
+
+    def by_autograd(hidden, weight, bias, labels):
+        logits = changes.get("scale", 1.0) * linear(hidden, weight, bias)
+        if "softcap" in changes:
+            logits = changes["softcap"] * (logits / changes["softcap"]).tanh()
+        return cross_entropy(logits, labels, reduction="none")
+
+    found = with_gradients(lambda *parts: linear_cross_entropy(*parts, **changes), UPSTREAM[upstream], *values)
+    expected = with_gradients(by_autograd, UPSTREAM[upstream], *values)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(linear_cross_entropy(*values, **changes), found[0])
+    logits = transform_logits(linear(*values[:3]), **changes)
+    torch.testing.assert_close(cross_entropy(logits, values[3], reduction="none"), found[0])
+
+
+def test_a_wide_softcap_keeps_the_nats_of_extreme_logits():
+    values = tensors(scale=200.0)
+
+    def by_autograd(hidden, weight, bias, labels):
+        return cross_entropy(100 * (linear(hidden, weight, bias) / 100).tanh(), labels, reduction="none")
+
+    expected = with_gradients(by_autograd, torch.ones(N), *values)
+    assert expected[0].max() > 100
+    found = with_gradients(lambda *parts: linear_cross_entropy(*parts, softcap=100.0), torch.ones(N), *values)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("change", ["softcap", "both"])
+def test_under_bf16_autocast_bounded_logits_stay_close(change):
+    def autocast(*values):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return linear_cross_entropy(*values, **CHANGES[change])
+
+    found = with_gradients(autocast, torch.ones(N), *tensors())
+    exact = with_gradients(lambda *parts: linear_cross_entropy(*parts, **CHANGES[change]), torch.ones(N), *tensors())
+    for one, other in zip(found, exact, strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)
 
 
 def test_a_vocabulary_larger_than_a_chunk_goes_row_by_row(monkeypatch):

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from textvae import TextVAEModel
+from textvae import TextVAEConfig, TextVAEModel
 from textvae.configuration import DECODERS, ENCODERS
 from textvae.loading import load_model
 from textvae.modeling import IGNORED, shift_right
@@ -88,7 +90,7 @@ every_decoder_and_injection = pytest.mark.parametrize(
     ("decoder", "injection"), [(decoder, injection) for decoder in ALL_DECODERS for injection in INJECTIONS]
 )
 every_part = pytest.mark.parametrize(
-    ("encoder", "decoder"), [(name, "gru") for name in ALL_ENCODERS] + [("bert", name) for name in ALL_DECODERS]
+    ("encoder", "decoder"), [(name, "gru") for name in ALL_ENCODERS] + [("gru", name) for name in ALL_DECODERS]
 )
 
 
@@ -96,7 +98,12 @@ def tiny(name: str):
     """The config of a family or variant, without dropout."""
     sizes = VARIANTS.get(name) or {"model_type": name, **SIZES.get(name, DECODER if name in DECODERS else ENCODER)}
     special = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
-    values = AutoConfig.for_model(vocab_size=37, **special, **sizes).to_dict()
+    try:
+        values = AutoConfig.for_model(vocab_size=37, **special, **sizes).to_dict()
+    except StrictDataclassError:
+        if not transformers.__version__.startswith("5.4."):
+            raise
+        pytest.skip(f"this version of transformers refuses the defaults of {name}")  # with a later huggingface_hub
     dropout = {key: 0.0 for key, value in values.items() if "drop" in key and isinstance(value, float)}
     return AutoConfig.for_model(**values | dropout)
 
@@ -121,18 +128,31 @@ def saved(tmp_path_factory, shaken):
 
 @pytest.fixture(scope="module")
 def models(saved, shaken):
+    """(encoder, decoder) → the two joined under both injections, with a lively bottleneck."""
     made = {}
 
-    def model(encoder, decoder, injection="both2"):
-        if (encoder, decoder, injection) not in made:
+    def model(encoder, decoder):
+        if (encoder, decoder) not in made:
             torch.manual_seed(1)
             paths = saved("encoder", encoder)[0], saved("decoder", decoder)[0]
             pooling = "last" if encoder in DECODERS else "mean"
-            config = {"latent_size": 5, "initializer_range": 0.5, "pooling": pooling, **INJECTIONS[injection]}
-            model = TextVAEModel.from_encoder_decoder(*paths, **config)
-            shaken(model.to_logvar)
-            made[encoder, decoder, injection] = model
-        return made[encoder, decoder, injection]
+            config = {"latent_size": 5, "initializer_range": 0.5, "pooling": pooling, **INJECTIONS["both2"]}
+            made[encoder, decoder] = TextVAEModel.from_encoder_decoder(*paths, **config)
+            shaken(made[encoder, decoder].to_logvar)
+        return made[encoder, decoder]
+
+    return model
+
+
+@pytest.fixture(scope="module")
+def writers(models):
+    """(decoder, injection) → a model that writes: the same decoder, told of z in this way."""
+
+    def model(decoder, injection):
+        both = models("gru", decoder)
+        torch.manual_seed(1)
+        config = TextVAEConfig(**both.config.to_dict() | INJECTIONS[injection])
+        return TextVAEModel(config, both.encoder, both.decoder).eval()
 
     return model
 
@@ -189,14 +209,13 @@ def test_saved_and_opened_it_is_the_same(models, make_texts, latents, tmp_path, 
     model, batch = models(encoder, decoder), make_texts(LENGTHS)
     model.save_pretrained(tmp_path)
     expected = terms(model, batch, latents)
-    assert torch.equal(terms(TextVAEModel.from_pretrained(tmp_path), batch, latents), expected)
     assert torch.equal(terms(load_model(str(tmp_path), torch.float32), batch, latents), expected)
 
 
 @every_decoder
 def test_its_likelihood_is_that_of_its_own_logits(models, make_texts, latents, decoder):
     """Also where the logits are scaled or bounded behind the softmax's weights."""
-    model, batch = models("bert", decoder), make_texts(LENGTHS)
+    model, batch = models("gru", decoder), make_texts(LENGTHS)
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
     inputs = shift_right(labels, BOS, PAD)
     with torch.no_grad():
@@ -210,26 +229,26 @@ def test_its_likelihood_is_that_of_its_own_logits(models, make_texts, latents, d
 
 
 @every_decoder_and_injection
-def test_cached_generation_equals_teacher_forcing(models, latents, decoder, injection):
-    model, controls = models("bert", decoder, injection), {"max_new_tokens": 7, "suppress_tokens": [PAD, EOS]}
+def test_cached_generation_equals_teacher_forcing(writers, latents, decoder, injection):
+    model, controls = writers(decoder, injection), {"max_new_tokens": 6, "suppress_tokens": [PAD, EOS]}
     output = model.generate(latents, do_sample=False, output_logits=True, return_dict_in_generate=True, **controls)
-    assert output.sequences.shape == (3, 8)
+    assert output.sequences.shape == (3, 7)
     with torch.no_grad():
         forced = model.decode(latents, output.sequences[:, :-1])
     torch.testing.assert_close(torch.stack(output.logits, 1), forced, rtol=1e-4, atol=1e-3)
     alone = model.generate(latents[[1]], do_sample=False, use_cache=False, **controls)
     assert torch.equal(alone, output.sequences[[1]])
-    continued = {**controls, "max_new_tokens": 3, "decoder_input_ids": output.sequences[:, :5]}
+    continued = {**controls, "max_new_tokens": 2, "decoder_input_ids": output.sequences[:, :5]}
     assert torch.equal(model.generate(latents, do_sample=False, **continued), output.sequences)
 
 
 @every_decoder_and_injection
-def test_beams_are_scored_by_teacher_forcing(models, latents, decoder, injection):
+def test_beams_are_scored_by_teacher_forcing(writers, latents, decoder, injection):
     """The cache follows the beams: what they sum up is the likelihood of what they return."""
-    model = models("bert", decoder, injection)
-    controls = {"max_new_tokens": 6, "num_beams": 3, "num_return_sequences": 2, "length_penalty": 0.0}
+    model = writers(decoder, injection)
+    controls = {"max_new_tokens": 5, "num_beams": 3, "num_return_sequences": 2, "length_penalty": 0.0}
     output = model.generate(
-        latents, do_sample=False, output_scores=True, return_dict_in_generate=True, min_new_tokens=6, **controls
+        latents, do_sample=False, output_scores=True, return_dict_in_generate=True, min_new_tokens=5, **controls
     )
     labels = output.sequences[:, 1:]
     with torch.no_grad():
