@@ -96,8 +96,10 @@ class MeanBatchNorm(nn.Module):
         self.center = nn.Parameter(torch.zeros(latent_size))
 
     def forward(self, mean: Tensor) -> Tensor:
-        alone = self.training and len(mean) == 1  # one text has no spread
-        normal = self.norm(mean) if not alone else (mean - self.norm.running_mean) * self.norm.running_var.rsqrt()
+        if self.training and len(mean) == 1:  # one text has no spread
+            normal = nn.functional.batch_norm(mean, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
+        else:
+            normal = self.norm(mean)
         return self.scale * normal + self.center
 
 
@@ -170,6 +172,11 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         if config.mean_batch_norm:
             self.mean_norm = MeanBatchNorm(config.latent_size, config.mean_batch_norm)
         self.logvar_limit = logvar_of_rate(config.committed_rate) if config.committed_rate else None
+        if self.logvar_limit is not None and self.logvar_limit <= config.min_logvar:
+            raise InputError(
+                f"A committed_rate of {config.committed_rate:g} nats per dimension needs log σ² below "
+                f"{self.logvar_limit:.1f}, and min_logvar is {config.min_logvar:g}: give a lower rate."
+            )
 
     @classmethod
     def from_encoder_decoder(cls, encoder: str, decoder: str, **config) -> "TextVAEModel":
