@@ -27,7 +27,6 @@ from tiny_runs import (
 
 from textvae import TextVAEModel, TextVAEPipeline
 from textvae.checkpoints import checkpoints_in
-from textvae.errors import InputError
 from textvae.training import train
 from textvae.training_config import TrainingConfig
 

@@ -92,7 +92,8 @@ class MeanBatchNorm(nn.Module):
     def __init__(self, latent_size: int, scale: float):
         super().__init__()
         self.scale = scale
-        self.norm = nn.BatchNorm1d(latent_size, affine=False)
+        # At torch's ε of 1e-5 the encoder learns to give means of so small a variance that it is not scaled up to γ.
+        self.norm = nn.BatchNorm1d(latent_size, eps=1e-8, affine=False)
         self.center = nn.Parameter(torch.zeros(latent_size))
 
     def forward(self, mean: Tensor) -> Tensor:
