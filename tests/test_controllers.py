@@ -188,10 +188,10 @@ def test_the_last_hundred_steps_decide():
     ("arguments", "told"),
     [
         ({"kind": "pid"}, "kl_controller must be pi or mdr, not 'pid'"),
-        ({"target": 0.0}, "target must be a number above 0, not 0.0"),
-        ({"target": math.nan}, "target must be"),
-        ({"limit": -1.0}, "limit must be"),
-        ({"gain": math.inf}, "gain must be"),
+        ({"target": 0.0}, "needs a kl_target above 0, not 0.0"),
+        ({"target": math.nan}, "kl_target above 0, not nan"),
+        ({"limit": -1.0}, "needs a beta above 0"),
+        ({"gain": math.inf}, "needs a kl_controller_gain above 0"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, told):
