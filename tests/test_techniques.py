@@ -2,9 +2,11 @@
 
 import logging
 import math
+from itertools import islice
 
 import pytest
 import torch
+from accelerate import Accelerator
 from tiny_runs import (
     GRU,
     SENTENCES,
@@ -22,8 +24,9 @@ from tiny_runs import (
 
 from textvae import TextVAEPipeline
 from textvae.checkpoints import checkpoints_in
+from textvae.data import tokenize_corpus
 from textvae.objectives import maximum_mean_discrepancy
-from textvae.preparation import reset_decoder
+from textvae.preparation import make_batches, read_corpus, read_random_batches, reset_decoder
 from textvae.stepper import ENCODER_STEPS, MOST_ENCODER_STEPS, objective
 from textvae.training import train
 
@@ -379,3 +382,23 @@ def test_a_bag_of_words_needs_its_head(corpus, tmp_path, noiseless):
 
 def test_a_committed_rate_out_of_bounds_is_refused(corpus, tmp_path):
     assert "give a lower rate" in refusal(config(corpus, tmp_path / "run", committed_rate=20.0))
+
+
+# the batches of the encoder alone
+
+
+def test_the_encoder_alone_reads_batches_of_the_running_epoch(noiseless, corpus, tmp_path):
+    """180 texts are 23 batches of 8 an epoch; in threes, steps do not end with it."""
+    settings = config(corpus, tmp_path, per_device_train_batch_size=8, gradient_accumulation_steps=3, seed=5)
+    pipeline = TextVAEPipeline.from_pretrained(noiseless, device="cpu")
+    texts = tokenize_corpus(read_corpus(settings)["train"], pipeline.tokenizer, 20)
+    batches = make_batches(settings, texts, pipeline.tokenizer, pipeline.model, Accelerator())
+    for step, epoch in ((0, 0), (7, 0), (8, 1), (15, 1), (16, 2)):
+        drawn, again = (list(islice(read_random_batches(settings, batches, step), 30)) for _ in range(2))
+        assert_same_state(drawn, again)
+        assert {len(of_a_step) for of_a_step in drawn} == {3}
+        wanted = {batches[index]["noise"].numpy().tobytes() for index in range(23 * epoch, 23 * (epoch + 1))}
+        found = {batch["noise"].numpy().tobytes() for of_a_step in drawn for batch in of_a_step}
+        assert found <= wanted and len(found) > 15
+    other = next(read_random_batches(settings, batches, 17))
+    assert [batch["noise"].tolist() for batch in other] != [batch["noise"].tolist() for batch in drawn[0]]
