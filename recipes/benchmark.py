@@ -4,7 +4,8 @@ python recipes/benchmark.py                                                    #
 python recipes/benchmark.py --config recipes/configs/ptb-transformer.yaml      # any other, on the same corpus
 
 Training: the share of this machine's matrix-multiply speed, at the same dtype, that the model's own FLOPs reach; the
-padding; the peak memory. Decoding: texts/s of TextVAEModel.generate against that of its decoder alone.
+share of the time that the collapse monitor takes; the padding; the peak memory. Decoding: texts/s of
+TextVAEModel.generate against that of its decoder alone.
 """
 
 import resource
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from textvae.batching import LengthGroupedBatches
 from textvae.cli import parse_training_config, run
+from textvae.collapse import RECENT_BATCHES, CollapseMonitor
 from textvae.data import load_corpus, tokenize_corpus
 from textvae.modeling import IGNORED, TextVAEModel
 from textvae.objectives import negative_elbo
@@ -78,8 +80,23 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
     print(f"decoder {config.decoder['model_type']}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
     print(f"training: {_median(shares):.1%} of the matrix-multiply peak (rounds: {_listed(shares, '.1%')})")
     print(f"training: {_median(speeds):,.0f} tokens/s, {flops / tokens / 1e6:.1f} MFLOPs per token")
+    if config.monitor_steps:
+        check = _check_seconds(config, accelerator, model, wrapped, sample[-1])
+        share = check / (config.monitor_steps * tokens / BATCHES / _median(speeds))
+        print(f"collapse monitor: {share:.2%} of the training time, a check each {config.monitor_steps} steps")
     print(f"padding: {batches.padding_share():.1%} of positions")
     print(f"peak memory: {memory / 2**20:,.0f} MiB")
+
+
+def _check_seconds(config: TrainingConfig, accelerator: Accelerator, model, wrapped, batch: dict) -> float:
+    """Of one check of the collapse monitor, with as many recent batches as it keeps."""
+    monitor = CollapseMonitor(accelerator, config, total_steps=10**6, steps_per_epoch=10**6)
+    with torch.no_grad():
+        output = wrapped(**batch)
+    for _ in range(RECENT_BATCHES):
+        monitor.add(output)
+    times = [seconds(lambda: monitor.check(model, batch, 1), accelerator.device) for _ in range(ROUNDS)]
+    return _median(times)
 
 
 @torch.no_grad()

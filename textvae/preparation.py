@@ -1,5 +1,6 @@
 """What a run is made of: corpus, tokenizer, model, batches, optimizer, precision, each from the config."""
 
+import logging
 import math
 import os
 import time
@@ -24,9 +25,17 @@ from textvae.data import load_corpus
 from textvae.errors import InputError
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
-from textvae.processes import from_main
-from textvae.tokenization import load_tokenizer, train_tokenizer, train_word_tokenizer
+from textvae.processes import from_main, this_process
+from textvae.tokenization import (
+    count_unknown,
+    load_tokenizer,
+    train_tokenizer,
+    train_word_tokenizer,
+    unknown_sentence,
+)
 from textvae.training_config import TrainingConfig, nearest
+
+logger = logging.getLogger(__name__)
 
 STREAMED_TOKENIZER_TEXTS = 100_000
 
@@ -55,6 +64,14 @@ def held_out_texts(dataset: Dataset | IterableDataset) -> Dataset:
             "or give a --validation_file."
         )
     return held_out
+
+
+def warn_of_unknown(held_out: Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Say how many tokens of the validation texts the tokenizer does not know, if any."""
+    num_tokens = sum(map(len, held_out["input_ids"][:]))
+    num_unknown = count_unknown(tokenizer, held_out["text"], held_out["input_ids"])
+    if num_unknown and this_process().is_main_process:
+        logger.warning("In the validation texts %s", unknown_sentence(tokenizer, num_unknown, num_tokens))
 
 
 def prepare_tokenizer(config: TrainingConfig, corpus, checkpoint: Path | None) -> PreTrainedTokenizerBase:

@@ -39,6 +39,7 @@ from textvae.preparation import (
     read_corpus,
     read_random_batches,
     reset_decoder,
+    warn_of_unknown,
 )
 from textvae.processes import from_main, main_first, this_process
 from textvae.report import FINISHED, write_report
@@ -70,9 +71,9 @@ class Progress:
 def train(config: TrainingConfig) -> TextVAEPipeline:
     """Train a text VAE and leave in `output_dir` a directory that `TextVAEPipeline.from_pretrained` opens.
 
-    Each step minimises mean(reconstruction) + β(step) · free_bits(KL), in nats per text, and what else the config asks
-    for. The best model by validation
-    −ELBO is kept; the directory also gets `metrics.json` and a model card with what it reaches on the held-out texts.
+    Each step minimises mean(reconstruction) + β · free_bits(KL), in nats per text, and what else the config asks for.
+    The best model by validation −ELBO is kept; the directory also gets `metrics.json` and a model card with what it
+    reaches on the held-out texts.
     An interrupted run that is resumed equals an uninterrupted one, and several processes equal one with the same global
     batch.
 
@@ -95,6 +96,7 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         lambda: {name: tokenize_corpus(part, tokenizer, config.max_length) for name, part in corpus.items()}
     )
     held_out = held_out_texts(corpus["validation"])
+    warn_of_unknown(held_out, tokenizer)
     model = build_model(config, tokenizer)
     batches = make_batches(config, corpus["train"], tokenizer, model, accelerator)
     total_steps, steps_per_epoch = count_steps(config, batches)

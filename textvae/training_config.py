@@ -177,6 +177,10 @@ class TrainingConfig:
                     raise InputError(f"{name} needs a z, and latent_injection is none: leave one of them out.")
         if self.aggressive_encoder and self.streaming:
             raise InputError("aggressive_encoder draws texts at random, which a stream cannot: leave one of them out.")
+        if self.kl_reset_decoder and self.kl_target is not None:
+            raise InputError("kl_reset_decoder follows the KL schedule, and kl_target has none: leave one of them out.")
+        if self.kl_reset_decoder and self.kl_zero_phase == 0 and self.kl_schedule != "cyclical":
+            raise InputError("kl_reset_decoder needs a kl_zero_phase that ends, or kl_schedule cyclical: give one.")
         if self.kl_reset_decoder and self.model_name_or_path is not None:
             raise InputError("kl_reset_decoder would undo the decoder of model_name_or_path: leave one of them out.")
 
