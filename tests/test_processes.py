@@ -51,13 +51,13 @@ TWO = {
     "text": {"free_bits": 0.3, "free_bits_mode": "text", "kl_schedule": "cosine", "gradient_accumulation_steps": 2},
     # The techniques that look at the KL, the weights or the validation of all processes.
     "steered": {
-        "kl_target": 3.0, "kl_controller_gain": 0.02, "kl_reset_decoder": True, "kl_zero_phase": 0.4,
+        "kl_target": 3.0, "kl_controller_gain": 0.02,
         "weight_averaging": "swa", "swa_start": 0.3, "bag_of_words_weight": 0.3, "committed_rate": 0.05,
         "gradient_accumulation_steps": 2, "monitor_steps": 3, "report_to": ["tensorboard"], "max_train_samples": 64,
     },
     "aggressive": {
         "aggressive_encoder": True, "max_steps": 4, "save_steps": 4, "eval_steps": 2, "learning_rate": 1e-3,
-        "weight_averaging": "ema",
+        "weight_averaging": "ema", "kl_reset_decoder": True, "kl_zero_phase": 0.5,
     },
 }  # fmt: skip
 SHARED = {"max_train_samples": 75, "max_steps": 12, "beta": 2.0, "learning_rate": 5e-3, "save_steps": 6}

@@ -45,7 +45,7 @@ def another(name: str):
 
 
 def needs(name: str) -> dict:
-    return {"max_steps": 3} if name == "streaming" else {}
+    return {"streaming": {"max_steps": 3}, "kl_reset_decoder": {"kl_zero_phase": 0.3}}.get(name, {})
 
 
 def as_arguments(name: str, value) -> list[str]:
@@ -88,7 +88,11 @@ def test_python_yaml_and_flags_agree_on_every_setting(name, write):
 
 def test_saved_and_read_again_it_is_the_same(tmp_path):
     everything = {field.name: another(field.name) for field in fields(TrainingConfig)}
-    everything |= {"streaming": False, "model_name_or_path": None}  # with which some of the others do not go
+    everything |= {
+        "streaming": False,
+        "model_name_or_path": None,
+        "kl_target": None,
+    }  # with which some of the others do not go
     for config in (DEFAULT, TrainingConfig(**everything)):
         config.save(tmp_path / "saved.yaml")
         assert TrainingConfig.from_yaml(tmp_path / "saved.yaml") == config
@@ -273,22 +277,37 @@ def test_what_needs_a_z_does_not_go_without_one(name):
         TrainingConfig(latent_injection="none", **{name: NEEDING_Z[name]})
     assert str(error.value) == f"{name} needs a z, and latent_injection is none: leave one of them out."
     TrainingConfig(latent_injection="none")
-    TrainingConfig(**{name: NEEDING_Z[name]})
+    TrainingConfig(**{name: NEEDING_Z[name]}, **needs(name))
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"aggressive_encoder": True, "streaming": True, "max_steps": 9}, "aggressive_encoder draws texts at random"),
-        ({"kl_reset_decoder": True, "model_name_or_path": "some/model"}, "kl_reset_decoder would undo the decoder"),
+        (
+            {"kl_reset_decoder": True, "model_name_or_path": "some/model", "kl_zero_phase": 0.3},
+            "kl_reset_decoder would undo the decoder",
+        ),
+        (
+            {"kl_reset_decoder": True, "kl_target": 5.0, "kl_zero_phase": 0.3},
+            "kl_reset_decoder follows the KL schedule",
+        ),
     ],
 )
 def test_techniques_that_exclude_each_other_are_told_apart(settings, told):
     with pytest.raises(InputError, match=f"{told}.*: leave one of them out"):
         TrainingConfig(**settings)
     for name in settings:
-        if name != "max_steps":
+        if name not in ("max_steps", "kl_zero_phase"):
             TrainingConfig(**{**settings, name: getattr(DEFAULT, name)})
+
+
+@pytest.mark.parametrize("kind", ["constant", "linear", "logistic", "cosine"])
+def test_a_decoder_reset_that_could_never_happen_is_refused(kind):
+    with pytest.raises(InputError, match="kl_reset_decoder needs a kl_zero_phase that ends, or kl_schedule cyclical"):
+        TrainingConfig(kl_reset_decoder=True, kl_schedule=kind)
+    TrainingConfig(kl_reset_decoder=True, kl_schedule=kind, kl_zero_phase=0.1)
+    TrainingConfig(kl_reset_decoder=True, kl_schedule="cyclical")
 
 
 @pytest.mark.parametrize(
