@@ -1,6 +1,7 @@
 """The configuration: it checks what it is given, owns its parts, and survives JSON."""
 
 import json
+import math
 
 import pytest
 from transformers import AutoConfig, BertConfig, GPT2Config, T5Config
@@ -16,7 +17,7 @@ def test_defaults_make_a_bert_and_a_gru():
 
 @pytest.mark.parametrize(
     ("injection", "tokens", "length"),
-    [("embedding", 4, 0), ("prefix", 1, 1), (["prefix"], 3, 3), (["embedding", "prefix"], 2, 2)],
+    [("embedding", 4, 0), ("none", 4, 0), ("prefix", 1, 1), (["prefix"], 3, 3), (["embedding", "prefix"], 2, 2)],
 )
 def test_the_prefix_is_as_long_as_the_injection_says(injection, tokens, length):
     assert TextVAEConfig(latent_injection=injection, latent_tokens=tokens).prefix_length == length
@@ -31,7 +32,8 @@ def test_the_prefix_is_as_long_as_the_injection_says(injection, tokens, length):
         ({"pooling": "median"}, ["pooling", "median", "mean", "attention"]),
         ({"latent_injection": "memory"}, ["latent_injection", "memory", "embedding", "prefix"]),
         ({"latent_injection": ["embedding", "memory"]}, ["latent_injection", "memory"]),
-        ({"latent_injection": []}, ["latent_injection"]),
+        ({"committed_rate": -0.1}, ["committed_rate", "-0.1"]),
+        ({"mean_batch_norm": math.inf}, ["mean_batch_norm", "inf"]),
         ({"encoder": {"model_type": "brt"}}, ["brt"]),
         ({"decoder": {"model_type": "grru"}}, ["grru"]),
         ({"decoder": {"hidden_size": 32}}, ["None"]),

@@ -174,3 +174,76 @@ def test_dropout_is_on_the_embeddings_between_the_layers_and_on_the_output(build
     torch.manual_seed(0)
     model(torch.randint(4, 29, (100, 7)))
     assert shares == pytest.approx([0.3] * 3, abs=0.03)
+
+
+# weight dropout
+
+
+@pytest.fixture
+def recurrent_weights(build, monkeypatch):
+    """Of a model in training, and the hidden-to-hidden weights that each pass of one of its layers really used."""
+    used = []
+    run = torch.nn.GRU.forward
+
+    def watched(self, *args):
+        used.append(self.weight_hh_l0)
+        return run(self, *args)
+
+    monkeypatch.setattr(torch.nn.GRU, "forward", watched)
+    return build(2, weight_dropout=0.5).train(), used
+
+
+def test_weight_dropout_acts_in_training_only(build, ids):
+    plain, dropped = build(2), build(2, weight_dropout=0.5)
+    assert torch.equal(dropped(ids).logits, plain(ids).logits)
+    dropped.train(), torch.manual_seed(0)
+    first, second = dropped(ids).logits, dropped(ids).logits
+    assert not torch.equal(first, second) and not torch.equal(first, plain(ids).logits)
+
+
+def test_weight_dropout_is_on_the_recurrent_weights_alone(build, ids):
+    """The first position has no state before it: nothing there is dropped."""
+    plain, dropped = build(1), build(1, weight_dropout=0.5).train()
+    torch.manual_seed(0)
+    found, expected = dropped(ids).logits, plain(ids).logits
+    torch.testing.assert_close(found[:, 0], expected[:, 0])
+    assert (found[:, 1] - expected[:, 1]).abs().max() > 1e-4
+
+
+def test_weight_dropout_is_one_mask_for_all_positions_and_scales_what_it_keeps(recurrent_weights, ids):
+    model, used = recurrent_weights
+    torch.manual_seed(0)
+    logits = model(ids).logits
+    assert len(used) == 2, "one a layer"
+    for layer, weights in zip(model.model.layers, used, strict=True):
+        kept = weights != 0
+        assert 0.4 < kept.float().mean() < 0.6
+        torch.testing.assert_close(weights[kept], 2 * layer.weight_hh_l0[kept])
+        with torch.no_grad():
+            layer.weight_hh_l0.copy_(weights)
+    by_equations = torch.stack([by_hand(model, text) for text in ids])
+    torch.testing.assert_close(logits, by_equations, rtol=1e-4, atol=1e-5)
+
+
+def test_weight_dropout_touches_no_weight_and_lets_the_gradient_of_what_it_kept_through(recurrent_weights, ids):
+    model, used = recurrent_weights
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    names = [name for name, _ in model.named_parameters()]
+    model(ids, labels=ids).loss.backward()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [name for name, _ in model.named_parameters()] == names
+    for layer, weights in zip(model.model.layers, used, strict=True):
+        gradient = layer.weight_hh_l0.grad
+        assert not gradient[weights == 0].any() and (gradient[weights != 0] != 0).float().mean() > 0.9
+
+
+def test_weight_dropout_works_under_bf16_autocast(build, ids):
+    model = build(2, weight_dropout=0.5).train()
+    torch.manual_seed(0)
+    expected = model(ids, labels=ids).loss
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = model(ids, labels=ids).loss
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=0.02)
+    assert all(layer.weight_hh_l0.grad.abs().sum() > 0 for layer in model.model.layers)

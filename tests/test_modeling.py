@@ -487,3 +487,207 @@ def test_a_language_model_writes_the_same_from_every_z(make_model, decoder):
     assert torch.equal(ids[:1], expected)
     drawn = model.generate(standard_normal(4, 5), max_new_tokens=7, do_sample=True)
     assert len(drawn) == 4 and (drawn[:, 0] == BOS).all()
+
+
+# batch norm on the means
+
+
+def moments(tensor):
+    return tensor.mean(0), tensor.std(0, correction=0)
+
+
+@pytest.mark.parametrize("gamma", [0.3, 1.5])
+def test_in_training_the_means_of_a_batch_have_the_center_and_the_scale_they_are_given(build, make_texts, gamma):
+    model = build(mean_batch_norm=gamma).train()
+    output = model(**make_texts([9, 4, 6, 7, 3, 5, 8]))
+    center, spread = moments(output.mean)
+    assert model.mean_norm.center.abs().max() > 0.1
+    torch.testing.assert_close(center, model.mean_norm.center, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(spread, torch.full((5,), gamma), rtol=1e-3, atol=0)
+    assert output.kl.mean(0).sum() >= 5 * gamma**2 / 2
+
+
+def test_the_kl_stays_above_its_bound_where_the_posterior_has_collapsed(build, make_texts):
+    """All but equal means, at the prior's variance: what is left of the KL is Z · γ² / 2 (Zhu et al. 2020, eq. 11)."""
+    model = build(mean_batch_norm=0.8).train()
+    with torch.no_grad():
+        model.mean_norm.center.zero_(), model.to_logvar.weight.zero_(), model.to_logvar.bias.zero_()
+        model.to_mean.weight.mul_(0.5)
+    kl = model(**make_texts([9, 4, 6, 7, 3, 5, 8])).kl
+    assert kl.mean(0).sum().item() == pytest.approx(5 * 0.8**2 / 2, rel=2e-3)
+
+
+def test_in_evaluation_the_running_statistics_count_and_each_text_for_itself(build, make_texts):
+    model, batch = build(mean_batch_norm=0.7), make_texts([9, 4, 6, 7])
+    raw = {name: value for name, value in model.state_dict().items() if "mean_norm" not in name}
+    plain = build()
+    plain.load_state_dict(raw)
+    unscaled = plain.posterior_parameters(**batch)[0]
+    model.train()
+    for _ in range(200):
+        model.posterior_parameters(**batch)
+    model.eval()
+    found = model.posterior_parameters(**batch)[0]
+    wanted = (unscaled - unscaled.mean(0)) / (unscaled.var(0) + 1e-5).sqrt() * 0.7 + model.mean_norm.center
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+    for row in range(4):
+        alone = {name: value[row : row + 1] for name, value in batch.items()}
+        torch.testing.assert_close(model.posterior_parameters(**alone)[0], found[row : row + 1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_one_text_trains_with_the_running_statistics(build, make_texts):
+    model, one = build(mean_batch_norm=0.7), make_texts([6])
+    expected = model.posterior_parameters(**one)[0]
+    running = model.mean_norm.norm.running_mean.clone()
+    model.train()
+    output = model(**one)
+    output.loss.backward()
+    torch.testing.assert_close(output.mean, expected)
+    assert output.loss.isfinite() and model.to_mean.weight.grad.abs().sum() > 0
+    assert torch.equal(model.mean_norm.norm.running_mean, running)
+
+
+def test_the_gradient_reaches_the_encoder_through_the_batch_norm(build, make_texts):
+    model = build(mean_batch_norm=0.7).train()
+    model(**make_texts(LENGTHS)).reconstruction.sum().backward()
+    assert model.mean_norm.center.grad.abs().min() > 0
+    assert model.encoder.get_input_embeddings().weight.grad.abs().sum() > 0
+
+
+def test_saved_and_opened_the_batch_norm_keeps_scale_center_and_statistics(build, make_texts, tmp_path):
+    model, batch = build(mean_batch_norm=0.7).train(), make_texts(LENGTHS)
+    for _ in range(5):
+        model.posterior_parameters(**batch)
+    model.eval().save_pretrained(tmp_path)
+    opened = TextVAEModel.from_pretrained(tmp_path)
+    assert opened.config.mean_batch_norm == opened.mean_norm.scale == 0.7
+    assert opened.mean_norm.norm.num_batches_tracked == 5
+    for name, value in model.mean_norm.state_dict().items():
+        assert torch.equal(opened.mean_norm.state_dict()[name], value), name
+    noise = standard_normal(3, 5)
+    assert_same(terms(opened, batch, noise), terms(model, batch, noise), rtol=0, atol=0)
+
+
+# the committed rate
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 1.0, 4.0])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1000.0])
+def test_every_dimension_has_the_committed_rate_whatever_the_weights(build, make_texts, shaken, rate, scale):
+    for seed in range(5):
+        model = build(committed_rate=rate)
+        shaken(model.to_logvar, scale, seed), shaken(model.to_mean, scale, seed)
+        kl = model(**make_texts(LENGTHS)).kl
+        assert kl.min() >= rate - 1e-5 and kl.isfinite().all()
+
+
+def test_the_committed_rate_is_reached_where_the_posterior_would_be_the_prior(build, make_texts):
+    model = build(committed_rate=0.2)
+    with torch.no_grad():
+        for module in (model.to_mean, model.to_logvar):
+            module.weight.zero_(), module.bias.zero_()
+        model.to_logvar.bias.fill_(30.0)
+    torch.testing.assert_close(model(**make_texts(LENGTHS)).kl, torch.full((3, 5), 0.2), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("distance", [-8.0, -1.0, 0.0, 1.0, 8.0, 30.0])
+def test_the_log_variance_has_a_gradient_on_either_side_of_its_limit(build, make_texts, distance):
+    model = build(committed_rate=0.2)
+    with torch.no_grad():
+        model.to_logvar.weight.zero_()
+        model.to_logvar.bias.fill_(model.logvar_limit + distance)
+    _, logvar = model.posterior_parameters(**make_texts(LENGTHS))
+    logvar.sum().backward()
+    assert (logvar <= model.logvar_limit).all()
+    assert (model.to_logvar.bias.grad > 0).all()
+    if distance == -8.0:  # far below it nothing is changed
+        torch.testing.assert_close(logvar, torch.full((3, 5), model.logvar_limit - 8), rtol=0, atol=1e-3)
+        torch.testing.assert_close(model.to_logvar.bias.grad, torch.full((5,), 3.0), rtol=1e-3, atol=0)
+
+
+def test_the_committed_rate_goes_with_the_bounds_of_the_log_variance(build, make_texts, shaken):
+    model = build(committed_rate=0.5, min_logvar=-3.0)
+    shaken(model.to_logvar, 100.0)
+    output = model(**make_texts(LENGTHS))
+    assert output.logvar.min() == -3 and output.logvar.max() <= model.logvar_limit
+    assert output.kl.min() >= 0.5 - 1e-5
+
+
+@pytest.mark.parametrize(("rate", "bounds"), [(20.0, {}), (0.5, {"min_logvar": -1.0})])
+def test_a_rate_that_the_bounds_rule_out_is_refused(build, rate, bounds):
+    with pytest.raises(InputError, match=f"committed_rate of {rate:g} nats .* give a lower rate"):
+        build(committed_rate=rate, **bounds)
+
+
+def test_saved_and_opened_it_is_committed_to_the_same_rate(build, make_texts, tmp_path):
+    model, batch, noise = build(committed_rate=0.3), make_texts(LENGTHS), standard_normal(3, 5)
+    model.save_pretrained(tmp_path)
+    assert_same(terms(TextVAEModel.from_pretrained(tmp_path), batch, noise), terms(model, batch, noise))
+
+
+# the bag of words
+
+
+@every_decoder_and_injection
+def test_the_bag_of_words_is_the_sum_over_the_tokens_by_hand(build, make_texts, decoder, injection):
+    model, batch = build(decoder=decoder, injection=injection, bag_of_words=True), make_texts(LENGTHS)
+    with torch.no_grad():
+        output = model(**batch)
+        first, _, second = model.to_bag_of_words
+        for row, (ids, length) in enumerate(zip(batch["input_ids"], LENGTHS, strict=True)):
+            hidden = torch.tanh(first.weight @ output.latents[row] + first.bias)
+            scores = log_softmax(second.weight @ hidden + second.bias, -1)
+            by_hand = -sum(scores[token] for token in ids[:length])
+            torch.testing.assert_close(output.bag_of_words[row], by_hand, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_does_not_change_the_bag_of_words(build, make_texts):
+    model, noise = build(bag_of_words=True), standard_normal(3, 5)
+    narrow, wide = make_texts(LENGTHS), make_texts(LENGTHS, width=14)
+    wide["input_ids"][:, :9] = narrow["input_ids"]
+    found, expected = (model(**batch, noise=noise).bag_of_words for batch in (wide, narrow))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_of_the_bag_of_words_reaches_the_encoder_and_not_the_decoder(build, make_texts):
+    model = build(bag_of_words=True)
+    model(**make_texts(LENGTHS)).bag_of_words.sum().backward()
+    assert model.encoder.get_input_embeddings().weight.grad.abs().sum() > 0
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.to_bag_of_words.parameters())
+    assert all(parameter.grad is None for parameter in model.decoder.parameters())
+
+
+def test_the_bag_of_words_is_no_part_of_the_loss_and_absent_without_its_head(build, make_texts):
+    with_head, without, batch, noise = build(bag_of_words=True), build(), make_texts(LENGTHS), standard_normal(3, 5)
+    output = with_head(**batch, noise=noise)
+    torch.testing.assert_close(output.loss, (output.reconstruction + output.kl.sum(-1)).mean())
+    assert without(**batch).bag_of_words is None and without.to_bag_of_words is None
+
+
+def test_the_bag_of_words_stays_fp32_under_bf16_autocast(build, make_texts):
+    model, batch, noise = build(bag_of_words=True), make_texts(LENGTHS), standard_normal(3, 5)
+    expected = model(**batch, noise=noise).bag_of_words
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(**batch, noise=noise).bag_of_words
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0)
+
+
+def test_saved_and_opened_it_has_the_same_bag_of_words(build, make_texts, tmp_path):
+    model, batch, noise = build(bag_of_words=True), make_texts(LENGTHS), standard_normal(3, 5)
+    model.save_pretrained(tmp_path)
+    opened = TextVAEModel.from_pretrained(tmp_path)
+    assert torch.equal(opened(**batch, noise=noise).bag_of_words, model(**batch, noise=noise).bag_of_words)
+
+
+# what reads z
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_what_is_no_decoding_module_is_what_the_posterior_comes_from(build, make_texts, injection):
+    model = build(injection=injection, bag_of_words=True, mean_batch_norm=0.5)
+    of_decoding = {id(p) for module in model.decoding_modules().values() for p in module.parameters()}
+    others = {name.split(".")[0] for name, p in model.named_parameters() if id(p) not in of_decoding}
+    assert others == {"encoder", "to_mean", "to_logvar", "mean_norm"}
+    sum(tensor.sum() for tensor in model.posterior_parameters(**make_texts(LENGTHS))).backward()
+    assert all((p.grad is None) == (id(p) in of_decoding) for p in model.parameters())

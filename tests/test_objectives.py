@@ -10,6 +10,8 @@ from textvae.objectives import (
     ROWS_AT_ONCE,
     free_bits_kl,
     importance_weighted_bound,
+    logvar_of_rate,
+    maximum_mean_discrepancy,
     negative_elbo,
     normal_log_density,
     standard_normal_kl,
@@ -133,6 +135,85 @@ def test_wrong_arguments_are_named():
     for free_bits in (-0.1, float("nan")):
         with pytest.raises(InputError, match="free_bits must be at least 0"):
             negative_elbo(torch.ones(2), kl, free_bits=free_bits)
+
+
+# the committed rate
+
+RATES = [1e-6, 1e-4, 0.01, 0.05, 0.1, 0.5, 1.0, 3.0, 20.0]
+
+
+def kl_at(mean, logvar):
+    return standard_normal_kl(torch.tensor(mean, dtype=torch.float64), torch.tensor(logvar, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_the_log_variance_of_a_rate_has_that_rate(rate):
+    assert logvar_of_rate(rate) < 0
+    assert kl_at(0.0, logvar_of_rate(rate)).item() == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_no_other_mean_and_no_smaller_variance_has_less(rate):
+    logvar = torch.linspace(logvar_of_rate(rate) - 5, logvar_of_rate(rate), 200, dtype=torch.float64)
+    mean = torch.linspace(-3, 3, 101, dtype=torch.float64)[:, None]
+    kl = standard_normal_kl(mean, logvar)
+    assert kl.min() == kl[50, -1] and (kl >= rate * (1 - 1e-6)).all()
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.inf, math.nan])
+def test_a_rate_that_nothing_can_commit_to_is_refused(rate):
+    with pytest.raises(InputError, match="committed rate must be above 0"):
+        logvar_of_rate(rate)
+
+
+# the maximum mean discrepancy
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_discrepancy_is_that_of_a_double_loop():
+    latents, prior = normal(4, 3), normal(4, 3, seed=1)
+
+    def kernel(a, b):
+        return 6 / (6 + sum((x - y) ** 2 for x, y in zip(a.tolist(), b.tolist(), strict=True)))
+
+    pairs = [(i, j) for i in range(4) for j in range(4) if i != j]
+    within = sum(kernel(latents[i], latents[j]) + kernel(prior[i], prior[j]) for i, j in pairs) / 12
+    between = sum(kernel(a, b) for a in latents for b in prior) / 16
+    assert maximum_mean_discrepancy(latents, prior).item() == pytest.approx(within - 2 * between, rel=1e-5)
+
+
+def test_the_discrepancy_of_one_distribution_is_zero_in_expectation():
+    draws = torch.stack([maximum_mean_discrepancy(*normal(2, 16, 5, seed=seed)) for seed in range(400)])
+    assert abs(draws.mean()) < 3 * draws.std() / 20
+    assert draws.min() < 0 < draws.max(), "unbiased, it is not held above 0"
+
+
+def test_the_discrepancy_grows_as_the_codes_leave_the_prior():
+    latents, prior = normal(256, 5), normal(256, 5, seed=1)
+    moved = [maximum_mean_discrepancy(latents + shift, prior).item() for shift in (0, 0.25, 0.5, 1, 2)]
+    narrowed = [maximum_mean_discrepancy(latents * scale, prior).item() for scale in (1, 0.75, 0.5, 0.25, 0)]
+    widened = [maximum_mean_discrepancy(latents * scale, prior).item() for scale in (1, 1.5, 2, 3, 5)]
+    for values in (moved, narrowed, widened):
+        assert values == sorted(values) and values[-1] > values[0] + 0.1
+
+
+def test_the_gradient_of_the_discrepancy_draws_the_codes_to_the_prior():
+    latents, prior = (normal(64, 3) + 2).requires_grad_(), normal(64, 3, seed=1)
+    maximum_mean_discrepancy(latents, prior).backward()
+    assert latents.grad.isfinite().all() and (latents.grad.mean(0) > 0).all()
+    with torch.no_grad():
+        nearer = maximum_mean_discrepancy(latents - 5 * latents.grad, prior)
+        assert nearer < maximum_mean_discrepancy(latents, prior)
+
+
+def test_one_text_has_no_discrepancy():
+    latents = normal(1, 3).requires_grad_()
+    value = maximum_mean_discrepancy(latents, normal(1, 3, seed=1))
+    value.backward()
+    assert value.item() == 0 and torch.equal(latents.grad, torch.zeros(1, 3))
 
 
 # the importance-weighted bound: z from N(0, I), x = W z + noise · ε, so that x is from N(0, W Wᵀ + noise² I)

@@ -18,6 +18,7 @@ from tiny_runs import (
     assert_same_checkpoint,
     assert_same_state,
     contents,
+    logged,
     results,
     settings,
     weights,
@@ -48,7 +49,17 @@ TWO = {
     # that do not divide by two, so that the processes hold shares of different sizes.
     "batch": {"free_bits": 0.3, "free_bits_mode": "batch", "kl_schedule": "linear", "kl_warmup": 0.5},
     "text": {"free_bits": 0.3, "free_bits_mode": "text", "kl_schedule": "cosine", "gradient_accumulation_steps": 2},
-}
+    # The techniques that look at the KL, the weights or the validation of all processes.
+    "steered": {
+        "kl_target": 3.0, "kl_controller_gain": 0.02,
+        "weight_averaging": "swa", "swa_start": 0.3, "bag_of_words_weight": 0.3, "committed_rate": 0.05,
+        "gradient_accumulation_steps": 2, "monitor_steps": 3, "report_to": ["tensorboard"], "max_train_samples": 64,
+    },
+    "aggressive": {
+        "aggressive_encoder": True, "max_steps": 4, "save_steps": 4, "eval_steps": 2, "learning_rate": 1e-3,
+        "weight_averaging": "ema", "kl_reset_decoder": True, "kl_zero_phase": 0.5,
+    },
+}  # fmt: skip
 SHARED = {"max_train_samples": 75, "max_steps": 12, "beta": 2.0, "learning_rate": 5e-3, "save_steps": 6}
 
 RECIPES_IN_TURN = """
@@ -85,8 +96,9 @@ def runs(corpus, tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs")
     calls = []
     for name, changes in TWO.items():
-        train(TrainingConfig(**settings(corpus, directory / f"one-{name}", **SHARED, **changes)))
-        halved = settings(corpus, directory / f"two-{name}", **SHARED, **changes, per_device_train_batch_size=8)
+        changes = {**SHARED, **changes}
+        train(TrainingConfig(**settings(corpus, directory / f"one-{name}", **changes)))
+        halved = settings(corpus, directory / f"two-{name}", **changes, per_device_train_batch_size=8)
         (directory / f"{name}.yaml").write_text(yaml.safe_dump(halved))
         calls.append(["train.py", "--config", directory / f"{name}.yaml"])
     for name in ("two", "cut"):
@@ -100,21 +112,34 @@ def runs(corpus, tmp_path_factory):
 @pytest.mark.parametrize("name", TWO)
 def test_two_processes_equal_one_with_the_same_global_batch(runs, name):
     one, two = runs / f"one-{name}", runs / f"two-{name}"
-    assert (two / "checkpoint-12" / "random_states_1.pkl").exists(), "there were two of them"
+    last = checkpoints_in(one)[-1].name
+    assert (two / last / "random_states_1.pkl").exists(), "there were two of them"
     for parameter, value in weights(one).items():
         torch.testing.assert_close(weights(two)[parameter], value, rtol=1e-4, atol=1e-5, msg=parameter)
     assert results(two) == pytest.approx(results(one), rel=1e-5, abs=1e-5)
-    progress = [
-        torch.load(path / "checkpoint-12" / "custom_checkpoint_1.pkl", weights_only=False) for path in (one, two)
-    ]
-    schedule = [
-        torch.load(path / "checkpoint-12" / "custom_checkpoint_0.pkl", weights_only=False) for path in (one, two)
-    ]
+    schedule, progress, average, *controller = (
+        [torch.load(path / last / f"custom_checkpoint_{number}.pkl", weights_only=False) for path in (one, two)]
+        for number in range(4 if "kl_target" in TWO[name] else 3)
+    )
     assert progress[1] == pytest.approx(progress[0], rel=1e-5)
     assert schedule[0] == schedule[1], "it stepped once a step, not once a process"
+    assert (average[0]["num_averaged"] > 0) == ("weight_averaging" in TWO[name])
+    for parameter, value in average[0]["weights"].items():
+        distance = (average[1]["weights"][parameter] - value).norm()  # its first steps after a reset enlarge rounding
+        assert distance <= 1e-3 * value.norm() + 1e-5, parameter
+    for states in controller:
+        assert states[1].pop("kind") == states[0].pop("kind") and states[0]["updates"] == 12
+        assert states[1] == pytest.approx(states[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", TWO)
+def test_the_monitor_sees_the_texts_of_both_processes(runs):
+    for name in ("kl", "active_units", "mutual_information"):
+        one, two = (logged(runs / f"{number}-steered", f"monitor/{name}") for number in ("one", "two"))
+        assert [step for step, _ in one] == [3, 6, 9, 12]
+        assert [value for _, value in two] == pytest.approx([value for _, value in one], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["batch", "text"])
 def test_the_kl_weight_acts_in_these_runs(runs, corpus, name, tmp_path):
     """What the test above rests on: a weight stuck at 0 is far outside its tolerance."""
     train(TrainingConfig(**settings(corpus, tmp_path, **{**SHARED, **TWO[name], "beta": 0.0})))

@@ -98,6 +98,42 @@ def test_depends_on_the_share_of_steps_only_and_stays_at_beta_after_them(kind):
     assert schedule(2 * STEPS, STEPS) == schedule(0, 0) == 0.7
 
 
+def climbs(schedule, total_steps=100):
+    return [step for step in range(2 * total_steps) if schedule.begins_climb(step, total_steps)]
+
+
+@pytest.mark.parametrize("kind", ["constant", *CLIMBING])
+def test_the_climb_begins_where_the_zero_phase_ends(kind):
+    schedule = KLSchedule(kind, zero_phase=0.3, warmup=0.5)
+    assert climbs(schedule) == [30]
+    assert schedule(29, 100) == 0 < schedule(31, 100)
+
+
+@pytest.mark.parametrize("kind", ["constant", *CLIMBING])
+def test_without_a_zero_phase_there_is_no_climb_but_that_of_step_0(kind):
+    assert climbs(KLSchedule(kind)) == []
+
+
+def test_a_climb_begins_in_every_cycle():
+    assert climbs(KLSchedule("cyclical", num_cycles=4)) == [25, 50, 75]
+    assert climbs(KLSchedule("cyclical", num_cycles=2, zero_phase=0.5, ramp=0.25)) == [25, 75]
+    assert climbs(KLSchedule("cyclical", num_cycles=1)) == []
+
+
+def test_cycles_of_uneven_length_climb_where_the_weight_starts_anew():
+    schedule = KLSchedule("cyclical", num_cycles=3, ramp=0.5)
+    values = weights(schedule, total_steps=100)
+    assert climbs(schedule) == [step for step in range(1, 100) if values[step] < values[step - 1]] == [34, 67]
+    assert climbs(KLSchedule("cyclical", num_cycles=3, zero_phase=0.1)) == [4, 37, 70]
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_no_climb_begins_at_the_first_step_or_the_last(kind):
+    for schedule in (KLSchedule(kind), KLSchedule(kind, zero_phase=0.1)):
+        assert not schedule.begins_climb(0, 100) and not schedule.begins_climb(100, 100)
+        assert not schedule.begins_climb(0, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

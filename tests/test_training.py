@@ -7,16 +7,19 @@ import shutil
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import (
     BERT,
     GPT2,
     GRU,
     SENTENCES,
+    Killed,
     assert_same_checkpoint,
     assert_same_state,
     config,
     contents,
+    in_a_step,
+    logged,
+    refusal,
     results,
     weights,
     write_lines,
@@ -24,8 +27,6 @@ from tiny_runs import (
 
 from textvae import TextVAEModel, TextVAEPipeline
 from textvae.checkpoints import checkpoints_in
-from textvae.errors import InputError
-from textvae.meter import Meter
 from textvae.training import train
 from textvae.training_config import TrainingConfig
 
@@ -50,17 +51,7 @@ def optimizer_steps(monkeypatch):
     return seen
 
 
-def logged(output_dir, name):
-    events = EventAccumulator(str(next(output_dir.rglob("events.out.tfevents*")).parent))
-    events.Reload()
-    return [(event.step, event.value) for event in events.Scalars(name)]
-
-
 # interrupted and resumed
-
-
-class Killed(BaseException):
-    """Nothing in the package catches it."""
 
 
 EVERYTHING_RANDOM = {
@@ -90,18 +81,6 @@ def uninterrupted(corpus, tmp_path_factory):
     return output_dir
 
 
-def in_a_step(monkeypatch, number=10):
-    """After checkpoint-8 and the start of the second epoch, with one evaluation and two steps since."""
-    show = Meter.show
-
-    def killed(self, step, *args):
-        if step == number:
-            raise Killed
-        return show(self, step, *args)
-
-    monkeypatch.setattr(Meter, "show", killed)
-
-
 def at_a_rename(monkeypatch, source, occurrence):
     replace, seen = os.replace, []
 
@@ -116,7 +95,8 @@ def at_a_rename(monkeypatch, source, occurrence):
 
 
 KILLS = {
-    "in a step": in_a_step,
+    # After checkpoint-8 and the start of the second epoch, with one evaluation and two steps since.
+    "in a step": lambda patch: in_a_step(patch, 10),
     "before the first checkpoint is whole": lambda patch: at_a_rename(patch, ".checkpoint-4.unfinished", 1),
     "while a checkpoint is written": lambda patch: at_a_rename(patch, ".checkpoint-12.unfinished", 1),
     "before the best model moves": lambda patch: at_a_rename(patch, "best", 2),
@@ -169,7 +149,7 @@ def test_a_streamed_run_resumes_as_exactly(corpus, tmp_path, monkeypatch):
     train(config(corpus, tmp_path / "whole", **settings))
     cut = config(corpus, tmp_path / "cut", **settings)
     with monkeypatch.context() as patch:
-        in_a_step(patch)
+        in_a_step(patch, 10)
         with pytest.raises(Killed):
             train(cut)
     cut.resume_from_checkpoint = "latest"
@@ -482,15 +462,6 @@ def test_a_seed_decides_a_run(corpus, tmp_path):
 
 
 # what is refused
-
-
-def refusal(run: TrainingConfig) -> str:
-    """The one sentence that a run is refused with."""
-    with pytest.raises(InputError) as error:
-        train(run)
-    message = str(error.value)
-    assert "\n" not in message and message.endswith((".", "?")) and len(message) < 400
-    return message
 
 
 BAD_FILES = {

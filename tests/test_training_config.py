@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from textvae.cli import parse_training_config
+from textvae.controllers import RateController
 from textvae.errors import InputError
 from textvae.training_config import TrainingConfig, read_yaml
 
@@ -44,7 +45,7 @@ def another(name: str):
 
 
 def needs(name: str) -> dict:
-    return {"max_steps": 3} if name == "streaming" else {}
+    return {"streaming": {"max_steps": 3}, "kl_reset_decoder": {"kl_zero_phase": 0.3}}.get(name, {})
 
 
 def as_arguments(name: str, value) -> list[str]:
@@ -87,7 +88,11 @@ def test_python_yaml_and_flags_agree_on_every_setting(name, write):
 
 def test_saved_and_read_again_it_is_the_same(tmp_path):
     everything = {field.name: another(field.name) for field in fields(TrainingConfig)}
-    everything |= {"streaming": False, "model_name_or_path": None}  # with which some of the others do not go
+    everything |= {
+        "streaming": False,
+        "model_name_or_path": None,
+        "kl_target": None,
+    }  # with which some of the others do not go
     for config in (DEFAULT, TrainingConfig(**everything)):
         config.save(tmp_path / "saved.yaml")
         assert TrainingConfig.from_yaml(tmp_path / "saved.yaml") == config
@@ -258,6 +263,72 @@ def test_a_wrong_value_is_one_sentence_with_its_name(name, value):
 def test_schedule_noise_and_stream_are_checked_before_anything_starts(settings, named):
     with pytest.raises(InputError, match=named):
         TrainingConfig.from_dict(settings)
+
+
+NEEDING_Z = {
+    "kl_target": 5.0, "kl_reset_decoder": True, "aggressive_encoder": True, "bag_of_words_weight": 0.5,
+    "mmd_weight": 1.0, "committed_rate": 0.1, "mean_batch_norm": 0.6,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEEDING_Z)
+def test_what_needs_a_z_does_not_go_without_one(name):
+    with pytest.raises(InputError) as error:
+        TrainingConfig(latent_injection="none", **{name: NEEDING_Z[name]})
+    assert str(error.value) == f"{name} needs a z, and latent_injection is none: leave one of them out."
+    TrainingConfig(latent_injection="none")
+    TrainingConfig(**{name: NEEDING_Z[name]}, **needs(name))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"aggressive_encoder": True, "streaming": True, "max_steps": 9}, "aggressive_encoder draws texts at random"),
+        (
+            {"kl_reset_decoder": True, "model_name_or_path": "some/model", "kl_zero_phase": 0.3},
+            "kl_reset_decoder would undo the decoder",
+        ),
+        (
+            {"kl_reset_decoder": True, "kl_target": 5.0, "kl_zero_phase": 0.3},
+            "kl_reset_decoder follows the KL schedule",
+        ),
+    ],
+)
+def test_techniques_that_exclude_each_other_are_told_apart(settings, told):
+    with pytest.raises(InputError, match=f"{told}.*: leave one of them out"):
+        TrainingConfig(**settings)
+    for name in settings:
+        if name not in ("max_steps", "kl_zero_phase"):
+            TrainingConfig(**{**settings, name: getattr(DEFAULT, name)})
+
+
+@pytest.mark.parametrize("kind", ["constant", "linear", "logistic", "cosine"])
+def test_a_decoder_reset_that_could_never_happen_is_refused(kind):
+    with pytest.raises(InputError, match="kl_reset_decoder needs a kl_zero_phase that ends, or kl_schedule cyclical"):
+        TrainingConfig(kl_reset_decoder=True, kl_schedule=kind)
+    TrainingConfig(kl_reset_decoder=True, kl_schedule=kind, kl_zero_phase=0.1)
+    TrainingConfig(kl_reset_decoder=True, kl_schedule="cyclical")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"kl_target": 0}, "a kl_target above 0, not 0.0"),
+        ({"kl_target": "nan"}, "a kl_target above 0, not nan"),
+        ({"kl_target": 5, "beta": 0}, "a beta above 0, not 0.0"),
+        ({"kl_target": 5, "kl_controller_gain": 0}, "kl_controller_gain is 0.0, it must be a number above 0"),
+        ({"kl_target": 5, "kl_controller": "pid"}, "kl_controller must be one of pi, mdr, not 'pid'"),
+    ],
+)
+def test_what_cannot_steer_is_refused(settings, told):
+    with pytest.raises(InputError, match=told):
+        TrainingConfig(**settings)
+
+
+def test_the_controller_takes_its_own_settings():
+    settings = {"kl_target": 7.0, "kl_controller": "mdr", "beta": 0.8, "kl_controller_gain": 0.02}
+    assert TrainingConfig(**settings).new_rate_controller() == RateController("mdr", 7.0, 0.8, 0.02)
+    assert TrainingConfig().new_rate_controller() is None
 
 
 def test_the_choices_are_told():

@@ -4,9 +4,14 @@ import itertools
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from textvae.errors import InputError
+from textvae.meter import Meter
+from textvae.training import train
 from textvae.training_config import TrainingConfig
 
 SUBJECTS = ["I", "we", "my sister", "the old dog", "nobody here"]
@@ -113,3 +118,35 @@ def assert_same_checkpoint(first: Path, second: Path) -> None:
             pair = (torch.load(path / name, weights_only=False) for path in (first, second))
             assert_same_state(*pair, name)
     assert {"model.safetensors", "optimizer.bin", "random_states_0.pkl"} < set(names)
+
+
+def logged(output_dir: Path, name: str) -> list[tuple[int, float]]:
+    """Steps and values that a run gave to tensorboard."""
+    events = EventAccumulator(str(next(output_dir.rglob("events.out.tfevents*")).parent))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+class Killed(BaseException):
+    """Nothing in the package catches it."""
+
+
+def in_a_step(monkeypatch, number: int) -> None:
+    """A run that shows this step is killed there."""
+    show = Meter.show
+
+    def killed(self, step, *args):
+        if step == number:
+            raise Killed
+        return show(self, step, *args)
+
+    monkeypatch.setattr(Meter, "show", killed)
+
+
+def refusal(run: TrainingConfig) -> str:
+    """The one sentence that a run is refused with."""
+    with pytest.raises(InputError) as error:
+        train(run)
+    message = str(error.value)
+    assert "\n" not in message and message.endswith((".", "?")) and len(message) < 400
+    return message

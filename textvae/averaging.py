@@ -38,10 +38,12 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after optimizer step `step`; buffers become those of `model`."""
-        if self.model is None or step <= self.start:
+        if self.model is None:
             return
-        if self.num_averaged == 0:
-            self.model.to(next(model.parameters()).device)
+        if step <= self.start:  # which a resumed run may have put off
+            return self.restart()
+        if (device := next(model.parameters()).device) != next(self.model.parameters()).device:
+            self.model.to(device)
         averages, weights = (list(m.parameters()) for m in (self.model, model))
         torch._foreach_lerp_(averages, weights, self._share())
         for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):

@@ -62,10 +62,11 @@ class CollapseMonitor:
 
     @torch.no_grad()
     def _shuffle_gap(self, model: TextVAEModel, labels: Tensor) -> float:
-        latents = self.recent[-1][2]  # (B, Z)
+        latents = torch.cat([latents for *_, latents in self.recent])  # (N, Z); a batch may be of one text
+        pair = (part[-len(labels) :] for part in (latents, latents.roll(1, 0)))
         model.eval()
         with self.accelerator.autocast():
-            own, others = (model.reconstruction(z, labels) for z in (latents, latents.roll(1, 0)))
+            own, others = (model.reconstruction(z, labels) for z in pair)
         model.train()
         sums = torch.stack([(others - own).sum(), torch.tensor(float(len(own)), device=own.device)])
         lost, texts = self.accelerator.reduce(sums, "sum").tolist()

@@ -43,9 +43,10 @@ class RateController:
     def __post_init__(self):
         if self.kind not in ("pi", "mdr"):
             raise InputError(f"kl_controller must be pi or mdr, not {self.kind!r}.")
-        for name in ("target", "limit", "gain"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"Rate controller: {name} must be a number above 0, not {getattr(self, name)}.")
+        settings = {"kl_target": self.target, "beta": self.limit, "kl_controller_gain": self.gain}
+        for name, value in settings.items():
+            if not 0 < value < math.inf:
+                raise InputError(f"A rate controller needs a {name} above 0, not {value}.")
         if self.updates == 0 and self.kind == "mdr":
             self.beta = self.limit
 

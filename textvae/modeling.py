@@ -83,12 +83,15 @@ class MeanBatchNorm(nn.Module):
     def __init__(self, latent_size: int, scale: float):
         super().__init__()
         self.scale = scale
-        self.norm = nn.BatchNorm1d(latent_size, affine=False)
+        # At torch's ε of 1e-5 the encoder learns to give means of so small a variance that it is not scaled up to γ.
+        self.norm = nn.BatchNorm1d(latent_size, eps=1e-8, affine=False)
         self.center = nn.Parameter(torch.zeros(latent_size))
 
     def forward(self, mean: Tensor) -> Tensor:
-        alone = self.training and len(mean) == 1  # one text has no spread
-        normal = self.norm(mean) if not alone else (mean - self.norm.running_mean) * self.norm.running_var.rsqrt()
+        if self.training and len(mean) == 1:  # one text has no spread
+            normal = nn.functional.batch_norm(mean, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
+        else:
+            normal = self.norm(mean)
         return self.scale * normal + self.center
 
 
@@ -139,6 +142,11 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         if config.mean_batch_norm:
             self.mean_norm = MeanBatchNorm(config.latent_size, config.mean_batch_norm)
         self.logvar_limit = logvar_of_rate(config.committed_rate) if config.committed_rate else None
+        if self.logvar_limit is not None and self.logvar_limit <= config.min_logvar:
+            raise InputError(
+                f"A committed_rate of {config.committed_rate:g} nats per dimension needs log σ² below "
+                f"{self.logvar_limit:.1f}, and min_logvar is {config.min_logvar:g}: give a lower rate."
+            )
 
     @classmethod
     def from_encoder_decoder(

@@ -223,13 +223,14 @@ def read_batches(config: TrainingConfig, batches, step: int, total_steps: int) -
     return iter(DataLoader(batches, sampler=range(first, end), **options))
 
 
-def read_random_batches(config: TrainingConfig, batches, step: int, steps_per_epoch: int) -> Iterator[list[dict]]:
+def read_random_batches(config: TrainingConfig, batches, step: int) -> Iterator[list[dict]]:
     """The micro-batches of any number of steps, drawn at random from the epoch of optimizer step `step`."""
     generator = np.random.default_rng((config.seed, step))
-    first = step // steps_per_epoch * batches.batches_per_epoch
+    position = step * config.gradient_accumulation_steps
+    first = position - position % batches.batches_per_epoch
     while True:
         drawn = generator.integers(batches.batches_per_epoch, size=config.gradient_accumulation_steps)
-        yield [batches[first + int(position)] for position in drawn]
+        yield [batches[first + int(number)] for number in drawn]
 
 
 def choose_mixed_precision(config: TrainingConfig, checkpoint: Path | None = None) -> str:

@@ -89,7 +89,9 @@ class KLSchedule:
 
     def begins_climb(self, step: int, total_steps: int) -> bool:
         """Whether β starts to climb at this step, as after a zero phase and in every new cycle; never at step 0."""
-        return step > 0 and self._climbs(step, total_steps) not in (None, self._climbs(step - 1, total_steps))
+        if not 0 < step < total_steps:
+            return False
+        return self._climbs(step, total_steps) not in (None, self._climbs(step - 1, total_steps))
 
     def _climbs(self, step: int, total_steps: int) -> int | None:
         """The number of the cycle, once its zero phase is over."""

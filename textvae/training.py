@@ -115,7 +115,8 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     controller = config.new_rate_controller()
     kept = [scheduler, progress, average, controller]
     accelerator.register_for_checkpointing(*(part for part in kept if part is not None))
-    about = {"model": _architecture(model.config), "mixed_precision": accelerator.mixed_precision, "seconds": 0.0}
+    about = {"model": _architecture(model.config), "mixed_precision": accelerator.mixed_precision, "seconds": 0.0,
+             "kl_controller": controller and controller.kind}  # fmt: skip
     if checkpoint is not None:
         _resume(accelerator, checkpoint, about, scheduler, config)
     from_main(lambda: _claim_output_dir(config, tokenizer, checkpoint))
@@ -136,7 +137,7 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
             reset_decoder(model, optimizer, config.seed + progress.step)
             average.restart()
         if progress.is_aggressive:
-            random_batches = read_random_batches(config, batches, progress.step, steps_per_epoch)
+            random_batches = read_random_batches(config, batches, progress.step)
             train_encoder(stepper, model, random_batches, beta, progress.step)
         step_batches = [next(micro_batches) for _ in range(config.gradient_accumulation_steps)]
         kl = stepper.step(step_batches, beta, progress.step)
@@ -243,6 +244,7 @@ def _without_session(values: dict) -> dict:
 
 
 def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler, config: TrainingConfig) -> None:
+    _check_controller(checkpoint, about["kl_controller"])
     saved = checkpoints.about(checkpoint)["model"]
     wrong = [name for name in about["model"] if saved.get(name) != about["model"][name]]
     if wrong:
@@ -253,6 +255,16 @@ def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler, 
     about["seconds"] = checkpoints.about(checkpoint)["seconds"]
     accelerator.load_state(str(checkpoint))
     _set_learning_rate(scheduler, config.learning_rate)
+
+
+def _check_controller(checkpoint: Path, kind: str | None) -> None:
+    saved = checkpoints.about(checkpoint).get("kl_controller")
+    if kind != saved:
+        ours, theirs = ("without kl_target" if name is None else f"with kl_target and {name}" for name in (kind, saved))
+        raise InputError(
+            f"The checkpoint {checkpoint} was trained {theirs}, and this run is {ours}: "
+            "resume with what it was trained with, or start anew in another --output_dir."
+        )
 
 
 def _set_learning_rate(scheduler, learning_rate: float) -> None:

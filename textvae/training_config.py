@@ -29,7 +29,10 @@ NOT_NEGATIVE = (
     "free_bits", "weight_decay", "dataloader_num_workers", "committed_rate", "mean_batch_norm", "bag_of_words_weight",
     "mmd_weight",
 )  # fmt: skip
-NEEDS_LATENTS = ("kl_target", "kl_reset_decoder", "aggressive_encoder", "bag_of_words_weight", "mmd_weight")
+NEEDS_LATENTS = (
+    "kl_target", "kl_reset_decoder", "aggressive_encoder", "bag_of_words_weight", "mmd_weight", "committed_rate",
+    "mean_batch_norm",
+)  # fmt: skip
 SHARES = ("warmup_ratio", "adam_beta1", "adam_beta2", "ema_decay", "swa_start")
 
 
