@@ -9,7 +9,7 @@ from torch.nn.functional import log_softmax
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForTextEncoding
 
-from textvae import TextVAEConfig, TextVAEModel, crossentropy
+from textvae import InputError, TextVAEConfig, TextVAEModel, crossentropy
 from textvae.modeling import IGNORED, Pooling, shift_right
 from textvae.training import checkpoint_activations
 

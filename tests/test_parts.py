@@ -167,6 +167,22 @@ def test_all_weights_have_the_dtype_that_is_asked_for(encoder, decoder, make_tex
     assert all(torch.equal(value, opened.state_dict()[name]) for name, value in model.state_dict().items())
 
 
+def test_in_bf16_the_batch_norm_of_the_means_stays_in_fp32(encoder, decoder, make_texts, tmp_path):
+    config = {"dtype": torch.bfloat16, "mean_batch_norm": 0.5}
+    model = TextVAEModel.from_encoder_decoder(encoder, decoder, **config)
+    model.train()(**make_texts([5, 3])).loss.backward()
+    model.eval().save_pretrained(tmp_path / "both")
+    opened = load_model(str(tmp_path / "both"), torch.bfloat16)
+    assert opened.to_mean.weight.dtype == torch.bfloat16
+    norm = {name: value for name, value in model.mean_norm.state_dict().items() if value.is_floating_point()}
+    assert len(norm) == 3 and all(value.dtype == torch.float32 for value in norm.values())
+    assert all(torch.equal(opened.mean_norm.state_dict()[name], value) for name, value in norm.items())
+    assert all(opened.mean_norm.state_dict()[name].dtype == torch.float32 for name in norm)
+    noise = torch.zeros(2, 64)
+    expected = model(**make_texts([5, 3]), noise=noise).loss
+    assert expected.isfinite() and torch.equal(opened(**make_texts([5, 3]), noise=noise).loss, expected)
+
+
 def test_special_tokens_are_the_decoders_unless_they_are_stated(save, encoder):
     path, _ = save(AutoModelForCausalLM, "decoder", "gpt2", pad_token_id=None, bos_token_id=7, eos_token_id=8)
     config = TextVAEModel.from_encoder_decoder(encoder, path, pad_token_id=9, eos_token_id=[8, 9]).config

@@ -111,6 +111,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+    _keep_in_fp32_modules_strict = ["mean_norm"]  # it reads means in fp32, and its variances may be tiny
 
     def __init__(
         self, config: TextVAEConfig, encoder: PreTrainedModel | None = None, decoder: PreTrainedModel | None = None
@@ -159,7 +160,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         Args:
             encoder: a checkpoint of one of the families in `ENCODERS` or `DECODERS`.
             decoder: a checkpoint of one of the families in `DECODERS`.
-            dtype: of all weights.
+            dtype: of all weights but those of a `mean_batch_norm`, which stay in fp32.
             config: what [`TextVAEConfig`] takes.
 
         Raises:
@@ -169,7 +170,10 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         special = {name: getattr(parts[1].config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
         special = {name: token for name, token in special.items() if token is not None}
         config = TextVAEConfig(encoder=parts[0].config, decoder=parts[1].config, **special | config)
-        return cls(config, *parts).to(parts[1].dtype).eval()
+        model = cls(config, *parts).to(parts[1].dtype)
+        if model.mean_norm is not None:
+            model.mean_norm.float()
+        return model.eval()
 
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
