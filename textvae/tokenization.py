@@ -92,8 +92,30 @@ def train_word_tokenizer(texts: Iterable[str], vocab_size: int | None = None) ->
     return _finish(tokenizer)
 
 
-def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """Open an existing tokenizer by its Hub name or its directory.
+def open_tokenizer(name_or_path: str, subfolder: str = "") -> PreTrainedTokenizerBase:
+    """An existing tokenizer as it is, perhaps without EOS or padding token; see [`load_tokenizer`].
+
+    Raises:
+        InputError: if it cannot be opened, or there is only a model, which opens as a tokenizer without a vocabulary.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, subfolder=subfolder)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"No tokenizer could be opened from {str(name_or_path)!r}: give a directory written by save_pretrained, "
+            "or the name of a model on the Hub."
+        ) from error
+    if not tokenizer.get_vocab().keys() - _special_tokens(tokenizer) - {"▁"}:
+        raise InputError(f"{str(name_or_path)!r} holds no vocabulary: give a directory with a tokenizer in it.")
+    if tokenizer.bos_token is None:
+        tokenizer.bos_token = tokenizer.cls_token
+    if tokenizer.eos_token is None:
+        tokenizer.eos_token = tokenizer.sep_token
+    return tokenizer
+
+
+def load_tokenizer(name_or_path: str, subfolder: str = "") -> PreTrainedTokenizerBase:
+    """Open an existing tokenizer by its Hub name or its directory, or a folder in there.
 
     It may put a token in front (BERT's `[CLS]`, Llama's `<s>`). Where there is no BOS or EOS, CLS and SEP take their
     place, as in Hugging Face's encoder-decoder models.
@@ -101,17 +123,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     Raises:
         InputError: if it cannot be opened, or has no EOS or padding token.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"No tokenizer could be opened from {str(name_or_path)!r}: give a directory written by save_pretrained, "
-            "or the name of a model on the Hub."
-        ) from error
-    if tokenizer.bos_token is None:
-        tokenizer.bos_token = tokenizer.cls_token
-    if tokenizer.eos_token is None:
-        tokenizer.eos_token = tokenizer.sep_token
+    tokenizer = open_tokenizer(name_or_path, subfolder)
     needed = {"eos_token": tokenizer.eos_token, "pad_token": tokenizer.pad_token}
     missing = [name for name, token in needed.items() if token is None]
     if missing:
@@ -120,6 +132,11 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
             "save_pretrained, and give that directory."
         )
     return tokenizer
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return added | set(tokenizer.all_special_tokens)
 
 
 def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], input_ids: Iterable[Sequence[int]]) -> int:
