@@ -81,9 +81,19 @@ def save_encoder(directory: Path) -> str:
     """A tiny pretrained BERT that reads word pieces, between [CLS] and [SEP]."""
     special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
                "mask_token": "[MASK]"}  # fmt: skip
-    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    letters = sorted(set("".join(SENTENCES)) - {" "})
+    parts = [
+        *special.values(),
+        *letters,
+        *(f"##{letter}" for letter in letters),
+        "the",
+        "movie",
+        "talk",
+        "##ed",
+        "##er",
+    ]
+    pieces = Tokenizer(models.WordPiece({part: index for index, part in enumerate(parts)}, unk_token="[UNK]"))
     pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    pieces.train_from_iterator(SENTENCES, trainers.WordPieceTrainer(vocab_size=80, special_tokens=[*special.values()]))
     ends = [(end, pieces.token_to_id(end)) for end in ("[CLS]", "[SEP]")]
     pieces.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     pieces.decoder = decoders.WordPiece()
