@@ -28,6 +28,7 @@ from textvae.modeling import TextVAEModel
 from textvae.pretrained_parts import join_parts, special_ids
 from textvae.processes import from_main, this_process
 from textvae.tokenization import (
+    check_vocabulary,
     count_unknown,
     load_tokenizer,
     train_tokenizer,
@@ -101,7 +102,9 @@ def make_tokenizers(config: TrainingConfig, corpus) -> Pair:
 
 def _make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
     if config.tokenizer not in ("sentencepiece", "word"):
-        return load_tokenizer(config.tokenizer)
+        tokenizer = load_tokenizer(config.tokenizer)
+        check_vocabulary(tokenizer, config.tokenizer)
+        return tokenizer
     rows = islice(corpus["train"], STREAMED_TOKENIZER_TEXTS) if config.streaming else corpus["train"]
     columns = ["text"] if config.target_column is None else ["text", "target"]
     texts = (row[column] for row in rows for column in columns)

@@ -96,7 +96,7 @@ def open_tokenizer(name_or_path: str, subfolder: str = "") -> PreTrainedTokenize
     """An existing tokenizer as it is, perhaps without EOS or padding token; see [`load_tokenizer`].
 
     Raises:
-        InputError: if it cannot be opened, or there is only a model, which opens as a tokenizer without a vocabulary.
+        InputError: if it cannot be opened.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, subfolder=subfolder)
@@ -105,8 +105,6 @@ def open_tokenizer(name_or_path: str, subfolder: str = "") -> PreTrainedTokenize
             f"No tokenizer could be opened from {str(name_or_path)!r}: give a directory written by save_pretrained, "
             "or the name of a model on the Hub."
         ) from error
-    if not tokenizer.get_vocab().keys() - _special_tokens(tokenizer) - {"▁"}:
-        raise InputError(f"{str(name_or_path)!r} holds no vocabulary: give a directory with a tokenizer in it.")
     if tokenizer.bos_token is None:
         tokenizer.bos_token = tokenizer.cls_token
     if tokenizer.eos_token is None:
@@ -134,9 +132,11 @@ def load_tokenizer(name_or_path: str, subfolder: str = "") -> PreTrainedTokenize
     return tokenizer
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Raises InputError if it knows no word: what Hugging Face opens in silence where there is a model only."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    return added | set(tokenizer.all_special_tokens)
+    if not tokenizer.get_vocab().keys() - added - {*tokenizer.all_special_tokens, "▁"}:
+        raise InputError(f"{name!r} holds no vocabulary: give a directory with a tokenizer in it.")
 
 
 def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], input_ids: Iterable[Sequence[int]]) -> int:

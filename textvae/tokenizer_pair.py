@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
-from textvae.tokenization import EOS, load_tokenizer, open_tokenizer
+from textvae.tokenization import EOS, check_vocabulary, load_tokenizer, open_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def tokenizers_of_parts(encoder: str, decoder: str) -> Pair:
     What they lack to end and to pad texts is added, and said.
 
     Raises:
-        InputError: if one of them cannot be opened.
+        InputError: if one of them cannot be opened, or knows no word.
     """
     ours, theirs = (_completed(open_tokenizer(name), name) for name in (decoder, encoder))
     return (ours, None) if are_same(ours, theirs) else (ours, theirs)
@@ -74,6 +74,7 @@ def are_same(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bo
 
 def _completed(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerBase:
     """With an EOS, and something to pad with: EOS again, as masks, and never ids, tell where a text is padded."""
+    check_vocabulary(tokenizer, name)
     added = []
     if tokenizer.eos_token is None:
         tokenizer.add_special_tokens({"eos_token": EOS})
