@@ -290,6 +290,12 @@ def test_two_tokenizers_read_and_write_their_own(tokenizer):
     assert [[2, *labels] for labels in same["labels"]] == same["input_ids"][:]
 
 
+def test_labels_of_another_kind_are_left_out(tokenizer):
+    dataset = Dataset.from_dict({"text": ["a b"], "labels": [1]})
+    assert tokenize_corpus(dataset, tokenizer, 4).column_names == ["text", "input_ids", "length"]
+    assert tokenize_corpus(dataset, tokenizer, 4, encoder_tokenizer=tokenizer)["labels"][:] == [[4, 5, 3]]
+
+
 def test_a_target_that_is_no_text_is_refused(tokenizer):
     with pytest.raises(InputError, match="'target' holds no texts"):
         tokenize_corpus(Dataset.from_dict({"text": ["a"], "target": [1]}), tokenizer, 4)

@@ -48,8 +48,8 @@ class Corpus:
         if self.has_labels:
             self.labels = dataset["labels"][:]
         else:
-            skip = 1 if _starts_with_special(self.ids, tokenizer) else 0
-            self.labels = [ids[skip:] for ids in self.ids]
+            is_marked = _starts_with_special(self.ids, tokenizer)
+            self.labels = [ids[1:] for ids in self.ids] if is_marked else self.ids
         self.texts = dataset["target" if "target" in columns else "text"][:]
         self.lengths = [max(map(len, pair)) for pair in zip(self.ids, self.labels, strict=True)]
         self.pad_token_id = (encoder_tokenizer or tokenizer).pad_token_id

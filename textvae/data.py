@@ -286,7 +286,7 @@ def tokenize_corpus(
 
     Where what is decoded is not what is encoded, because there is a column `target` or `encoder_tokenizer` reads other
     tokens, it gets a column `labels` too: the ids of `target`, else of `text`, as the decoder is to write them, at most
-    `max_length`, without a BOS or CLS in front and with EOS behind.
+    `max_length`, without a BOS or CLS in front and with EOS behind. Whatever the dataset called `labels` is left out.
 
     A second run finds the result in the Arrow cache. How many texts were cut is logged once, unless streaming.
 
@@ -301,6 +301,8 @@ def tokenize_corpus(
         raise InputError(f"max_length is {max_length}: give 2 or more, for a token and the end of the text.")
     options = {"tokenizer": tokenizer, "max_length": max_length, "encoder_tokenizer": encoder_tokenizer}
     options = {"batched": True, "fn_kwargs": options}
+    if "labels" in (dataset.column_names or []):
+        dataset = dataset.remove_columns("labels")
     if isinstance(dataset, IterableDataset):
         return dataset.map(tokenize, **options).remove_columns("truncated")
     ids = ListOf(Value("int32"))

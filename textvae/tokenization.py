@@ -92,14 +92,14 @@ def train_word_tokenizer(texts: Iterable[str], vocab_size: int | None = None) ->
     return _finish(tokenizer)
 
 
-def open_tokenizer(name_or_path: str, subfolder: str = "") -> PreTrainedTokenizerBase:
+def open_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     """An existing tokenizer as it is, perhaps without EOS or padding token; see [`load_tokenizer`].
 
     Raises:
         InputError: if it cannot be opened.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, subfolder=subfolder)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"No tokenizer could be opened from {str(name_or_path)!r}: give a directory written by save_pretrained, "
@@ -112,8 +112,8 @@ def open_tokenizer(name_or_path: str, subfolder: str = "") -> PreTrainedTokenize
     return tokenizer
 
 
-def load_tokenizer(name_or_path: str, subfolder: str = "") -> PreTrainedTokenizerBase:
-    """Open an existing tokenizer by its Hub name or its directory, or a folder in there.
+def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
+    """Open an existing tokenizer by its Hub name or its directory.
 
     It may put a token in front (BERT's `[CLS]`, Llama's `<s>`). Where there is no BOS or EOS, CLS and SEP take their
     place, as in Hugging Face's encoder-decoder models.
@@ -121,7 +121,7 @@ def load_tokenizer(name_or_path: str, subfolder: str = "") -> PreTrainedTokenize
     Raises:
         InputError: if it cannot be opened, or has no EOS or padding token.
     """
-    tokenizer = open_tokenizer(name_or_path, subfolder)
+    tokenizer = open_tokenizer(name_or_path)
     needed = {"eos_token": tokenizer.eos_token, "pad_token": tokenizer.pad_token}
     missing = [name for name, token in needed.items() if token is None]
     if missing:

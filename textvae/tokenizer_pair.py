@@ -9,9 +9,8 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, snapshot_download
 from transformers import PreTrainedTokenizerBase
-from transformers.utils import cached_file
 
 from textvae.tokenization import EOS, check_vocabulary, load_tokenizer, open_tokenizer
 
@@ -29,12 +28,12 @@ def load_tokenizers(name_or_path: str) -> Pair:
     Raises:
         InputError: if one of them cannot be opened, or has no EOS or padding token.
     """
-    pair = load_tokenizer(name_or_path), None
-    settings = {"filename": "tokenizer_config.json", "subfolder": ENCODER_TOKENIZER}
-    # Most models have no such file, which is no exception then.
-    if cached_file(name_or_path, **settings, _raise_exceptions_for_missing_entries=False) is None:
-        return pair
-    return pair[0], load_tokenizer(name_or_path, ENCODER_TOKENIZER)
+    tokenizer = load_tokenizer(name_or_path)
+    is_here = Path(name_or_path).is_dir()
+    # Not by `subfolder=`, which on the Hub wants a config.json in there.
+    root = name_or_path if is_here else snapshot_download(name_or_path, allow_patterns=f"{ENCODER_TOKENIZER}/*")
+    folder = Path(root, ENCODER_TOKENIZER)
+    return tokenizer, load_tokenizer(str(folder)) if folder.is_dir() else None
 
 
 def save_tokenizers(path: str | Path, tokenizer: PreTrainedTokenizerBase, encoder_tokenizer) -> None:
@@ -49,9 +48,11 @@ def push_tokenizers(repo_id: str, private: bool | None, tokenizer: PreTrainedTok
     """Upload what `save_tokenizers` writes."""
     tokenizer.push_to_hub(repo_id, private=private)
     if encoder_tokenizer is not None:
+        hub = HfApi()
+        repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id  # with the user's name in front
         with TemporaryDirectory() as folder:
             encoder_tokenizer.save_pretrained(folder)
-            HfApi().upload_folder(repo_id=repo_id, folder_path=folder, path_in_repo=ENCODER_TOKENIZER)
+            hub.upload_folder(repo_id=repo_id, folder_path=folder, path_in_repo=ENCODER_TOKENIZER)
 
 
 def tokenizers_of_parts(encoder: str, decoder: str) -> Pair:
