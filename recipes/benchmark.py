@@ -23,7 +23,7 @@ from textvae.collapse import RECENT_BATCHES, CollapseMonitor
 from textvae.data import load_corpus, tokenize_corpus
 from textvae.modeling import IGNORED, TextVAEModel
 from textvae.objectives import negative_elbo
-from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizer
+from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizers
 from textvae.training_config import TrainingConfig
 
 ROUNDS, BATCHES = 5, 8
@@ -77,7 +77,7 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
     resident = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else resident
     size = f"{model.num_parameters() / 1e6:.1f}M parameters"
-    print(f"decoder {config.decoder['model_type']}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
+    print(f"decoder {model.config.decoder.model_type}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
     print(f"training: {_median(shares):.1%} of the matrix-multiply peak (rounds: {_listed(shares, '.1%')})")
     print(f"training: {_median(speeds):,.0f} tokens/s, {flops / tokens / 1e6:.1f} MFLOPs per token")
     if config.monitor_steps:
@@ -125,13 +125,13 @@ def _listed(values: list[float], form: str) -> str:
 def main() -> None:
     config = parse_training_config(__doc__)
     accelerator = Accelerator(mixed_precision=choose_mixed_precision(config))
-    corpus = load_corpus(config.train_file, max_train_samples=50_000)
-    tokenizer = make_tokenizer(config, corpus)
-    dataset = tokenize_corpus(corpus["train"], tokenizer, config.max_length)
-    model = build_model(config, tokenizer)
-    batches = LengthGroupedBatches(
-        dataset, tokenizer, config.per_device_train_batch_size, latent_size=model.config.latent_size, seed=config.seed
-    )
+    columns = {"text_column": config.text_column, "target_column": config.target_column}
+    corpus = load_corpus(config.train_file, **columns, max_train_samples=50_000)
+    tokenizer, encoder_tokenizer = make_tokenizers(config, corpus)
+    dataset = tokenize_corpus(corpus["train"], tokenizer, config.max_length, encoder_tokenizer=encoder_tokenizer)
+    model = build_model(config, tokenizer, encoder_tokenizer)
+    options = {"latent_size": model.config.latent_size, "seed": config.seed, "encoder_tokenizer": encoder_tokenizer}
+    batches = LengthGroupedBatches(dataset, tokenizer, config.per_device_train_batch_size, **options)
     measure_training(config, accelerator, model, batches)
     # Without the autocast that training put around `forward`: the decoder alone has none either.
     measure_decoding(accelerator.unwrap_model(model, keep_fp32_wrapper=False))

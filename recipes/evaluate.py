@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("model", help="a directory that train.py wrote")
     parser.add_argument("--file", required=True, help="texts: txt, csv, tsv, jsonl or parquet")
     parser.add_argument("--text_column", default="text")
+    parser.add_argument("--target_column", help="measure these texts, each given the z of the one in --text_column")
     parser.add_argument("--num_importance_samples", type=int, default=100)
     parser.add_argument("--num_importance_texts", type=int, help="take the importance-weighted bound on so many texts")
     parser.add_argument("--num_reconstructed_texts", type=int, default=1000)
@@ -39,7 +40,7 @@ def main() -> None:
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)
     partial = Path(f"{arguments.output}.partial") if arguments.output else None
     report = pipeline.evaluate(
-        main_first(lambda: load_texts(arguments.file, arguments.text_column)),
+        main_first(lambda: load_texts(arguments.file, arguments.text_column, arguments.target_column)),
         num_importance_samples=arguments.num_importance_samples,
         num_importance_texts=arguments.num_importance_texts,
         num_reconstructed_texts=arguments.num_reconstructed_texts,

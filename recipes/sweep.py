@@ -61,12 +61,13 @@ class TestSet:
     settings: dict
 
 
-def read_test_set(file: str, column: str, evaluation: dict) -> TestSet:
-    texts = main_first(lambda: load_texts(file, column))
+def read_test_set(file: str, column: str, target_column: str | None, evaluation: dict) -> TestSet:
+    texts = main_first(lambda: load_texts(file, column, target_column))
     if len(texts) < 2:
         raise InputError(f"{file} holds {len(texts)} text and 2 are needed: give another --test_file.")
     content = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return TestSet(texts, {"sha256": content, "text_column": column, "evaluation": evaluation})
+    settings = {"sha256": content, "text_column": column, "evaluation": evaluation}
+    return TestSet(texts, settings if target_column is None else {**settings, "target_column": target_column})
 
 
 # before the first run
@@ -77,13 +78,14 @@ def check_inputs(runs: list[Run]) -> None:
 
     Models are built without memory, for a small vocabulary.
     """
-    files = {(file, one.config.text_column) for one in runs for file in (one.config.train_file,
-             one.config.validation_file) if file is not None and not one.config.streaming}  # fmt: skip
-    for file, column in sorted(files):
-        main_first(lambda file=file, column=column: load_texts(file, column))
+    files = {(file, one.config.text_column, one.config.target_column): None for one in runs for file in
+             (one.config.train_file, one.config.validation_file) if file is not None
+             and not one.config.streaming}  # fmt: skip
+    for file, *columns in files:
+        main_first(lambda file=file, columns=columns: load_texts(file, *columns))
     tokenizer = train_word_tokenizer(map(str, range(1000)))
     for one in runs:
-        if one.config.model_name_or_path is None:
+        if one.config.model_name_or_path is None and not one.config.has_pretrained_parts:
             _check_model(one, tokenizer)
 
 
@@ -253,7 +255,9 @@ def main() -> None:
     )
     sweep = read_sweep(file, flags)
     chosen = sweep.select(only)
-    test = read_test_set(test_file, sweep.runs[0].config.text_column, sweep.evaluation) if test_file else None
+    first = sweep.runs[0].config
+    columns = first.text_column, first.target_column
+    test = read_test_set(test_file, *columns, sweep.evaluation) if test_file else None
     if list_only:
         say("\n".join(f"{one}: {outcome(one, test).state} ({one.directory})" for one in chosen))
         return

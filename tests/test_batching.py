@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
@@ -285,3 +285,105 @@ def test_a_stream_is_read_by_one_worker(dataset, tokenizer):
     assert all(same(item, expected) for item, expected in zip(items, data, strict=False))
     with pytest.raises(InputError, match="set the number of workers to 1"):
         next(iter(DataLoader(data, batch_size=None, num_workers=2)))
+
+
+# what is written is not what is read
+
+
+@pytest.fixture(scope="module")
+def pairs(tokenizer):
+    """Unique texts, and other unique texts to be written in their place."""
+    columns = {"text": make_texts(203), "target": make_texts(203, seed=1)}
+    return tokenize_corpus(Dataset.from_dict(columns), tokenizer, max_length=64)
+
+
+def rows_of(item):
+    lengths = item["attention_mask"].sum(1).tolist()
+    read = [tuple(row[:n].tolist()) for row, n in zip(item["input_ids"], lengths, strict=True)]
+    return list(zip(read, clean_rows(item), strict=True))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_each_text_is_read_with_its_own_target(pairs, tokenizer, streaming):
+    source = pairs.to_iterable_dataset() if streaming else pairs
+    data = (StreamedBatches if streaming else LengthGroupedBatches)(source, tokenizer, 16, latent_size=5)
+    items = list(islice(data, 13)) if streaming else [data[index] for index in range(13)]
+    expected = [tuple(map(tuple, pair)) for pair in zip(pairs["input_ids"], pairs["labels"], strict=True)]
+    assert sorted(row for item in items for row in rows_of(item)) == sorted(expected)
+    for item in items:
+        rows, width = item["labels"].shape
+        assert width == (item["labels"] != -100).sum(1).max() and item["input_ids"].shape[1] != 0
+        shifted = torch.cat([torch.full((rows, 1), BOS), item["labels"][:, :-1]], dim=1)
+        inside = item["labels"] != -100
+        assert torch.equal(item["decoder_input_ids"][inside], shifted[inside])
+        assert (item["decoder_input_ids"][~inside] == PAD).all()
+
+
+def test_labels_equal_to_the_texts_change_nothing(dataset, tokenizer):
+    labelled = dataset.add_column("labels", dataset["input_ids"][:])
+    plain, other = (batches(each, tokenizer, noise=NOISE) for each in (dataset, labelled))
+    assert all(same(plain[index], other[index]) for index in range(13))
+    assert all(map(same, islice(stream(dataset, tokenizer), 13), islice(stream(labelled, tokenizer), 13)))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_two_processes_see_the_pairs_that_one_sees(pairs, tokenizer, streaming):
+    test_two_processes_see_what_one_sees(pairs, tokenizer, streaming)
+
+
+def test_pairs_depend_on_seed_and_index_only(pairs, tokenizer):
+    test_items_depend_on_seed_and_index_only(pairs, tokenizer)
+    test_a_stream_resumes_where_it_stopped(pairs, tokenizer)
+
+
+def test_pairs_are_grouped_by_their_longer_side(tokenizer):
+    lengths = [(3, 3 + 30 * (i % 2)) if i % 3 else (33, 5) for i in range(400)]
+    columns = {name: [" ".join(["w01"] * length[side]) for length in lengths] for side, name in
+               enumerate(("text", "target"))}  # fmt: skip
+    dataset = tokenize_corpus(Dataset.from_dict(columns), tokenizer, max_length=64)
+    data = batches(dataset, tokenizer, 16)
+    assert data.lengths.tolist() == [max(pair) + 1 for pair in lengths]
+    items = [data[index] for index in range(len(data))]
+    assert sum(max(item["input_ids"].shape[1], item["labels"].shape[1]) == 4 for item in items) >= 7
+    real = sum(item["attention_mask"].sum() + (item["labels"] != -100).sum() for item in items)
+    positions = sum(item["attention_mask"].numel() + item["labels"].numel() for item in items)
+    assert data.padding_share() == pytest.approx(1 - real.item() / positions)
+
+
+def test_each_side_has_the_special_tokens_of_its_own_tokenizer(tokenizer):
+    other = train_tokenizer(make_texts(20), 400)  # whose mask is a token of its own, as that of words is not
+    backend = Tokenizer(models.WordLevel({"w": 0, "x": 1, "<end>": 2, "<gap>": 3, "<pad>": 4}, unk_token="w"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = {"pad_token": "<pad>", "eos_token": "<end>", "mask_token": "<gap>"}
+    writer = PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+    dataset = Dataset.from_dict({"text": make_texts(20)})
+    tokenized = tokenize_corpus(dataset, writer, 64, encoder_tokenizer=other)
+    item = batches(tokenized, writer, noise=InputNoise(mask=1.0, word_dropout=1.0), encoder_tokenizer=other)[0]
+    words = (item["labels"] != -100) & (item["labels"] != 2)
+    assert (item["decoder_input_ids"][:, 0] == 2).all() and (item["decoder_input_ids"][:, 1:][words[:, :-1]] == 3).all()
+    assert (item["decoder_input_ids"][item["labels"] == -100] == 4).all()
+    read = item["input_ids"][item["attention_mask"] == 1]
+    assert set(read.tolist()) == {other.mask_token_id, other.eos_token_id}
+    assert (item["input_ids"][item["attention_mask"] == 0] == other.pad_token_id).all()
+    writer.mask_token = None
+    batches(tokenized, writer, noise=InputNoise(mask=0.1), encoder_tokenizer=other)
+    with pytest.raises(InputError, match="set word_dropout to 0"):
+        batches(tokenized, writer, noise=InputNoise(word_dropout=0.1), encoder_tokenizer=other)
+
+
+def test_two_tokenizers_need_labels(dataset, tokenizer):
+    with pytest.raises(InputError, match="no column 'labels'"):
+        batches(dataset, tokenizer, encoder_tokenizer=tokenizer)
+    with pytest.raises(InputError, match="no column 'labels'"):
+        StreamedBatches(dataset.to_iterable_dataset(), tokenizer, 2, latent_size=5, encoder_tokenizer=tokenizer)
+
+
+def test_an_end_that_is_called_unknown_too_is_spared():
+    backend = Tokenizer(models.WordLevel({"<end>": 0, **{word: i for i, word in enumerate([*WORDS, "a"], 1)}}))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    one_for_all = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "<end>")  # as GPT-2's
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **one_for_all)
+    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20)}), tokenizer, 64)
+    item = batches(dataset, tokenizer, noise=InputNoise(drop=1.0))[0]
+    assert item["input_ids"].tolist() == [[0]] * len(item["labels"]) and (item["attention_mask"] == 1).all()
+    assert (item["labels"] == 0).sum() == len(item["labels"]), "the end is written, though it pads as well"

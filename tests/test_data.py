@@ -1,11 +1,13 @@
+import copy
 import logging
 import sys
 
 import pandas
 import pytest
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+from tokenizers.processors import TemplateProcessing
 
-from textvae.data import load_chitchat, load_corpus, tokenize_corpus
+from textvae.data import load_chitchat, load_corpus, load_texts, tokenize_corpus
 from textvae.errors import InputError
 from textvae.tokenization import train_word_tokenizer
 
@@ -95,6 +97,51 @@ def test_a_dataset_by_name(tmp_path):
     assert texts(corpus) == ["a", "b"]
     write(tmp_path / "validation.jsonl", '{"body": "c"}\n')
     assert load_corpus(dataset_name=str(tmp_path), text_column="body")["validation"]["text"][:] == ["c"]
+
+
+PAIRS = [("007", "James Bond"), ("NA", "x, y"), ("a b", "c")]
+PAIR_FILES = {
+    "table.csv": 'from,to\n007,James Bond\nNA,"x, y"\n,nothing\na b,c\nnothing, \n',
+    "table.tsv": "to\tn\tfrom\nJames Bond\t1\t007\nx, y\t2\tNA\nnothing\t3\t\nc\t4\ta b\n \t5\tnothing\n",
+    "rows.jsonl": '{"from": "007", "to": "James Bond"}\n{"from": "NA", "to": "x, y"}\n{"to": "nothing"}\n'
+    '{"from": "a b", "to": "c"}\n{"from": "nothing", "to": null}\n',
+}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("name", PAIR_FILES)
+def test_pairs_are_read_from_every_table_and_gaps_on_either_side_dropped(tmp_path, caplog, name, streaming):
+    path = write(tmp_path / name, PAIR_FILES[name])
+    corpus = load_corpus(path, text_column="from", target_column="to", streaming=streaming)
+    rows = [row for split in corpus.values() for row in split]
+    assert all(list(row) == ["text", "target"] for row in rows)
+    assert sorted((row["text"], row["target"]) for row in rows) == sorted(PAIRS)
+    assert ("2 pairs with a gap were dropped" in caplog.text) is not streaming
+
+
+def test_pairs_of_a_parquet_a_named_dataset_and_one_file_in_order(tmp_path):
+    pandas.DataFrame({"to": ["x", "y"], "n": [1, 2], "from": ["a", "b"]}).to_parquet(tmp_path / "train.parquet")
+    columns = {"text_column": "from", "target_column": "to"}
+    wanted = [{"text": "a", "target": "x"}, {"text": "b", "target": "y"}]
+    assert load_texts(str(tmp_path / "train.parquet"), "from", "to").to_list() == wanted
+    for corpus in (load_corpus(str(tmp_path / "train.parquet"), **columns),
+                   load_corpus(dataset_name=str(tmp_path), **columns)):  # fmt: skip
+        rows = [row for split in corpus.values() for row in split]
+        assert sorted(rows, key=lambda row: row["text"]) == wanted
+
+
+def test_targets_that_are_not_there(tmp_path):
+    table = write(tmp_path / "a.csv", "from,to\na,b\nc,d\n")
+    for arguments, message in [
+        ({"train_file": table, "target_column": "tp", "text_column": "from"}, "--target_column one of from, to"),
+        ({"train_file": table, "target_column": "to", "text_column": "form"}, "--text_column one of from, to"),
+        ({"train_file": table, "target_column": "to", "text_column": "to"}, "both 'to'"),
+        ({"train_file": write(tmp_path / "a.txt", "a\nb\n"), "target_column": "to"}, "no targets: give csv"),
+        ({"target_column": "to"}, "embedded corpus has no targets"),
+    ]:
+        with pytest.raises(InputError, match=message) as error:
+            load_corpus(**arguments)
+        assert "\n" not in str(error.value)
 
 
 BAD_FILES = {
@@ -205,6 +252,53 @@ def test_eos_is_added_where_the_tokenizer_does_not(tokenizer):
     tokenizer.backend_tokenizer.post_processor = None
     dataset = Dataset.from_dict({"text": ["a b", "a b c d"]})
     assert tokenize_corpus(dataset, tokenizer, max_length=3)["input_ids"][:] == [[4, 5, 3], [4, 5, 3]]
+
+
+def marked(tokenizer):
+    """The same, with `<s>` in front of each text."""
+    tokenizer = copy.deepcopy(tokenizer)
+    ends = [("<s>", 2), ("</s>", 3)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    return tokenizer
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_labels_are_the_targets_as_the_decoder_writes_them(tokenizer, caplog, streaming):
+    dataset = Dataset.from_dict({"text": ["a b", "a", "c d e f"], "target": ["b", "c d e f g", "g"]})
+    for each in (tokenizer, marked(tokenizer)):
+        with caplog.at_level(logging.WARNING):
+            tokenized = tokenize_corpus(dataset.to_iterable_dataset() if streaming else dataset, each, 5)
+        rows = list(tokenized)
+        start = [2] if each is not tokenizer else []
+        assert [row["input_ids"] for row in rows] == [[*start, 4, 5, 3], [*start, 4, 3],
+                                                      [*start, 6, 7, 8, *([] if start else [9]), 3]]  # fmt: skip
+        # One token less of a text with something in front, so that the targets are cut where texts are.
+        assert [row["labels"] for row in rows] == [[5, 3], [6, 7, 8, *([] if start else [9]), 3], [10, 3]]
+        assert [row["length"] for row in rows] == [len(row["input_ids"]) for row in rows]
+        assert set(rows[0]) == {"text", "target", "input_ids", "length", "labels"}
+    said = ["1 of 3 texts were cut to 5 tokens", "2 of 3 texts were cut to 5 tokens"]
+    assert [record.getMessage() for record in caplog.records] == ([] if streaming else said)
+
+
+def test_two_tokenizers_read_and_write_their_own(tokenizer):
+    other = train_word_tokenizer(["g f e d c b a"], vocab_size=3)  # whose three words are a, b and c
+    dataset = Dataset.from_dict({"text": ["a g", "b"]})
+    tokenized = tokenize_corpus(dataset, tokenizer, 9, encoder_tokenizer=marked(other))
+    assert tokenized["input_ids"][:] == [[2, 4, 1, 3], [2, 5, 3]]
+    assert tokenized["labels"][:] == [[4, 10, 3], [5, 3]]
+    same = tokenize_corpus(dataset, marked(tokenizer), 9, encoder_tokenizer=marked(tokenizer))
+    assert [[2, *labels] for labels in same["labels"]] == same["input_ids"][:]
+
+
+def test_labels_of_another_kind_are_left_out(tokenizer):
+    dataset = Dataset.from_dict({"text": ["a b"], "labels": [1]})
+    assert tokenize_corpus(dataset, tokenizer, 4).column_names == ["text", "input_ids", "length"]
+    assert tokenize_corpus(dataset, tokenizer, 4, encoder_tokenizer=tokenizer)["labels"][:] == [[4, 5, 3]]
+
+
+def test_a_target_that_is_no_text_is_refused(tokenizer):
+    with pytest.raises(InputError, match="'target' holds no texts"):
+        tokenize_corpus(Dataset.from_dict({"text": ["a"], "target": [1]}), tokenizer, 4)
 
 
 def test_a_second_run_hits_the_cache(tokenizer, tmp_path):

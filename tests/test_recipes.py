@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from tiny_runs import BERT, GRU, SENTENCES, contents, results, write_lines
 
 from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline
@@ -91,6 +92,18 @@ def test_evaluate_measures_the_same_twice_and_in_other_batches(call, model, corp
     assert other == pytest.approx(first, rel=1e-4, abs=1e-5)
 
 
+def test_evaluate_measures_the_targets_of_a_table(call, model, tmp_path, capsys):
+    lines = [f"{text}\t{text.upper()}" for text in SENTENCES[:20]]
+    table = write_lines(tmp_path / "pairs.tsv", ["from\tto", *lines, "nothing to\t"])
+    call("evaluate.py", model, "--file", table, "--text_column", "from", "--target_column", "to",
+         "--num_importance_samples", 2, "--output", tmp_path / "scores.json")  # fmt: skip
+    assert "| negative_elbo |" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    pairs = Dataset.from_dict({"text": SENTENCES[:20], "target": [text.upper() for text in SENTENCES[:20]]})
+    assert scores == TextVAEPipeline.from_pretrained(model).evaluate(pairs, num_importance_samples=2)
+    assert scores["num_texts"] == 20
+
+
 def test_evaluate_goes_on_and_leaves_nothing_unfinished(call, model, corpus, tmp_path, capsys, caplog):
     arguments = [model, "--file", corpus, "--num_importance_samples", 5, "--batch_size", 16, "--output"]
     call("evaluate.py", *arguments, tmp_path / "whole.json")
@@ -162,6 +175,18 @@ def test_every_config_is_readable_and_says_how_it_is_run(config):
 MISTAKES = {
     "no such file": ("train.py", ["--train_file", "nowhere.txt"], "nowhere.txt"),
     "no such column": ("train.py", ["--train_file", "{table}", "--text_column", "txt"], "text_id, words"),
+    "no such target": (
+        "train.py",
+        ["--train_file", "{table}", "--text_column", "words", "--target_column", "word"],
+        "--target_column one of text_id, words",
+    ),
+    "target in a txt": ("evaluate.py", ["{model}", "--file", "{corpus}", "--target_column", "to"], "no targets"),
+    "one part": ("train.py", ["--decoder_name_or_path", "{model}"], "encoder_name_or_path"),
+    "no such part": (
+        "train.py",
+        ["--train_file", "{corpus}", "--encoder_name_or_path", "nowhere", "--decoder_name_or_path", "nowhere"],
+        "nowhere",
+    ),
     "unknown flag": ("train.py", ["--learning_rte", "1"], "'--learning_rate'"),
     "unknown key": ("train.py", ["--config", "{yaml}"], "'latent_size'"),
     "no such config": ("train.py", ["--config", "nowhere.yaml"], "nowhere.yaml"),

@@ -44,8 +44,14 @@ def another(name: str):
     return "some/where"
 
 
+PARTS = {"encoder_name_or_path": "an/encoder", "decoder_name_or_path": "a/decoder"}
+
+
 def needs(name: str) -> dict:
-    return {"streaming": {"max_steps": 3}, "kl_reset_decoder": {"kl_zero_phase": 0.3}}.get(name, {})
+    others = {part: value for part, value in PARTS.items() if part != name}
+    needed = {"streaming": {"max_steps": 3}, "encoder_tokenizer": PARTS, **dict.fromkeys(PARTS, others),
+              "kl_reset_decoder": {"kl_zero_phase": 0.3}}  # fmt: skip
+    return needed.get(name, {})
 
 
 def as_arguments(name: str, value) -> list[str]:
@@ -88,12 +94,14 @@ def test_python_yaml_and_flags_agree_on_every_setting(name, write):
 
 def test_saved_and_read_again_it_is_the_same(tmp_path):
     everything = {field.name: another(field.name) for field in fields(TrainingConfig)}
+    # With which some of the others do not go.
     everything |= {
         "streaming": False,
         "model_name_or_path": None,
-        "kl_target": None,
-    }  # with which some of the others do not go
-    for config in (DEFAULT, TrainingConfig(**everything)):
+        **dict.fromkeys([*PARTS, "encoder_tokenizer", "kl_target"]),
+    }
+    parts = TrainingConfig(**PARTS, encoder_tokenizer="a/tokenizer", tokenizer="another/tokenizer")
+    for config in (DEFAULT, parts, TrainingConfig(**everything)):
         config.save(tmp_path / "saved.yaml")
         assert TrainingConfig.from_yaml(tmp_path / "saved.yaml") == config
 
@@ -258,6 +266,12 @@ def test_a_wrong_value_is_one_sentence_with_its_name(name, value):
         ({"noise_shuffle": -1}, "shuffle"),
         ({"streaming": True}, "max_steps"),
         ({"streaming": True, "max_steps": 5, "tokenizer": "word"}, "tokenizer"),
+        ({"encoder_name_or_path": "a"}, "encoder_name_or_path and decoder_name_or_path go together"),
+        ({"decoder_name_or_path": "a"}, "encoder_name_or_path and decoder_name_or_path go together"),
+        ({**PARTS, "model_name_or_path": "a"}, "model_name_or_path has an encoder"),
+        ({**PARTS, "tokenizer": "word"}, "leave tokenizer out"),
+        ({**PARTS, "kl_reset_decoder": True, "kl_schedule": "cyclical"}, "decoder_name_or_path"),
+        ({"encoder_tokenizer": "a"}, "encoder_name_or_path"),
     ],
 )
 def test_schedule_noise_and_stream_are_checked_before_anything_starts(settings, named):

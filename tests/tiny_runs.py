@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from textvae.errors import InputError
 from textvae.meter import Meter
@@ -30,6 +32,15 @@ BERT = {
     "attention_probs_dropout_prob": 0.0,
 }
 GRU = {"model_type": "gru", "embedding_size": 12, "hidden_size": 20}
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "intermediate_size": 24,
+    "max_position_embeddings": 64,
+}
 GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64}
 
 
@@ -69,6 +80,51 @@ def settings(train_file: Path, output_dir: Path, /, **changes) -> dict:
 
 def config(train_file: Path, output_dir: Path, /, **changes) -> TrainingConfig:
     return TrainingConfig.from_dict(settings(train_file, output_dir, **changes))
+
+
+def save_encoder(directory: Path) -> str:
+    """A tiny pretrained BERT that reads word pieces, between [CLS] and [SEP]."""
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+               "mask_token": "[MASK]"}  # fmt: skip
+    letters = sorted(set("".join(SENTENCES)) - {" "})
+    parts = [
+        *special.values(),
+        *letters,
+        *(f"##{letter}" for letter in letters),
+        "the",
+        "movie",
+        "talk",
+        "##ed",
+        "##er",
+    ]
+    pieces = Tokenizer(models.WordPiece({part: index for index, part in enumerate(parts)}, unk_token="[UNK]"))
+    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [(end, pieces.token_to_id(end)) for end in ("[CLS]", "[SEP]")]
+    pieces.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    pieces.decoder = decoders.WordPiece()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, **special)
+    return _save(directory, tokenizer, AutoModel, BERT)
+
+
+def save_decoder(directory: Path, **special_tokens: str) -> str:
+    """A tiny pretrained Llama that writes bytes and pairs of them, and ends as GPT-2 does unless told otherwise."""
+    special_tokens = special_tokens or dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+    pairs = Tokenizer(models.BPE())
+    pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pairs.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=[*dict.fromkeys(special_tokens.values())],
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    pairs.train_from_iterator(SENTENCES, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pairs, **special_tokens)
+    return _save(directory, tokenizer, AutoModelForCausalLM, LLAMA)
+
+
+def _save(directory: Path, tokenizer, kind: type, values: dict) -> str:
+    torch.manual_seed(len(tokenizer))
+    config = AutoConfig.for_model(**values, vocab_size=len(tokenizer))
+    kind.from_config(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return str(directory)
 
 
 def contents(directory: Path) -> dict[str, bytes]:

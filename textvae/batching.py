@@ -5,17 +5,21 @@ uninterrupted one sees, and several processes see together what one process with
 
 An item is a dictionary of this process's rows of one global batch:
     input_ids, attention_mask   (b, S)  what the encoder reads, with the input noise
-    labels                      (b, T)  the clean tokens without a leading BOS or CLS; -100 at padding
+    labels                      (b, T)  the clean tokens to write, without a leading BOS or CLS; -100 at padding
     decoder_input_ids           (b, T)  the labels moved right behind the start token, with word dropout
     noise                       (b, Z)  standard normal, for the latent sample
     num_texts                   int     n
 
+What is to be written is what is read, unless the dataset has a column `labels`: `tokenize_corpus` makes one of pairs,
+and for a decoder with another tokenizer than the encoder's.
+
 N texts · n texts of a global batch · b of them in this process · S, T padded lengths · Z latent size
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -70,7 +74,9 @@ class _SpecialIds:
         blanks = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.get_vocab().get("<unk>"))
         self.blank = next((i for i in blanks if i is not None), None)
         ids = np.array(sorted(tokenizer.get_vocab().values()))
-        special = np.isin(ids, [i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id])
+        ends = {tokenizer.bos_token_id, tokenizer.eos_token_id}  # one of which GPT-2 calls unknown, too
+        word = None if tokenizer.unk_token_id in ends else tokenizer.unk_token_id
+        special = np.isin(ids, [i for i in tokenizer.all_special_ids if i != word])
         self.ordinary = ids[~special]
         self.is_special = np.zeros(ids[-1] + 1, dtype=bool)
         self.is_special[ids[special]] = True
@@ -82,6 +88,29 @@ def _gather(flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray, fill: int
     real = columns < lengths[:, None]
     places = np.minimum(starts[:, None] + columns, len(flat) - 1)
     return np.where(real, flat[places], fill).astype(np.int64), real
+
+
+class _Texts(NamedTuple):
+    """Ids of texts, all in one array: text i is `flat[starts[i] : starts[i] + lengths[i]]`."""
+
+    flat: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[np.ndarray]) -> "_Texts":
+        lengths = np.array([len(row) for row in rows])
+        return cls(np.concatenate(rows), np.cumsum(lengths) - lengths, lengths)
+
+    def take(self, rows: np.ndarray) -> "_Texts":
+        return _Texts(self.flat, self.starts[rows], self.lengths[rows])
+
+    def without_first(self, token: int | None) -> "_Texts":
+        """Each without its first token, if that is this one."""
+        if token is None:
+            return self
+        skip = (self.flat[self.starts] == token).astype(np.int64)
+        return _Texts(self.flat, self.starts + skip, self.lengths - skip)
 
 
 def padded_batch(texts: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -127,12 +156,16 @@ def _corrupt(
 class _Collator:
     """Turns a global batch into this process's item."""
 
-    def __init__(self, tokenizer, batch_size, seed, num_processes, process_index, latent_size, noise):
+    def __init__(
+        self, tokenizer, encoder_tokenizer, batch_size, seed, num_processes, process_index, latent_size, noise
+    ):
         if batch_size < 1:
             raise InputError(f"The batch size is {batch_size}: give 1 or more.")
         self.special = _SpecialIds(tokenizer)
-        if self.special.blank is None and (noise.mask or noise.word_dropout):
-            raise InputError("The tokenizer has no mask and no unknown token: set mask and word_dropout to 0.")
+        self.read_special = self.special if encoder_tokenizer is None else _SpecialIds(encoder_tokenizer)
+        for special, name in ((self.read_special, "mask"), (self.special, "word_dropout")):
+            if special.blank is None and vars(noise)[name]:
+                raise InputError(f"The tokenizer has no mask and no unknown token: set {name} to 0.")
         self.seed, self.latent_size, self.noise = seed, latent_size, noise
         self.num_processes, self.global_size = num_processes, batch_size * num_processes
         self.rows = slice(process_index, None, num_processes)
@@ -140,23 +173,25 @@ class _Collator:
     def generator(self, stream: int, *index: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, stream, *index))
 
-    def __call__(self, flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray, index: int) -> dict:
-        special, noise = self.special, self.noise
-        inputs, attended = _gather(flat, starts, lengths, special.pad)
-        skip = 0 if special.leading is None else (flat[starts] == special.leading).astype(np.int64)
-        targets, real = _gather(flat, starts + skip, lengths - skip, special.pad)
+    def __call__(self, read: _Texts, written: _Texts | None, index: int) -> dict:
+        """The item of the texts to read; `written`, where they are others, without BOS or CLS in front."""
+        noise = self.noise
+        inputs, attended = _gather(*read, self.read_special.pad)
+        written = read.without_first(self.special.leading) if written is None else written
+        targets, real = _gather(*written, self.special.pad)
         if noise.drop or noise.mask or noise.substitute or noise.shuffle:
-            inputs, attended = _corrupt(inputs, attended, noise, special, self.generator(_INPUT_NOISE, index))
+            generator = self.generator(_INPUT_NOISE, index)
+            inputs, attended = _corrupt(inputs, attended, noise, self.read_special, generator)
         latent_noise = self.generator(_LATENT_NOISE, index)
         item = {
             "input_ids": inputs,
             "attention_mask": attended.astype(np.int64),
             "labels": np.where(real, targets, -100),
             "decoder_input_ids": self._decoder_inputs(targets, real, index),
-            "noise": latent_noise.standard_normal((len(starts), self.latent_size), dtype=np.float32),
+            "noise": latent_noise.standard_normal((len(inputs), self.latent_size), dtype=np.float32),
         }
         mine = {name: torch.from_numpy(np.ascontiguousarray(array[self.rows])) for name, array in item.items()}
-        return {**mine, "num_texts": len(starts)}
+        return {**mine, "num_texts": len(inputs)}
 
     def _decoder_inputs(self, targets: np.ndarray, real: np.ndarray, index: int) -> np.ndarray:
         words = targets
@@ -186,15 +221,18 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
 
     Attributes:
         batches_per_epoch: ceil(N / (batch_size * num_processes)), one less where the last batch is left out.
-        lengths: (N,) tokens of each text.
+        lengths: (N,) tokens of each text; where what is written is something else, of the longer one.
 
     Args:
-        dataset: with the column `input_ids`, as `tokenize_corpus` makes it.
+        dataset: with the column `input_ids` and perhaps `labels`, as `tokenize_corpus` makes them.
+        tokenizer: the decoder's.
+        encoder_tokenizer: where the encoder has another.
         batch_size: texts of one process; its rows are every `num_processes`-th of the global batch.
         noise: corruption of the inputs.
 
     Raises:
-        InputError: if there are fewer texts than processes, or noise needs a token that the tokenizer lacks.
+        InputError: if there are fewer texts than processes, noise needs a token that the tokenizer lacks, or there are
+            two tokenizers and no `labels`.
     """
 
     def __init__(
@@ -208,10 +246,15 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
         num_processes: int = 1,
         process_index: int = 0,
         noise: InputNoise = NO_NOISE,
+        encoder_tokenizer: PreTrainedTokenizerBase | None = None,
     ):
-        self._collate = _Collator(tokenizer, batch_size, seed, num_processes, process_index, latent_size, noise)
-        self._flat, self.lengths = _flat_ids(dataset)
-        self._starts = np.cumsum(self.lengths) - self.lengths
+        self._collate = _Collator(
+            tokenizer, encoder_tokenizer, batch_size, seed, num_processes, process_index, latent_size, noise
+        )
+        has_labels = check_labels(dataset.column_names, encoder_tokenizer)
+        self._read = _texts_of(dataset, "input_ids")
+        self._written = _texts_of(dataset, "labels") if has_labels else None
+        self.lengths = np.maximum(self._read.lengths, self._written.lengths) if has_labels else self._read.lengths
         if len(self.lengths) < num_processes:
             raise InputError(f"{len(self.lengths)} texts are too few for {num_processes} processes: add texts.")
         full, rest = divmod(len(self.lengths), self._collate.global_size)
@@ -224,11 +267,13 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict:
         epoch, position = divmod(index, self.batches_per_epoch)
         rows = self._batches(epoch)[position]
-        return self._collate(self._flat, self._starts[rows], self.lengths[rows], index)
+        written = None if self._written is None else self._written.take(rows)
+        return self._collate(self._read.take(rows), written, index)
 
     def padding_share(self, epoch: int = 0) -> float:
-        """The share of positions that hold padding in the global batches of an epoch."""
-        lengths = [self.lengths[rows] for rows in self._batches(epoch)]
+        """The share of positions that hold padding in the global batches of an epoch, on both sides."""
+        sides = [side.lengths for side in (self._read, self._written) if side is not None]
+        lengths = [side[rows] for rows in self._batches(epoch) for side in sides]
         return 1 - sum(int(n.sum()) for n in lengths) / sum(len(n) * int(n.max()) for n in lengths)
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
@@ -238,12 +283,23 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
         return self._plan_of[1]
 
 
-def _flat_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """All ids in one array, and the length of each text (N,)."""
-    column = dataset.select_columns("input_ids").with_format("arrow")[:]["input_ids"]
-    flat = [chunk.flatten().to_numpy() for chunk in column.chunks]
-    lengths = [chunk.value_lengths().to_numpy() for chunk in column.chunks]
-    return np.concatenate(flat), np.concatenate(lengths).astype(np.int64)
+def _texts_of(dataset: Dataset, name: str) -> _Texts:
+    """A column of ids."""
+    column = dataset.select_columns(name).with_format("arrow")[:][name]
+    flat = np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks])
+    lengths = np.concatenate([chunk.value_lengths().to_numpy() for chunk in column.chunks]).astype(np.int64)
+    return _Texts(flat, np.cumsum(lengths) - lengths, lengths)
+
+
+def check_labels(columns: Iterable[str], encoder_tokenizer: PreTrainedTokenizerBase | None) -> bool:
+    """Whether these columns of a dataset say what is to be written; with two tokenizers they must.
+
+    Raises:
+        InputError: if they do not.
+    """
+    if "labels" not in columns and encoder_tokenizer is not None:
+        raise InputError("The dataset has no column 'labels': tokenize it with both tokenizers.")
+    return "labels" in columns
 
 
 class StreamedBatches(torch.utils.data.IterableDataset):
@@ -268,13 +324,18 @@ class StreamedBatches(torch.utils.data.IterableDataset):
         num_processes: int = 1,
         process_index: int = 0,
         noise: InputNoise = NO_NOISE,
+        encoder_tokenizer: PreTrainedTokenizerBase | None = None,
         start_index: int = 0,
     ):
-        self._collate = _Collator(tokenizer, batch_size, seed, num_processes, process_index, latent_size, noise)
+        self._collate = _Collator(
+            tokenizer, encoder_tokenizer, batch_size, seed, num_processes, process_index, latent_size, noise
+        )
         self._buffer_size = _MEGABATCH * self._collate.global_size
         # Not `dataset.shuffle`: its order depends on the loader's workers, and it moves the shards, and with them the
         # texts that an automatic validation split holds out.
-        self._stream = dataset.select_columns("input_ids")
+        columns = dataset.column_names or list(next(iter(dataset), {}))
+        self._columns = ["input_ids", "labels"] if check_labels(columns, encoder_tokenizer) else ["input_ids"]
+        self._stream = dataset.select_columns(self._columns)
         self.start_index = start_index
 
     def __iter__(self) -> Iterator[dict]:
@@ -285,25 +346,26 @@ class StreamedBatches(torch.utils.data.IterableDataset):
         index = 0
         for epoch in count():
             first = index
-            for ids in self._global_batches(epoch):
+            for rows in self._global_batches(epoch):
                 if index >= self.start_index:
-                    yield self._item(ids, index)
+                    yield self._item(rows, index)
                 index += 1
             if index == first:
                 raise InputError(
                     f"The stream holds too few texts for {self._collate.num_processes} processes: add texts."
                 )
 
-    def _item(self, ids: list[np.ndarray], index: int) -> dict:
-        lengths = np.array([len(row) for row in ids])
-        return self._collate(np.concatenate(ids), np.cumsum(lengths) - lengths, lengths, index)
+    def _item(self, rows: list[list[np.ndarray]], index: int) -> dict:
+        read, *written = (_Texts.of_rows(column) for column in zip(*rows, strict=True))
+        return self._collate(read, written[0] if written else None, index)
 
-    def _global_batches(self, epoch: int) -> Iterator[list[np.ndarray]]:
-        texts = (np.asarray(row["input_ids"], dtype=np.int64) for row in self._stream)
+    def _global_batches(self, epoch: int) -> Iterator[list[list[np.ndarray]]]:
+        """Rows of ids, one array for each column."""
+        texts = ([np.asarray(row[name], dtype=np.int64) for name in self._columns] for row in self._stream)
         for buffer_index in count():
             buffer = list(islice(texts, self._buffer_size))
             if not buffer:
                 return
-            lengths = np.array([len(ids) for ids in buffer])
+            lengths = np.array([max(map(len, row)) for row in buffer])
             for rows in _grouped(lengths, self._collate, epoch, buffer_index):
                 yield [buffer[row] for row in rows]

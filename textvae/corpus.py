@@ -3,28 +3,57 @@
 B batch · S, T lengths
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from datasets import Dataset
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from textvae import metrics
-from textvae.batching import padded_batch
+from textvae.batching import check_labels, padded_batch
 from textvae.modeling import IGNORED
 
 
 class Corpus:
-    """The texts of a tokenized dataset as batches of similar length, this process's share of them."""
+    """The texts of a tokenized dataset as batches of similar length, this process's share of them.
 
-    def __init__(self, dataset, tokenizer: PreTrainedTokenizerBase, device: torch.device, batch_size: int):
-        self.ids, self.texts = dataset["input_ids"][:], dataset["text"][:]
-        self.skip = 1 if _starts_with_special(self.ids, tokenizer) else 0
-        self.pad_token_id, self.device, self.batch_size = tokenizer.pad_token_id, device, batch_size
+    Attributes:
+        ids: what is encoded, of each text.
+        labels: what is decoded: `ids` without what stands in front, or where it `has_labels` that column.
+        texts: as they are written, what is decoded: the column `target` where there is one, else `text`.
+        lengths: in tokens, of the longer of `ids` and `labels`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | Mapping[str, list],
+        tokenizer: PreTrainedTokenizerBase,
+        device: torch.device,
+        batch_size: int,
+        encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    ):
+        """`encoder_tokenizer`, where it is not the decoder's `tokenizer`, is what made the `input_ids`.
+
+        Raises:
+            InputError: if there are two tokenizers and no `labels`.
+        """
+        columns = dataset.column_names if isinstance(dataset, Dataset) else list(dataset)
+        self.ids = dataset["input_ids"][:]
+        self.has_labels = check_labels(columns, encoder_tokenizer)
+        if self.has_labels:
+            self.labels = dataset["labels"][:]
+        else:
+            is_marked = _starts_with_special(self.ids, tokenizer)
+            self.labels = [ids[1:] for ids in self.ids] if is_marked else self.ids
+        self.texts = dataset["target" if "target" in columns else "text"][:]
+        self.lengths = [max(map(len, pair)) for pair in zip(self.ids, self.labels, strict=True)]
+        self.pad_token_id = (encoder_tokenizer or tokenizer).pad_token_id
+        self.device, self.batch_size = device, batch_size
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -36,7 +65,7 @@ class Corpus:
     def rounds(self, indices: Sequence[int], name: str) -> Iterator[list[tuple[list[int], dict[str, Tensor]]]]:
         """The same, in as many rounds for every process: a batch for each, in the last round none for some."""
         state = PartialState()
-        ordered = sorted(indices, key=lambda i: (len(self.ids[i]), i))
+        ordered = sorted(indices, key=lambda i: (self.lengths[i], i))
         batches = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
         rounds = [batches[i : i + state.num_processes] for i in range(0, len(batches), state.num_processes)]
         for each in tqdm(rounds, desc=name, leave=False, disable=not state.is_main_process or len(rounds) < 8):
@@ -44,13 +73,13 @@ class Corpus:
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         input_ids, attention_mask = padded_batch([self.ids[i] for i in indices], self.pad_token_id)
-        labels = input_ids.masked_fill(attention_mask == 0, IGNORED)[:, self.skip :]
+        labels, _ = padded_batch([self.labels[i] for i in indices], IGNORED)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     def num_tokens(self, indices: Sequence[int]) -> int:
         """Predicted tokens: EOS counted, what stands in front never."""
-        return sum(len(self.ids[i]) - self.skip for i in indices)
+        return sum(len(self.labels[i]) for i in indices)
 
     def num_words(self, indices: Sequence[int]) -> int:
         """Words and one EOS for each text."""

@@ -26,6 +26,7 @@ _FORMATS = {".txt": "text", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".js
 _CHECKED_BYTES = 1 << 24
 _MAX_VALIDATION_TEXTS = 5_000
 _TEXT = Features({"text": Value("string")})
+_PAIR = Features({"text": Value("string"), "target": Value("string")})
 
 
 def load_corpus(
@@ -35,6 +36,7 @@ def load_corpus(
     dataset_config_name: str | None = None,
     *,
     text_column: str = "text",
+    target_column: str | None = None,
     validation_split: float = 0.02,
     streaming: bool = False,
     max_train_samples: int | None = None,
@@ -43,12 +45,14 @@ def load_corpus(
 ) -> DatasetDict | IterableDatasetDict:
     """The splits `train` and `validation`, each with the one column `text`; the embedded default corpus if unnamed.
 
-    Blank texts are dropped, and counted in a warning unless `streaming`. Files are cached as memory-mapped Arrow.
+    With `target_column` each is of pairs, `text` and `target`: what is encoded and what is decoded from its z. Blank
+    texts, and pairs with a blank on either side, are dropped, and counted in a warning unless `streaming`. Files are
+    cached as memory-mapped Arrow.
 
     Args:
         train_file, validation_file: txt (a text a line), csv, tsv, jsonl, json or parquet, by its ending; UTF-8.
         dataset_name, dataset_config_name: a dataset of the Hub, in place of files.
-        text_column: where the texts are, except in a txt.
+        text_column, target_column: where the texts and their targets are; a txt has one column and no targets.
         validation_split: share of the texts held out, at least 1 and at most 5,000 of them, where there is no
             validation file or split: a seeded sample, or when `streaming` every 1/share-th text.
         max_train_samples, max_validation_samples: keep the first so many.
@@ -58,11 +62,14 @@ def load_corpus(
             column, or too small to be split.
     """
     _check_arguments(train_file, validation_file, dataset_name, validation_split)
+    if target_column is not None and train_file is None and dataset_name is None:
+        raise InputError("The embedded corpus has no targets: give a --train_file, or leave target_column out.")
+    columns = _columns(text_column, target_column)
     if dataset_name is not None:
-        splits = _load_named(dataset_name, dataset_config_name, text_column, streaming)
+        splits = _load_named(dataset_name, dataset_config_name, columns, streaming)
     elif train_file is not None:
         files = {"train": train_file, "validation": validation_file}
-        splits = {k: _load_file(Path(v), text_column, streaming) for k, v in files.items() if v is not None}
+        splits = {k: _load_file(Path(v), columns, streaming) for k, v in files.items() if v is not None}
     else:
         splits = load_chitchat(seed)
         splits = {k: v.to_iterable_dataset() for k, v in splits.items()} if streaming else splits
@@ -73,9 +80,9 @@ def load_corpus(
     return IterableDatasetDict(splits) if streaming else DatasetDict(splits)
 
 
-def load_texts(file: str, text_column: str = "text") -> Dataset:
-    """The texts of one file, in its order, as the column `text`; formats and errors are those of `load_corpus`."""
-    return _load_file(Path(file), text_column, streaming=False)
+def load_texts(file: str, text_column: str = "text", target_column: str | None = None) -> Dataset:
+    """The texts of one file in its order, as `text` and, if asked for, `target`; otherwise as `load_corpus`."""
+    return _load_file(Path(file), _columns(text_column, target_column), streaming=False)
 
 
 def load_chitchat(seed: int = 0) -> DatasetDict:
@@ -129,7 +136,16 @@ def _check_arguments(train_file, validation_file, dataset_name, validation_split
         raise InputError(f"validation_split is {validation_split}: give a share between 0 and 1, such as 0.02.")
 
 
-def _load_named(name: str, config: str | None, column: str, streaming: bool) -> dict:
+def _columns(text_column: str, target_column: str | None) -> dict[str, str]:
+    """Where to find what becomes `text` and `target`."""
+    if target_column is None:
+        return {"text": text_column}
+    if target_column == text_column:
+        raise InputError(f"text_column and target_column are both {text_column!r}: name two, or leave the targets out.")
+    return {"text": text_column, "target": target_column}
+
+
+def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming: bool) -> dict:
     try:
         loaded = load_dataset(name, config, streaming=streaming)
     except (DatasetsError, OSError, ValueError) as error:
@@ -141,20 +157,23 @@ def _load_named(name: str, config: str | None, column: str, streaming: bool) -> 
         raise InputError(
             f"The dataset {name!r} has no split 'train' but {', '.join(loaded)}: save one under that name."
         )
-    return {split: _texts_of(loaded[split], column, name) for split in ("train", "validation") if split in loaded}
+    return {split: _texts_of(loaded[split], wanted, name) for split in ("train", "validation") if split in loaded}
 
 
-def _load_file(path: Path, column: str, streaming: bool) -> Dataset | IterableDataset:
+def _load_file(path: Path, wanted: dict[str, str], streaming: bool) -> Dataset | IterableDataset:
     _check_file(path)
     kind = _FORMATS[path.suffix.lower()]
-    column = "text" if kind == "text" else column
+    if kind == "text":
+        if "target" in wanted:
+            raise InputError(f"{path} has a text a line and no targets: give csv, tsv, jsonl or parquet.")
+        wanted = {"text": "text"}
     try:
         with warnings.catch_warnings():
             # pandas only warns when a first row longer than the header loses its end
             warnings.simplefilter("error", pandas.errors.ParserWarning)
-            options = {"data_files": {"train": glob.escape(str(path))}, **_reading_options(path, kind, column)}
+            options = {"data_files": {"train": glob.escape(str(path))}, **_reading_options(path, kind, wanted)}
             loaded = load_dataset(kind, split="train", streaming=streaming, **options)
-            return _texts_of(loaded, column, str(path))
+            return _texts_of(loaded, wanted, str(path))
     except InputError:
         raise
     except (DatasetsError, OSError, ValueError, TypeError) as error:
@@ -181,39 +200,50 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}): convert it, for instance with iconv.") from error
 
 
-def _reading_options(path: Path, kind: str, column: str) -> dict:
+def _reading_options(path: Path, kind: str, wanted: dict[str, str]) -> dict:
     """Arguments for `load_dataset`, so that a text is read as it is written, "007" and "NA" too."""
     if kind == "text":
         return {"encoding": "utf-8-sig"}
     if kind == "parquet":
-        _check_column(pyarrow.parquet.read_schema(path).names, column, path)
-        return {"columns": [column]}
+        _check_columns(pyarrow.parquet.read_schema(path).names, wanted, path)
+        return {"columns": list(wanted.values())}
     if kind == "csv":
         options = {"sep": "\t" if path.suffix.lower() == ".tsv" else ",", "encoding": "utf-8-sig", "index_col": False}
         names = list(pandas.read_csv(path, nrows=0, **options))
-        _check_column(names, column, path)
+        _check_columns(names, wanted, path)
         return {**options, "keep_default_na": False, "converters": dict.fromkeys(names, str)}
     return {}
 
 
-def _check_column(names: Sequence[str], column: str, source) -> None:
-    if column not in names:
-        raise InputError(f"{source} has no column {column!r}: give --text_column one of {', '.join(map(str, names))}.")
+def _check_columns(names: Sequence[str], wanted: dict[str, str], source) -> None:
+    for what, column in wanted.items():
+        if column not in names:
+            known = ", ".join(map(str, names))
+            raise InputError(f"{source} has no column {column!r}: give --{what}_column one of {known}.")
 
 
-def _texts_of(dataset: Dataset | IterableDataset, column: str, source: str) -> Dataset | IterableDataset:
-    columns = dataset.column_names or list(next(iter(dataset), {column: None}))
-    _check_column(columns, column, source)
-    texts = dataset.map(_keep_texts, batched=True, fn_kwargs={"column": column}, remove_columns=columns, features=_TEXT)
+def _texts_of(dataset: Dataset | IterableDataset, wanted: dict[str, str], source: str) -> Dataset | IterableDataset:
+    columns = dataset.column_names or list(next(iter(dataset), dict.fromkeys(wanted.values())))
+    _check_columns(columns, wanted, source)
+    features = _PAIR if "target" in wanted else _TEXT
+    options = {"batched": True, "fn_kwargs": {"wanted": wanted}, "remove_columns": columns, "features": features}
+    texts = dataset.map(_keep_whole, **options)
     if isinstance(texts, Dataset) and (dropped := len(dataset) - len(texts)):
-        logger.warning("%s: %d blank texts were dropped", source, dropped)
+        gaps = "pairs with a gap" if "target" in wanted else "blank texts"
+        logger.warning("%s: %d %s were dropped", source, dropped, gaps)
     if next(iter(texts), None) is None:
         raise InputError(f"{source} holds no text: give one with words in it.")
     return texts
 
 
-def _keep_texts(batch: dict, column: str) -> dict:
-    return {"text": [str(text) for text in batch[column] if text is not None and str(text).strip()]}
+def _keep_whole(batch: dict, wanted: dict[str, str]) -> dict:
+    rows = zip(*(batch[column] for column in wanted.values()), strict=True)
+    whole = [row for row in rows if all(map(_has_words, row))]
+    return {what: [str(row[place]) for row in whole] for place, what in enumerate(wanted)}
+
+
+def _has_words(text: object) -> bool:
+    return text is not None and bool(str(text).strip())
 
 
 def _split(dataset: Dataset | IterableDataset, share: float, seed: int, source: str | None) -> dict:
@@ -246,23 +276,41 @@ def _first(dataset: Dataset | IterableDataset, limit: int | None) -> Dataset | I
 
 
 def tokenize_corpus(
-    dataset: Dataset | IterableDataset, tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None = None
+    dataset: Dataset | IterableDataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    num_proc: int | None = None,
+    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Dataset | IterableDataset:
     """Add the columns `input_ids` (at most `max_length` ids, the last one EOS) and `length` to a dataset of `text`.
+
+    Where what is decoded is not what is encoded, because there is a column `target` or `encoder_tokenizer` reads other
+    tokens, it gets a column `labels` too: the ids of `target`, else of `text`, as the decoder is to write them, at most
+    `max_length`, without a BOS or CLS in front and with EOS behind. Whatever the dataset called `labels` is left out.
 
     A second run finds the result in the Arrow cache. How many texts were cut is logged once, unless streaming.
 
     Raises:
-        InputError: if `max_length` is below 2, which leaves no room for a token and EOS, or the tokenizer has no EOS.
+        InputError: if `max_length` is below 2, which leaves no room for a token and EOS, a tokenizer has no EOS, or the
+            column `target` holds no texts.
     """
-    if tokenizer.eos_token_id is None:
-        raise InputError("The tokenizer has no eos_token: open it with load_tokenizer, or set one.")
+    for each in (tokenizer, encoder_tokenizer):
+        if each is not None and each.eos_token_id is None:
+            raise InputError("The tokenizer has no eos_token: open it with load_tokenizer, or set one.")
     if max_length < 2:
         raise InputError(f"max_length is {max_length}: give 2 or more, for a token and the end of the text.")
-    options = {"batched": True, "fn_kwargs": {"tokenizer": tokenizer, "max_length": max_length}}
+    options = {"tokenizer": tokenizer, "max_length": max_length, "encoder_tokenizer": encoder_tokenizer}
+    options = {"batched": True, "fn_kwargs": options}
+    if "labels" in (dataset.column_names or []):
+        dataset = dataset.remove_columns("labels")
     if isinstance(dataset, IterableDataset):
         return dataset.map(tokenize, **options).remove_columns("truncated")
-    columns = {"input_ids": ListOf(Value("int32")), "length": Value("int32"), "truncated": Value("bool")}
+    ids = ListOf(Value("int32"))
+    columns = {"input_ids": ids, "length": Value("int32"), "truncated": Value("bool")}
+    if dataset.features.get("target", Value("string")) not in (Value("string"), Value("large_string")):
+        raise InputError("The column 'target' holds no texts to decode: remove it, or rename it.")
+    if "target" in dataset.column_names or encoder_tokenizer is not None:
+        columns["labels"] = ids
     features = Features({**dataset.features, **columns})
     tokenized = dataset.map(tokenize, features=features, num_proc=num_proc, desc="Tokenizing", **options)
     truncated = int(tokenized.with_format("numpy")[:]["truncated"].sum())
@@ -271,11 +319,36 @@ def tokenize_corpus(
     return tokenized.remove_columns("truncated")
 
 
-def tokenize(batch: dict, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict:
+def tokenize(
+    batch: dict,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+) -> dict:
+    """What `tokenize_corpus` adds, and which texts were `truncated`, on either side."""
+    ids, truncated = _encode(batch["text"], encoder_tokenizer or tokenizer, max_length)
+    columns = {"input_ids": ids, "length": [len(row) for row in ids], "truncated": truncated}
+    if "target" not in batch and encoder_tokenizer is None:
+        return columns
+    labels, cut = _encode(batch["target"] if "target" in batch else batch["text"], tokenizer, max_length)
+    either = [one or other for one, other in zip(truncated, cut, strict=True)]
+    return {**columns, "labels": _without_start(labels, tokenizer), "truncated": either}
+
+
+def _encode(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[list, list[bool]]:
+    """The ids of each text, EOS last, at most so many, and whether they were more."""
     # Cut here, because a fast tokenizer that truncates changes its state, and with it the key of the Arrow cache.
     end = tokenizer.eos_token_id
-    encoded = tokenizer(batch["text"], return_attention_mask=False, return_token_type_ids=False, verbose=False)
+    encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
     ids = [row if row[-1:] == [end] else [*row, end] for row in encoded["input_ids"]]
     cut = [row if len(row) <= max_length else [*row[: max_length - 1], end] for row in ids]
-    truncated = [len(row) > max_length for row in ids]
-    return {"input_ids": cut, "length": [len(row) for row in cut], "truncated": truncated}
+    return cut, [len(row) > max_length for row in ids]
+
+
+def _without_start(ids: list[list[int]], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Without the BOS or CLS that the tokenizer puts in front, which the decoder is told and never writes."""
+    first = tokenizer("a")["input_ids"][0]
+    if first not in {tokenizer.bos_token_id, tokenizer.cls_token_id}:
+        return ids
+    # More than one token, as the only one may be an EOS that is BOS too.
+    return [row[1:] if row[0] == first and len(row) > 1 else row for row in ids]

@@ -159,7 +159,7 @@ def _values_in(cache: Path, model: TextVAEModel, corpus: Corpus, num_samples: in
             "num_texts": len(corpus),
             "latent_size": model.config.latent_size,
             "model": fingerprint_of_model(model.config.to_json_string(), model.state_dict()),
-            "texts": fingerprint_of_texts(corpus.ids),
+            "texts": fingerprint_of_texts(corpus.ids + (corpus.labels if corpus.has_labels else [])),
         }
         return read_values(cache, depends_on)
 
@@ -195,15 +195,21 @@ def evaluate(
     batch_size: int = 64,
     seed: int = 0,
     cache: str | Path | None = None,
+    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> dict[str, float | int]:
     """Everything that is reported of a model, on the texts of a tokenized dataset (`input_ids` and `text`).
 
+    Of a dataset of pairs (with `labels` and `target` too), whatever is said of a text that is decoded, its likelihood,
+    perplexities, counts, BLEU and exact match, is said of its target, given the z of the text.
+
     Args:
+        tokenizer: the decoder's.
         num_importance_samples: K of the importance-weighted bound; 1 of a language model, where it is exact.
         num_importance_texts: how many of the texts, chosen by `seed`, that bound and the perplexities are taken on.
         num_reconstructed_texts: how many are written back greedily from their posterior mean.
         cache: a file to keep the importance-weighted values in as they are found; an evaluation that was interrupted
             goes on where it stopped, and ends with the numbers of an uninterrupted one.
+        encoder_tokenizer: what the `input_ids` were made with, where the decoder has another one.
 
     Returns:
         `negative_elbo` (1 sample), `reconstruction` (the distortion), `kl` (the rate), `iw_nll`, all nats per text;
@@ -215,7 +221,8 @@ def evaluate(
 
     Raises:
         InputError: if there are fewer than two texts, one of the numbers is below 1, or the cache cannot be written or
-            is of another evaluation: of another model or other texts, or with another seed or number of samples.
+            is of another evaluation: of another model or other texts, or with another seed or number of samples; or if
+            there are two tokenizers and no `labels`.
     """
     if len(dataset) < 2:
         raise InputError(f"Evaluation needs at least 2 texts, there are {len(dataset)}.")
@@ -229,7 +236,7 @@ def evaluate(
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}, it must be at least 1.")
     num_importance_samples = _samples_needed(model, num_importance_samples)
-    corpus = Corpus(dataset, tokenizer, model.device, batch_size)
+    corpus = Corpus(dataset, tokenizer, model.device, batch_size, encoder_tokenizer)
     sampled = _choose(num_importance_texts, len(corpus), seed)
     written = _choose(num_reconstructed_texts, len(corpus), seed)
     cache = None if cache is None else Path(cache)
@@ -242,7 +249,7 @@ def evaluate(
     return report | {
         "num_texts": len(corpus),
         "num_tokens": corpus.num_tokens(range(len(corpus))),
-        "num_unknown": count_unknown(tokenizer, corpus.texts, corpus.ids),
+        "num_unknown": count_unknown(tokenizer, corpus.texts, corpus.labels),
         "num_importance_samples": num_importance_samples,
         "num_importance_texts": len(sampled),
         "num_reconstructed_texts": len(written),
@@ -295,7 +302,7 @@ def _report_of_writing(
 ) -> dict[str, float]:
     """How well the texts with these indices are written back."""
     hypotheses = _reconstructed(model, corpus, indices, tokenizer, max_new_tokens)
-    references = tokenizer.batch_decode([corpus.ids[i] for i in indices], skip_special_tokens=True)
+    references = tokenizer.batch_decode([corpus.labels[i] for i in indices], skip_special_tokens=True)
     matches = torch.tensor([h == r for h, r in zip(hypotheses, references, strict=True)])
     return {
         "exact_match": metrics.exact_match(hypotheses, references),

@@ -1,7 +1,7 @@
 """Open a saved text VAE with every weight as it was saved, or say in one sentence why not."""
 
 import torch
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from textvae.configuration import TextVAEConfig
 from textvae.errors import InputError
@@ -31,14 +31,23 @@ def load_model(name: str, dtype: str | torch.dtype) -> TextVAEModel:
     return model
 
 
-def check_match(model: TextVAEModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raises InputError if the tokenizer is not the one that the model was trained with."""
-    vocab_size, ends = model.get_input_embeddings().num_embeddings, model.config.eos_token_id
-    if len(tokenizer) > vocab_size:
-        sizes = f"{len(tokenizer)} tokens and the model {vocab_size}"
-        raise InputError(f"The tokenizer has {sizes}: give the tokenizer it was trained with.")
+def check_match(
+    model: TextVAEModel, tokenizer: PreTrainedTokenizerBase, encoder_tokenizer: PreTrainedTokenizerBase | None = None
+) -> None:
+    """Raises InputError if the tokenizers, of which the encoder may have its own, are not those of the model."""
+    if model.encoder is not None:
+        _check_vocabulary(model.encoder, encoder_tokenizer or tokenizer)
+    _check_vocabulary(model.decoder, tokenizer)
+    ends = model.config.eos_token_id
     if tokenizer.eos_token_id not in (ends if isinstance(ends, list) else [ends]):
         raise InputError(
             f"Texts end with token {tokenizer.eos_token_id} in the tokenizer and with {ends} in the model: give the "
             "tokenizer it was trained with, or set the model's eos_token_id."
         )
+
+
+def _check_vocabulary(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    vocab_size = part.get_input_embeddings().num_embeddings
+    if len(tokenizer) > vocab_size:
+        sizes = f"{len(tokenizer)} tokens and the {part.config.model_type} {vocab_size}"
+        raise InputError(f"The tokenizer has {sizes}: give the tokenizer it was trained with.")

@@ -1,4 +1,4 @@
-"""TextVAEPipeline: text in, text out. A model and its tokenizer, in one directory.
+"""TextVAEPipeline: text in, text out. A model and its tokenizer, or one for each side of it, in one directory.
 
 N texts · Z latent_size · K samples
 """
@@ -22,7 +22,8 @@ from textvae.evaluation import evaluate, importance_weighted_nll
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
 from textvae.processes import main_first
-from textvae.tokenization import load_tokenizer, normalize
+from textvae.tokenization import normalize
+from textvae.tokenizer_pair import load_tokenizers, push_tokenizers, save_tokenizers
 
 logger = logging.getLogger(__name__)
 
@@ -53,27 +54,37 @@ class TextVAEPipeline:
     as a text (blank, no string) raises InputError.
     """
 
-    def __init__(self, model: TextVAEModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None):
+    def __init__(
+        self,
+        model: TextVAEModel,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int | None = None,
+        encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    ):
         """The model is put in evaluation mode.
 
         Args:
+            tokenizer: of the decoder, and of the encoder too unless it has another.
             max_length: kept where Hugging Face does, in the tokenizer, whose own it is when not given, or 64.
+            encoder_tokenizer: where the encoder reads other tokens than the decoder writes.
 
         Raises:
-            InputError: if `max_length` is below 2, or the tokenizer is not the one the model was built for.
+            InputError: if `max_length` is below 2, or a tokenizer is not the one the model was built for.
         """
         if max_length is None:
             is_set = tokenizer.model_max_length < 1e9  # Hugging Face's default is astronomical
             max_length = tokenizer.model_max_length if is_set else _MAX_LENGTH
         _at_least(2, max_length=max_length)
-        check_match(model, tokenizer)
+        check_match(model, tokenizer, encoder_tokenizer)
         self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.tokenizer.model_max_length = max_length
+        self.tokenizer, self.encoder_tokenizer = tokenizer, encoder_tokenizer
+        for each in (tokenizer, encoder_tokenizer):
+            if each is not None:
+                each.model_max_length = max_length
 
     @property
     def max_length(self) -> int:
-        """The longest text, in tokens, its end included."""
+        """The longest text, in tokens of either side, its end included."""
         return self.tokenizer.model_max_length
 
     # directories
@@ -92,19 +103,23 @@ class TextVAEPipeline:
             InputError: if there is no such model, it is not a text VAE, or its weights are corrupt or incomplete.
         """
         model = load_model(str(name_or_path), dtype)
-        pipeline = cls(model, load_tokenizer(str(name_or_path)))
+        tokenizer, encoder_tokenizer = load_tokenizers(str(name_or_path))
+        pipeline = cls(model, tokenizer, encoder_tokenizer=encoder_tokenizer)
         pipeline.model.to(device or _best_device())
         return pipeline
 
     def save_pretrained(self, path: str) -> None:
-        """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open too."""
+        """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open too.
+
+        The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`.
+        """
         self.model.save_pretrained(path)
-        self.tokenizer.save_pretrained(path)
+        save_tokenizers(path, self.tokenizer, self.encoder_tokenizer)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None) -> None:
         """Upload what `save_pretrained` writes."""
         self.model.push_to_hub(repo_id, private=private)
-        self.tokenizer.push_to_hub(repo_id, private=private)
+        push_tokenizers(repo_id, private, self.tokenizer, self.encoder_tokenizer)
 
     # text → z → text
 
@@ -145,7 +160,7 @@ class TextVAEPipeline:
         corpus = self._corpus(texts)
         latents, _ = self._posteriors(corpus, batch_size, progress)
         with self._seeded(seed):
-            written = self._write(latents, batch_size, progress, generation_kwargs, _lengths(corpus))
+            written = self._write(latents, batch_size, progress, generation_kwargs, corpus.lengths)
         return written[0] if single else written
 
     def sample(
@@ -235,7 +250,7 @@ class TextVAEPipeline:
         texts, single = _as_list(texts)
         corpus = self._corpus(texts)
         mean, stddev = (part.unsqueeze(1) for part in self._posteriors(corpus, batch_size, progress))  # (N, 1, Z)
-        read = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in corpus.ids]
+        read = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in corpus.labels]
         candidates = [_Candidates(copies) for copies in zip(texts, read, strict=True)]
         with self._seeded(seed):
             for attempt in range(_PARAPHRASE_ROUNDS):
@@ -276,34 +291,42 @@ class TextVAEPipeline:
                 self.model, batch, num_samples, lambda k: torch.stack([next(rows) for _ in range(k)])
             ).tolist()
 
-        scores = _in_batches(nll, _lengths(corpus), batch_size, progress, "scoring")
+        scores = _in_batches(nll, corpus.lengths, batch_size, progress, "scoring")
         return scores[0] if single else scores
 
     def evaluate(self, texts: Sequence[str] | Dataset, **options) -> dict[str, float | int]:
         """Bounds, information and reconstruction over a corpus; `options` and the report are those of [`evaluate`].
 
         Args:
-            texts: a list of strings, or a dataset with the column `text`.
+            texts: a list of strings, or a dataset with the column `text`. A column `target` holds what is to be decoded
+                where that is something else: then it is these texts that are measured, given the z of `text`.
 
         Raises:
-            InputError: if there are fewer than two texts, or one of the options cannot be used.
+            InputError: if there are fewer than two texts, the column `target` holds something else, or one of the
+                options cannot be used.
         """
         if not isinstance(texts, Dataset):
             texts = Dataset.from_dict({"text": _as_list(texts)[0]})
         if "text" not in texts.column_names:
             raise InputError(f"The dataset has no column 'text' but {', '.join(texts.column_names)}: rename one.")
-        dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizer, self.max_length))
-        return evaluate(self.model, self.tokenizer, dataset, **{"max_new_tokens": self.max_length, **options})
+        encoder_tokenizer = self.encoder_tokenizer
+        dataset = main_first(
+            lambda: tokenize_corpus(texts, self.tokenizer, self.max_length, encoder_tokenizer=encoder_tokenizer)
+        )
+        options = {"max_new_tokens": self.max_length, **options, "encoder_tokenizer": encoder_tokenizer}
+        return evaluate(self.model, self.tokenizer, dataset, **options)
 
     # what the verbs share
 
     def _corpus(self, texts: list[str]) -> Corpus:
-        columns = tokenize({"text": texts}, self.tokenizer, self.max_length) if texts else {"input_ids": []}
-        if any(columns.get("truncated", [])):
+        columns = {"input_ids": [], "labels": [], "truncated": []}
+        if texts:
+            columns = tokenize({"text": texts}, self.tokenizer, self.max_length, self.encoder_tokenizer)
+        if any(columns["truncated"]):
             logger.warning(
                 "%d of %d texts were cut to %d tokens", sum(columns["truncated"]), len(texts), self.max_length
             )
-        return Corpus({"input_ids": columns["input_ids"], "text": texts}, self.tokenizer, self.model.device, 1)
+        return Corpus({**columns, "text": texts}, self.tokenizer, self.model.device, 1, self.encoder_tokenizer)
 
     def _posteriors(self, corpus: Corpus, batch_size: int, progress: bool) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z|x) of all texts: two times (N, Z), on the CPU."""
@@ -314,7 +337,7 @@ class TextVAEPipeline:
             posterior = self.model.encode(batch["input_ids"], batch["attention_mask"])
             return torch.stack([posterior.mean, posterior.stddev], dim=1).cpu()  # (B, 2, Z)
 
-        rows = _in_batches(encode, _lengths(corpus), batch_size, progress, "encoding")
+        rows = _in_batches(encode, corpus.lengths, batch_size, progress, "encoding")
         rows = torch.stack(rows) if rows else torch.empty(0, 2, self.model.config.latent_size)
         return rows.unbind(1)
 
@@ -406,10 +429,6 @@ def _in_batches(
 
 def _groups(items: list, size: int) -> list[list]:
     return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def _lengths(corpus: Corpus) -> list[int]:
-    return [len(ids) for ids in corpus.ids]
 
 
 def _as_list(texts: Texts) -> tuple[list[str], bool]:

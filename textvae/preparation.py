@@ -25,14 +25,17 @@ from textvae.data import load_corpus
 from textvae.errors import InputError
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
+from textvae.pretrained_parts import join_parts, special_ids
 from textvae.processes import from_main, this_process
 from textvae.tokenization import (
+    check_vocabulary,
     count_unknown,
     load_tokenizer,
     train_tokenizer,
     train_word_tokenizer,
     unknown_sentence,
 )
+from textvae.tokenizer_pair import Pair, load_tokenizers, tokenizers_of_parts
 from textvae.training_config import TrainingConfig, nearest
 
 logger = logging.getLogger(__name__)
@@ -47,6 +50,7 @@ def read_corpus(config: TrainingConfig) -> DatasetDict | IterableDatasetDict:
         config.dataset_name,
         config.dataset_config_name,
         text_column=config.text_column,
+        target_column=config.target_column,
         validation_split=config.validation_split,
         streaming=config.streaming,
         max_train_samples=config.max_train_samples,
@@ -67,39 +71,57 @@ def held_out_texts(dataset: Dataset | IterableDataset) -> Dataset:
 
 
 def warn_of_unknown(held_out: Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Say how many tokens of the validation texts the tokenizer does not know, if any."""
-    num_tokens = sum(map(len, held_out["input_ids"][:]))
-    num_unknown = count_unknown(tokenizer, held_out["text"], held_out["input_ids"])
+    """Say how many tokens of the validation texts, as they are decoded, the tokenizer does not know, if any."""
+    columns = held_out.column_names
+    ids = held_out["labels" if "labels" in columns else "input_ids"][:]
+    num_unknown = count_unknown(tokenizer, held_out["target" if "target" in columns else "text"], ids)
     if num_unknown and this_process().is_main_process:
-        logger.warning("In the validation texts %s", unknown_sentence(tokenizer, num_unknown, num_tokens))
+        logger.warning("In the validation texts %s", unknown_sentence(tokenizer, num_unknown, sum(map(len, ids))))
 
 
-def prepare_tokenizer(config: TrainingConfig, corpus, checkpoint: Path | None) -> PreTrainedTokenizerBase:
-    """The interrupted run's tokenizer, or the one that the main process makes."""
+def prepare_tokenizers(config: TrainingConfig, corpus, checkpoint: Path | None) -> Pair:
+    """The interrupted run's tokenizers, or those that the main process makes."""
     if checkpoint is not None:
-        tokenizer = load_tokenizer(config.output_dir)
+        pair = load_tokenizers(config.output_dir)
     else:
-        tokenizer = from_main(lambda: make_tokenizer(config, corpus))
-    tokenizer.model_max_length = config.max_length
-    return tokenizer
+        pair = from_main(lambda: make_tokenizers(config, corpus))
+    for tokenizer in pair:
+        if tokenizer is not None:
+            tokenizer.model_max_length = config.max_length
+    return pair
 
 
-def make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
+def make_tokenizers(config: TrainingConfig, corpus) -> Pair:
     if config.model_name_or_path is not None:
-        return load_tokenizer(config.model_name_or_path)
+        return load_tokenizers(config.model_name_or_path)
+    if config.has_pretrained_parts:
+        decoder = config.decoder_name_or_path if config.tokenizer == "sentencepiece" else config.tokenizer
+        return tokenizers_of_parts(config.encoder_tokenizer or config.encoder_name_or_path, decoder)
+    return _make_tokenizer(config, corpus), None
+
+
+def _make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
     if config.tokenizer not in ("sentencepiece", "word"):
-        return load_tokenizer(config.tokenizer)
+        tokenizer = load_tokenizer(config.tokenizer)
+        check_vocabulary(tokenizer, config.tokenizer)
+        return tokenizer
     rows = islice(corpus["train"], STREAMED_TOKENIZER_TEXTS) if config.streaming else corpus["train"]
-    texts = (row["text"] for row in rows)
+    columns = ["text"] if config.target_column is None else ["text", "target"]
+    texts = (row[column] for row in rows for column in columns)
     if config.tokenizer == "word":
         return train_word_tokenizer(texts)
     return train_tokenizer(texts, config.vocab_size, seed=config.seed)
 
 
-def build_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
+def build_model(
+    config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, encoder_tokenizer: PreTrainedTokenizerBase | None = None
+) -> TextVAEModel:
     if config.model_name_or_path is not None:
         model = load_model(config.model_name_or_path, torch.float32)
-        check_match(model, tokenizer)
+        check_match(model, tokenizer, encoder_tokenizer)
+    elif config.has_pretrained_parts:
+        names = config.encoder_name_or_path, config.decoder_name_or_path
+        model = join_parts(*names, tokenizer, encoder_tokenizer, **_bottleneck(config))
     else:
         model = _new_model(config, tokenizer)
     for part, length in ((model.config.encoder, 0), (model.config.decoder, model.config.prefix_length)):
@@ -113,25 +135,11 @@ def build_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> T
 
 
 def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
-    ids = {
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
+    ids = special_ids(tokenizer)
     shared = {"vocab_size": len(tokenizer), **ids}
     try:
         model_config = TextVAEConfig(
-            encoder=shared | config.encoder,
-            decoder=shared | config.decoder,
-            latent_size=config.latent_size,
-            latent_injection=config.latent_injection,
-            latent_tokens=config.latent_tokens,
-            pooling=config.pooling,
-            initializer_range=config.initializer_range,
-            committed_rate=config.committed_rate,
-            mean_batch_norm=config.mean_batch_norm,
-            bag_of_words=config.bag_of_words_weight > 0,
-            **ids,
+            encoder=shared | config.encoder, decoder=shared | config.decoder, **_bottleneck(config), **ids
         )
         _check_names("encoder", config.encoder, model_config.encoder)
         _check_names("decoder", config.decoder, model_config.decoder)
@@ -141,6 +149,13 @@ def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> Te
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError, StrictDataclassError) as error:
         reason = shorten(str(error), 200)
         raise InputError(f"No model can be built from these encoder and decoder: correct them ({reason}).") from error
+
+
+def _bottleneck(config: TrainingConfig) -> dict:
+    """What lies between encoder and decoder."""
+    names = ("latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range", "committed_rate",
+             "mean_batch_norm")  # fmt: skip
+    return {name: getattr(config, name) for name in names} | {"bag_of_words": config.bag_of_words_weight > 0}
 
 
 def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
@@ -164,7 +179,7 @@ def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: i
             optimizer.state.pop(parameter, None)
 
 
-def make_batches(config, dataset, tokenizer, model: TextVAEModel, accelerator: Accelerator):
+def make_batches(config, dataset, tokenizer, model: TextVAEModel, accelerator: Accelerator, encoder_tokenizer=None):
     _check_fit(config, dataset, model, accelerator)
     kind = StreamedBatches if config.streaming else LengthGroupedBatches
     return kind(
@@ -176,6 +191,7 @@ def make_batches(config, dataset, tokenizer, model: TextVAEModel, accelerator: A
         num_processes=accelerator.num_processes,
         process_index=accelerator.process_index,
         noise=config.input_noise,
+        encoder_tokenizer=encoder_tokenizer,
     )
 
 

@@ -31,18 +31,24 @@ EXPLAINED = {
 
 
 def write_report(
-    pipeline: TextVAEPipeline, report: dict, texts: Sequence[str], output_dir: str | Path, seed: int = 0
+    pipeline: TextVAEPipeline,
+    report: dict,
+    texts: Sequence[str],
+    output_dir: str | Path,
+    seed: int = 0,
+    targets: Sequence[str] | None = None,
 ) -> None:
     """Print the table and the samples; save both as `metrics.json` and the model card `README.md` of `output_dir`.
 
     Args:
         report: what `evaluate` gave, and what else is worth keeping; gets `distinct_samples`.
         texts: held-out texts to show the model at work on.
+        targets: what they should be decoded to, where that is something else.
     """
     output_dir = Path(output_dir)
     prior = pipeline.sample(NUM_PRIOR_SAMPLES, seed=seed)
     report["distinct_samples"] = metrics.distinct_share(prior)
-    body = f"{table(report)}\n\n{samples(pipeline, texts, prior[:5], seed)}"
+    body = f"{table(report)}\n\n{samples(pipeline, texts, prior[:5], seed, targets)}"
     print(body, flush=True)
     (output_dir / "README.md").write_text(CARD.format(body=body, name=output_dir.name), encoding="utf-8")
     unfinished = output_dir / f".{FINISHED}.unfinished"
@@ -72,11 +78,22 @@ def _decimals(value: float) -> int:
     return 3 if isinstance(value, float) and value < 1 else 2
 
 
-def samples(pipeline: TextVAEPipeline, texts: Sequence[str], prior: Sequence[str], seed: int) -> str:
-    """Five reconstructions, prior samples, two interpolations and two texts with five paraphrases, as Markdown."""
-    chosen = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))[:11]]
-    read, ends, sources = chosen[:5], chosen[5:9], chosen[9:]
-    reconstructed = [f"{text} → {back}" for text, back in zip(read, pipeline.reconstruct(read), strict=True)]
+def samples(
+    pipeline: TextVAEPipeline,
+    texts: Sequence[str],
+    prior: Sequence[str],
+    seed: int,
+    targets: Sequence[str] | None = None,
+) -> str:
+    """Five reconstructions, prior samples, two interpolations and two texts with five paraphrases, as Markdown.
+
+    With `targets` each of these stands in brackets behind what was written.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(texts))[:11]
+    read, ends, sources = ([texts[i] for i in part] for part in (chosen[:5], chosen[5:9], chosen[9:]))
+    wanted = [""] * len(read) if targets is None else [f" ({targets[i]})" for i in chosen[:5]]
+    rows = zip(read, pipeline.reconstruct(read), wanted, strict=True)
+    reconstructed = [f"{text} → {back}{target}" for text, back, target in rows]
     parts = [("Reconstructions", reconstructed), ("Prior samples", list(prior))]
     for start, end in zip(ends[::2], ends[1::2], strict=False):
         parts.append((f"From “{start}” to “{end}”", pipeline.interpolate(start, end, num_steps=7)))

@@ -92,14 +92,11 @@ def train_word_tokenizer(texts: Iterable[str], vocab_size: int | None = None) ->
     return _finish(tokenizer)
 
 
-def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """Open an existing tokenizer by its Hub name or its directory.
-
-    It may put a token in front (BERT's `[CLS]`, Llama's `<s>`). Where there is no BOS or EOS, CLS and SEP take their
-    place, as in Hugging Face's encoder-decoder models.
+def open_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
+    """An existing tokenizer as it is, perhaps without EOS or padding token; see [`load_tokenizer`].
 
     Raises:
-        InputError: if it cannot be opened, or has no EOS or padding token.
+        InputError: if it cannot be opened.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
@@ -112,6 +109,19 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
         tokenizer.bos_token = tokenizer.cls_token
     if tokenizer.eos_token is None:
         tokenizer.eos_token = tokenizer.sep_token
+    return tokenizer
+
+
+def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
+    """Open an existing tokenizer by its Hub name or its directory.
+
+    It may put a token in front (BERT's `[CLS]`, Llama's `<s>`). Where there is no BOS or EOS, CLS and SEP take their
+    place, as in Hugging Face's encoder-decoder models.
+
+    Raises:
+        InputError: if it cannot be opened, or has no EOS or padding token.
+    """
+    tokenizer = open_tokenizer(name_or_path)
     needed = {"eos_token": tokenizer.eos_token, "pad_token": tokenizer.pad_token}
     missing = [name for name, token in needed.items() if token is None]
     if missing:
@@ -120,6 +130,13 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
             "save_pretrained, and give that directory."
         )
     return tokenizer
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Raises InputError if it knows no word: what Hugging Face opens in silence where there is a model only."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    if not tokenizer.get_vocab().keys() - added - {*tokenizer.all_special_tokens, "▁"}:
+        raise InputError(f"{name!r} holds no vocabulary: give a directory with a tokenizer in it.")
 
 
 def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], input_ids: Iterable[Sequence[int]]) -> int:

@@ -35,7 +35,7 @@ from textvae.preparation import (
     held_out_texts,
     make_batches,
     make_optimizer,
-    prepare_tokenizer,
+    prepare_tokenizers,
     read_batches,
     read_corpus,
     read_random_batches,
@@ -45,6 +45,7 @@ from textvae.preparation import (
 from textvae.processes import from_main, main_first, this_process
 from textvae.report import FINISHED, write_report
 from textvae.stepper import Stepper, train_encoder
+from textvae.tokenizer_pair import Pair, save_tokenizers
 from textvae.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -92,14 +93,13 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     )
     set_seed(config.seed, device_specific=True)
     corpus = main_first(lambda: read_corpus(config))
-    tokenizer = prepare_tokenizer(config, corpus, checkpoint)
-    corpus = main_first(
-        lambda: {name: tokenize_corpus(part, tokenizer, config.max_length) for name, part in corpus.items()}
-    )
+    tokenizer, encoder_tokenizer = prepare_tokenizers(config, corpus, checkpoint)
+    tokenizing = {"tokenizer": tokenizer, "max_length": config.max_length, "encoder_tokenizer": encoder_tokenizer}
+    corpus = main_first(lambda: {name: tokenize_corpus(part, **tokenizing) for name, part in corpus.items()})
     held_out = held_out_texts(corpus["validation"])
     warn_of_unknown(held_out, tokenizer)
-    model = build_model(config, tokenizer)
-    batches = make_batches(config, corpus["train"], tokenizer, model, accelerator)
+    model = build_model(config, tokenizer, encoder_tokenizer)
+    batches = make_batches(config, corpus["train"], tokenizer, model, accelerator, encoder_tokenizer)
     total_steps, steps_per_epoch = count_steps(config, batches)
     optimizer = make_optimizer(config, model)
     # Left unprepared: a prepared scheduler would step once for every process.
@@ -119,11 +119,11 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
              "kl_controller": controller and controller.kind}  # fmt: skip
     if checkpoint is not None:
         _resume(accelerator, checkpoint, about, scheduler, config)
-    from_main(lambda: _claim_output_dir(config, tokenizer, checkpoint))
+    from_main(lambda: _claim_output_dir(config, (tokenizer, encoder_tokenizer), checkpoint))
     if config.report_to:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
 
-    validation = Corpus(held_out, tokenizer, accelerator.device, config.per_device_eval_batch_size)
+    validation = Corpus(held_out, tokenizer, accelerator.device, config.per_device_eval_batch_size, encoder_tokenizer)
     micro_batches = read_batches(config, batches, progress.step, total_steps)
     meter = Meter(accelerator, total_steps, progress.step, model.config.latent_size)
     monitor = CollapseMonitor(accelerator, config, total_steps, steps_per_epoch)
@@ -156,7 +156,8 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
             _stop_if_not_finite(meter, config)
             meter.show(progress.step, beta, scheduler.get_last_lr()[0])
         if due_evaluation:
-            _keep_if_best(accelerator, average.of(model), tokenizer, validation, config, progress)
+            pipeline = TextVAEPipeline(average.of(model), tokenizer, config.max_length, encoder_tokenizer)
+            _keep_if_best(accelerator, pipeline, validation, config, progress)
             model.train()
         if due_checkpoint:
             about["seconds"] = seconds_before + time.monotonic() - started
@@ -204,7 +205,7 @@ def _checkpoint_to_resume(config: TrainingConfig) -> Path | None:
     return None
 
 
-def _claim_output_dir(config: TrainingConfig, tokenizer, checkpoint: Path | None) -> None:
+def _claim_output_dir(config: TrainingConfig, tokenizers: Pair, checkpoint: Path | None) -> None:
     """All input has proved usable: only now is anything written, or what an earlier run left removed."""
     output_dir = Path(config.output_dir)
     try:
@@ -218,7 +219,7 @@ def _claim_output_dir(config: TrainingConfig, tokenizer, checkpoint: Path | None
         leftovers += [path for path in checkpoints.checkpoints_in(output_dir) if checkpoints.step_of(path) > start]
         for path in leftovers:
             shutil.rmtree(path)
-        tokenizer.save_pretrained(output_dir)
+        save_tokenizers(output_dir, *tokenizers)
     except OSError as error:
         raise InputError(f"{output_dir} cannot be written to ({error.strerror}): give another --output_dir.") from error
 
@@ -296,10 +297,9 @@ def _gone_wrong(name: str, value: float, step: int, config: TrainingConfig) -> I
     return InputError(f"The {name} became {value} at step {step}: {way_out} with a lower learning_rate.")
 
 
-def _keep_if_best(accelerator, model, tokenizer, validation: Corpus, config: TrainingConfig, progress: Progress):
+def _keep_if_best(accelerator, pipeline: TextVAEPipeline, validation: Corpus, config: TrainingConfig, progress):
     """Validate, and save the model if its −ELBO is the lowest so far."""
-    model.eval()
-    terms = posterior_terms(model, validation, range(len(validation)), config.seed)
+    terms = posterior_terms(pipeline.model, validation, range(len(validation)), config.seed)
     values = bound(terms)
     values["mutual_information"] = mutual_information(terms["mean"], terms["logvar"], terms["latents"])
     accelerator.log({f"validation_{name}": value for name, value in values.items()}, step=progress.step)
@@ -312,7 +312,7 @@ def _keep_if_best(accelerator, model, tokenizer, validation: Corpus, config: Tra
     if values["negative_elbo"] < progress.best_negative_elbo:
         progress.best_negative_elbo, progress.evaluations_since_best = values["negative_elbo"], 0
         if accelerator.is_main_process:
-            _replace_best(TextVAEPipeline(model, tokenizer, config.max_length), Path(config.output_dir))
+            _replace_best(pipeline, Path(config.output_dir))
     else:
         progress.evaluations_since_best += 1
     accelerator.wait_for_everyone()
@@ -343,6 +343,7 @@ def _finish(accelerator, config: TrainingConfig, validation_set, progress: Progr
         pipeline.model,
         pipeline.tokenizer,
         validation_set,
+        encoder_tokenizer=pipeline.encoder_tokenizer,
         num_importance_samples=config.num_importance_samples,
         num_importance_texts=config.num_importance_texts,
         num_reconstructed_texts=config.num_reconstructed_texts,
@@ -358,7 +359,8 @@ def _finish(accelerator, config: TrainingConfig, validation_set, progress: Progr
     }
     if accelerator.is_main_process:
         pipeline.save_pretrained(output_dir)
-        write_report(pipeline, report, validation_set["text"][:], output_dir, seed=config.seed)
+        targets = None if config.target_column is None else validation_set["target"][:]
+        write_report(pipeline, report, validation_set["text"][:], output_dir, config.seed, targets)
         shutil.rmtree(output_dir / BEST, ignore_errors=True)
     accelerator.wait_for_everyone()
     return pipeline

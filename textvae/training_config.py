@@ -59,19 +59,24 @@ class TrainingConfig:
     dataset_name: str | None = None
     dataset_config_name: str | None = None
     text_column: str = "text"
+    target_column: str | None = None  # what is decoded where that is not what is encoded: paraphrases, another style
     validation_split: float = 0.02
     streaming: bool = False
     max_train_samples: int | None = None
     max_validation_samples: int | None = None
-    max_length: int = 64  # tokens of a text, EOS included
+    max_length: int = 64  # tokens of a text, EOS included, on either side
 
     # The tokenizer: "sentencepiece" or "word", trained on the corpus, or the name or path of an existing one.
+    # Pretrained parts come with their own, which `tokenizer` (the decoder's) and `encoder_tokenizer` can replace.
     tokenizer: str = "sentencepiece"
+    encoder_tokenizer: str | None = None
     vocab_size: int = 8000
 
-    # The model: a saved one to fine-tune, or the configs of its parts; a part of the default's `model_type`, or of
-    # none, keeps what it is not told.
+    # The model: a saved one to fine-tune, or two pretrained parts, or the configs of its parts; a part of the default's
+    # `model_type`, or of none, keeps what it is not told.
     model_name_or_path: str | None = None
+    encoder_name_or_path: str | None = None
+    decoder_name_or_path: str | None = None
     encoder: dict = field(default_factory=_encoder)
     decoder: dict = field(default_factory=_decoder)
     latent_size: int = 64
@@ -160,6 +165,7 @@ class TrainingConfig:
             raise InputError("A stream has no end: give max_steps with streaming.")
         if self.streaming and self.tokenizer == "word":
             raise InputError("A word vocabulary needs the whole corpus: leave streaming out, or name a tokenizer.")
+        self._check_parts()
         self._check_techniques()
         self.kl_weight, self.input_noise  # noqa: B018  both check their values
 
@@ -167,6 +173,16 @@ class TrainingConfig:
         for name in names:
             if not is_right(getattr(self, name)):
                 raise InputError(f"{name} is {getattr(self, name)}, it must be {wanted}.")
+
+    def _check_parts(self) -> None:
+        if (self.encoder_name_or_path is None) != (self.decoder_name_or_path is None):
+            raise InputError("encoder_name_or_path and decoder_name_or_path go together: give both, or none.")
+        if self.has_pretrained_parts and self.model_name_or_path is not None:
+            raise InputError("model_name_or_path has an encoder and a decoder already: leave it or their names out.")
+        if self.has_pretrained_parts and self.tokenizer == "word":
+            raise InputError("A pretrained decoder has words of its own: leave tokenizer out, or name an existing one.")
+        if self.encoder_tokenizer is not None and not self.has_pretrained_parts:
+            raise InputError("encoder_tokenizer is for a pretrained encoder: name one in encoder_name_or_path.")
 
     def _check_techniques(self) -> None:
         if self.kl_target is not None:
@@ -181,8 +197,13 @@ class TrainingConfig:
             raise InputError("kl_reset_decoder follows the KL schedule, and kl_target has none: leave one of them out.")
         if self.kl_reset_decoder and self.kl_zero_phase == 0 and self.kl_schedule != "cyclical":
             raise InputError("kl_reset_decoder needs a kl_zero_phase that ends, or kl_schedule cyclical: give one.")
-        if self.kl_reset_decoder and self.model_name_or_path is not None:
-            raise InputError("kl_reset_decoder would undo the decoder of model_name_or_path: leave one of them out.")
+        for name in ("model_name_or_path", "decoder_name_or_path"):
+            if self.kl_reset_decoder and getattr(self, name) is not None:
+                raise InputError(f"kl_reset_decoder would undo the decoder of {name}: leave one of them out.")
+
+    @property
+    def has_pretrained_parts(self) -> bool:
+        return self.encoder_name_or_path is not None
 
     def new_rate_controller(self) -> RateController | None:
         """What steers β, if anything does."""

@@ -1,0 +1,81 @@
+"""Two pretrained models become one text VAE, each with its own tokenizer where these differ."""
+
+from textwrap import shorten
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from textvae.errors import InputError
+from textvae.modeling import TextVAEModel
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """What a model must know of the decoder's tokenizer; texts start with EOS where there is no BOS."""
+    return {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+
+
+def join_parts(
+    encoder: str,
+    decoder: str,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    **bottleneck,
+) -> TextVAEModel:
+    """A pretrained encoder and decoder, by name or path, joined by a new bottleneck, in fp32.
+
+    A part that has no embedding for the EOS its tokenizer was given gets one, the mean of the others.
+
+    Args:
+        tokenizer: the decoder's, and the encoder's too unless `encoder_tokenizer` is given.
+        bottleneck: of [`TextVAEConfig`].
+
+    Raises:
+        InputError: if a part cannot be opened, or its tokenizer has more tokens than it has embeddings.
+    """
+    try:
+        model = TextVAEModel.from_encoder_decoder(encoder, decoder, **bottleneck, **special_ids(tokenizer))
+    except InputError:
+        raise
+    except (ArithmeticError, OSError, RuntimeError, TypeError, ValueError, StrictDataclassError) as error:
+        reason = shorten(str(error), 200)
+        raise InputError(f"{encoder!r} and {decoder!r} cannot be opened and joined: name others ({reason}).") from error
+    model.float()  # trained in fp32, whatever the parts were saved in
+    _fit(model.decoder, tokenizer, decoder)
+    if model.encoder is not None:
+        _fit(model.encoder, encoder_tokenizer or tokenizer, encoder)
+        model.config.encoder.vocab_size = model.encoder.config.vocab_size
+    model.config.decoder.vocab_size = model.decoder.config.vocab_size
+    _fit_bag_of_words(model)
+    return model
+
+
+def _fit(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Make room for an EOS that the tokenizer was given; whatever else is missing is an error."""
+    rows, needed = part.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values()) + 1
+    if needed == rows + 1 and tokenizer.eos_token_id == rows:
+        part.resize_token_embeddings(needed, mean_resizing=False)
+        _set_last_to_mean(part)
+    elif needed > rows:
+        raise InputError(f"The tokenizer has {needed} tokens and {name!r} {rows} embeddings: give the tokenizer it "
+                         "was trained with.")  # fmt: skip
+
+
+@torch.no_grad()
+def _set_last_to_mean(part: PreTrainedModel) -> None:
+    for layer in (part.get_input_embeddings(), part.get_output_embeddings()):
+        if layer is not None:
+            layer.weight[-1] = layer.weight[:-1].mean(0)
+
+
+def _fit_bag_of_words(model: TextVAEModel) -> None:
+    """The head, which is new anyway, predicts every token of the decoder."""
+    if model.to_bag_of_words is not None:
+        last, vocab_size = model.to_bag_of_words[-1], model.config.decoder.vocab_size
+        if last.out_features < vocab_size:
+            model.to_bag_of_words[-1] = nn.Linear(last.in_features, vocab_size)
