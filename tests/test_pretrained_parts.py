@@ -70,6 +70,6 @@ def test_a_tokenizer_of_another_model_is_refused(encoder, decoder):
 
 
 def test_parts_that_are_not_there_are_refused(encoder, decoder):
-    with pytest.raises(InputError, match="cannot be opened and joined") as error:
+    with pytest.raises(InputError, match="There is no directory") as error:
         join_parts(f"{encoder}/nowhere", decoder, *tokenizers_of_parts(encoder, decoder))
     assert "\n" not in str(error.value)

@@ -369,4 +369,6 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             raise InputError(f"latents must be (texts, {self.config.latent_size}), not {tuple(latents.shape)}.")
         if decoder_input_ids is None:
             decoder_input_ids = torch.full((len(latents), 1), self.config.bos_token_id, device=latents.device)
-        return super().generate(inputs=decoder_input_ids, latents=latents, **generation_kwargs)
+        # Left to itself `generate` takes a BOS that is the padding token, as GPT-2's, for padding.
+        mask = {"attention_mask": torch.ones_like(decoder_input_ids)}
+        return super().generate(inputs=decoder_input_ids, latents=latents, **mask | generation_kwargs)
