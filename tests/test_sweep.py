@@ -279,7 +279,8 @@ def test_flags_win_over_the_runs_which_win_over_the_base(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
-def test_every_sweep_file_is_right_and_says_how_it_is_run(config):
+def test_every_sweep_file_is_right_and_says_how_it_is_run(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # away from runs of these very files
     read = read_sweep(config, {})
     assert read.output_dir == Path("runs") / config.stem and len(read.runs) > 2
     assert f"python recipes/sweep.py recipes/configs/{config.name}" in config.read_text(encoding="utf-8")
