@@ -22,8 +22,8 @@ from textvae.cli import parse_training_config, run
 from textvae.collapse import RECENT_BATCHES, CollapseMonitor
 from textvae.data import load_corpus, tokenize_corpus
 from textvae.modeling import IGNORED, TextVAEModel
-from textvae.objectives import negative_elbo
 from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizers
+from textvae.stepper import objective
 from textvae.training_config import TrainingConfig
 
 ROUNDS, BATCHES = 5, 8
@@ -48,8 +48,7 @@ def matmul_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
 def one_step(accelerator, wrapped, optimizer, batch: dict, config: TrainingConfig) -> None:
     """The arithmetic of an optimizer step of `train`, without its bookkeeping."""
     output = wrapped(**batch)
-    loss = negative_elbo(output.reconstruction, output.kl, config.beta, config.free_bits, config.free_bits_mode)
-    accelerator.backward(loss)
+    accelerator.backward(objective(config, output, config.beta))
     accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()

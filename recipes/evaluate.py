@@ -16,7 +16,7 @@ from textvae.cli import run
 from textvae.data import load_texts
 from textvae.errors import InputError
 from textvae.processes import main_first
-from textvae.report import table
+from textvae.report import table, write_whole
 from textvae.tokenization import unknown_sentence
 
 
@@ -53,7 +53,7 @@ def main() -> None:
         if report["num_unknown"]:
             print(unknown_sentence(pipeline.tokenizer, report["num_unknown"], report["num_tokens"]))
         if arguments.output:
-            Path(arguments.output).write_text(json.dumps(report, indent=1), encoding="utf-8")
+            write_whole(Path(arguments.output), json.dumps(report, indent=1))
             partial.unlink()
 
 

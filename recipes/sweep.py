@@ -45,7 +45,7 @@ from textvae.data import load_texts
 from textvae.errors import InputError
 from textvae.preparation import build_model
 from textvae.processes import from_main, main_first, this_process
-from textvae.report import FINISHED
+from textvae.report import FINISHED, write_whole
 from textvae.sweep import Run, Sweep, read_sweep
 from textvae.tokenization import train_word_tokenizer
 from textvae.training import train
@@ -133,7 +133,7 @@ def measure(one: Run, test: TestSet, evaluation: dict) -> None:
     name = f"{CACHE}-{hashlib.sha256(json.dumps(test.settings).encode()).hexdigest()[:8]}"
     results = pipeline.evaluate(test.texts, cache=one.directory / name, **evaluation)
     content = json.dumps({"settings": test.settings, "results": results}, indent=1)
-    from_main(lambda: write(one.directory / TEST, content))
+    from_main(lambda: write_whole(one.directory / TEST, content))
     from_main(lambda: forget_measurements(one))
 
 
@@ -153,14 +153,7 @@ def measured(one: Run, test: TestSet) -> dict | None:
 def record_failure(one: Run, error: InputError) -> None:
     print(f"error: {one}: {error}", file=sys.stderr, flush=True)
     one.directory.mkdir(parents=True, exist_ok=True)
-    write(one.directory / FAILED, f"{error}\n")
-
-
-def write(path: Path, content: str) -> None:
-    """Whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(content, encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(one.directory / FAILED, f"{error}\n")
 
 
 def say(text: str) -> None:
@@ -198,8 +191,8 @@ def write_comparison(sweep: Sweep, test: TestSet | None, command: str) -> str:
     comparison.add_gap(outcomes, sweep.language_model)
     table = f"{comparison.as_markdown(outcomes)} {_measured_on(sweep, test)}\n"
     sweep.output_dir.mkdir(parents=True, exist_ok=True)
-    write(sweep.output_dir / "table.md", f"{_header(sweep, outcomes, command)}\n\n{table}")
-    write(sweep.output_dir / "table.csv", comparison.as_csv(outcomes))
+    write_whole(sweep.output_dir / "table.md", f"{_header(sweep, outcomes, command)}\n\n{table}")
+    write_whole(sweep.output_dir / "table.csv", comparison.as_csv(outcomes))
     if any(one.is_finished for one in outcomes):
         unfinished = sweep.output_dir / ".rate_distortion.png.unfinished"
         comparison.rate_distortion(outcomes, sweep.language_model).savefig(unfinished, format="png", dpi=200)

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"errors"},
+    {"tokenization"},
     {
         "averaging",
         "batching",
@@ -23,7 +24,6 @@ FLOORS = [
         "objectives",
         "processes",
         "schedules",
-        "tokenization",
         "value_cache",
     },
     {"parts"},

@@ -28,6 +28,7 @@ from torch.utils.data import get_worker_info
 from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import InputError
+from textvae.tokenization import leading_token
 
 _MEGABATCH = 100  # global batches that are sorted by length together
 _ORDER, _INPUT_NOISE, _WORD_DROPOUT, _LATENT_NOISE = range(4)  # independent streams of random numbers
@@ -67,9 +68,8 @@ class _SpecialIds:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         starts = [i for i in (tokenizer.bos_token_id, tokenizer.cls_token_id) if i is not None]
-        first = tokenizer("a")["input_ids"][0]
         self.pad = tokenizer.pad_token_id
-        self.leading = first if first in starts else None
+        self.leading = leading_token(tokenizer)
         self.start = starts[0] if starts else tokenizer.eos_token_id
         blanks = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.get_vocab().get("<unk>"))
         self.blank = next((i for i in blanks if i is not None), None)

@@ -19,6 +19,7 @@ from datasets.exceptions import DatasetsError
 from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import InputError
+from textvae.tokenization import leading_token
 
 logger = logging.getLogger(__name__)
 
@@ -346,9 +347,9 @@ def _encode(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: in
 
 
 def _without_start(ids: list[list[int]], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Without the BOS or CLS that the tokenizer puts in front, which the decoder is told and never writes."""
-    first = tokenizer("a")["input_ids"][0]
-    if first not in {tokenizer.bos_token_id, tokenizer.cls_token_id}:
+    """Without the BOS or CLS that the tokenizer puts in front."""
+    first = leading_token(tokenizer)
+    if first is None:
         return ids
     # More than one token, as the only one may be an EOS that is BOS too.
     return [row[1:] if row[0] == first and len(row) > 1 else row for row in ids]

@@ -55,9 +55,7 @@ def load_encoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
     Raises:
         InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many.
     """
-    with named_errors(
-        name, "encoder", "give a directory written by save_pretrained, or the name of a model on the Hub"
-    ):
+    with named_errors(name, "encoder", _WAY_OUT):
         config = AutoConfig.from_pretrained(name)
         check_encoder(config)
         model, report = _load(encoder_class(config), name, dtype)
@@ -75,9 +73,7 @@ def load_decoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
     Raises:
         InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many.
     """
-    with named_errors(
-        name, "decoder", "give a directory written by save_pretrained, or the name of a model on the Hub"
-    ):
+    with named_errors(name, "decoder", _WAY_OUT):
         check_decoder(AutoConfig.from_pretrained(name))
         model, report = _load(AutoModelForCausalLM, name, dtype)
     _check_weights(name, "decoder", report)

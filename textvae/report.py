@@ -51,9 +51,14 @@ def write_report(
     body = f"{table(report)}\n\n{samples(pipeline, texts, prior[:5], seed, targets)}"
     print(body, flush=True)
     (output_dir / "README.md").write_text(CARD.format(body=body, name=output_dir.name), encoding="utf-8")
-    unfinished = output_dir / f".{FINISHED}.unfinished"
-    unfinished.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    unfinished.replace(output_dir / FINISHED)
+    write_whole(output_dir / FINISHED, json.dumps(report, indent=1))
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a text file whole or, where the process is killed meanwhile, not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(content, encoding="utf-8")
+    unfinished.replace(path)
 
 
 def table(report: dict) -> str:

@@ -18,8 +18,12 @@ from textvae.training_config import TrainingConfig
 MOST_ENCODER_STEPS, ENCODER_STEPS = 100, 10  # before each step; and how many losses are compared with as many before
 
 
-def objective(config: TrainingConfig, output: TextVAEOutput, beta: float, mean_kl: Tensor) -> Tensor:
-    """What a step minimises, in nats per text: the tempered −ELBO, and the terms that the config adds to it."""
+def objective(config: TrainingConfig, output: TextVAEOutput, beta: float, mean_kl: Tensor | None = None) -> Tensor:
+    """What a step minimises, in nats per text: the tempered −ELBO, and the terms that the config adds to it.
+
+    Args:
+        mean_kl: (Z,), the KL averaged over the texts of all processes; that of the output's own texts when not given.
+    """
     loss = negative_elbo(output.reconstruction, output.kl, beta, config.free_bits, config.free_bits_mode, mean_kl)
     if config.bag_of_words_weight:
         loss = loss + config.bag_of_words_weight * output.bag_of_words.mean()

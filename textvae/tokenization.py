@@ -132,6 +132,12 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def leading_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The BOS or CLS that it puts in front of every text, which a decoder is told and never writes; None for none."""
+    first = tokenizer("a")["input_ids"][0]
+    return first if first in {tokenizer.bos_token_id, tokenizer.cls_token_id} else None
+
+
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     """Raises InputError if it knows no word: what Hugging Face opens in silence where there is a model only."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}

@@ -75,9 +75,8 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
 
     Each step minimises mean(reconstruction) + β · free_bits(KL), in nats per text, and what else the config asks for.
     The best model by validation −ELBO is kept; the directory also gets `metrics.json` and a model card with what it
-    reaches on the held-out texts.
-    An interrupted run that is resumed equals an uninterrupted one, and several processes equal one with the same global
-    batch.
+    reaches on the held-out texts. An interrupted run that is resumed equals an uninterrupted one, and several processes
+    equal one with the same global batch.
 
     Raises:
         InputError: for input that cannot be used, or a loss that is no longer finite, in one sentence.
