@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--num_reconstructed_texts", type=int, default=1000)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mixed_precision", default="no", help="bf16 or fp16: faster, the bounds are that model's own")
     parser.add_argument("--output", help="write the numbers to this JSON file, and the way there to FILE.partial")
     arguments = parser.parse_args()
     if arguments.output and not Path(arguments.output).absolute().parent.is_dir():
@@ -46,6 +47,7 @@ def main() -> None:
         num_reconstructed_texts=arguments.num_reconstructed_texts,
         batch_size=arguments.batch_size,
         seed=arguments.seed,
+        mixed_precision=arguments.mixed_precision,
         cache=partial,
     )
     if accelerator.is_main_process:

@@ -388,6 +388,7 @@ def test_a_cache_of_another_evaluation_is_refused_before_any_work(make_model, to
         {"texts": [*TEXTS[:5], "the bird"]},
         {"seed": 1},
         {"num_importance_samples": 21},
+        {"mixed_precision": "bf16"},
     ]
     for other in others:
         options = {"model": model, "tokenizer": tokenizer, "cache": cache, **other}
@@ -399,6 +400,18 @@ def test_a_cache_of_another_evaluation_is_refused_before_any_work(make_model, to
     with pytest.raises(InputError, match="values is of another evaluation"):
         evaluated(model, tokenizer, cache=cache)
     assert cache.read_bytes() == content
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_in_half_precision_the_probabilities_still_sum_to_one(make_model, tokenizer, decoder):
+    model = make_model("bert", decoder)
+    full, half = (evaluated(model, tokenizer, mixed_precision=precision) for precision in ("no", "bf16"))
+    assert half.keys() == full.keys() and half["iw_nll"] != full["iw_nll"]
+    assert half["iw_nll"] == pytest.approx(full["iw_nll"], rel=2e-3)
+    latents, words = normal(1, 5), torch.arange(model.config.decoder.vocab_size)[:, None]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        nll = model.eval().reconstruction(latents.expand(len(words), -1), words)
+    assert float((-nll).logsumexp(0)) == pytest.approx(0, abs=1e-5)
 
 
 def test_unknown_words_are_counted(make_model, tokenizer):
@@ -435,6 +448,11 @@ def test_numbers_below_one_are_refused_before_any_work(make_model, tokenizer, na
     with pytest.raises(InputError, match=f"{name} is 0"):
         evaluated(model, tokenizer, **{name: 0})
     assert model.training
+
+
+def test_a_precision_that_there_is_not_is_refused(make_model, tokenizer):
+    with pytest.raises(InputError, match="'bf8', it must be one of no, bf16, fp16"):
+        evaluated(make_model(), tokenizer, mixed_precision="bf8")
 
 
 def test_impossible_information_stops_the_report():

@@ -223,6 +223,7 @@ MISTAKES = {
     "two runs in one directory": ({"runs": {**RUNS, "free bits 0.25": {}}}, [], "rename"),
     "unknown key": ({"evalution": {}}, [], "'evaluation'"),
     "unknown evaluation option": ({"evaluation": {"num_samples": 3}}, [], "num_importance_samples"),
+    "evaluation at no such precision": ({"evaluation": {"mixed_precision": "bf8"}}, [], "bf16"),
     "evaluation out of range": ({"evaluation": {"batch_size": 0}}, [], "batch_size"),
     "language model that is no run": ({"language_model": "the LM"}, [], LM),
     "language model with a z": ({"language_model": VAE}, [], "latent_injection: none"),

@@ -31,6 +31,7 @@ from textvae.value_cache import append_values, fingerprint_of_model, fingerprint
 logger = logging.getLogger(__name__)
 
 POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is for
+PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 STANDARD_ERROR = "_standard_error"  # added to the name of what it is the error of
 
 
@@ -128,10 +129,16 @@ def _nll_with(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], laten
 
 @torch.no_grad()
 def _importance_weighted(
-    model: TextVAEModel, corpus: Corpus, indices: Sequence[int], num_samples: int, seed: int, cache: Path | None
+    model: TextVAEModel,
+    corpus: Corpus,
+    indices: Sequence[int],
+    num_samples: int,
+    seed: int,
+    precision: str,
+    cache: Path | None,
 ) -> Tensor:
     """The bound (n,) of each text; what the cache has is not taken again, and what it has not is added to it."""
-    values = {} if cache is None else _values_in(cache, model, corpus, num_samples, seed)
+    values = {} if cache is None else _values_in(cache, model, corpus, num_samples, seed, precision)
     left = [index for index in indices if index not in values]
     is_main = PartialState().is_main_process
     if is_main and len(left) < len(indices):
@@ -149,13 +156,16 @@ def _importance_weighted(
     return torch.tensor([values[index] for index in indices], dtype=torch.float64)
 
 
-def _values_in(cache: Path, model: TextVAEModel, corpus: Corpus, num_samples: int, seed: int) -> dict[int, float]:
+def _values_in(
+    cache: Path, model: TextVAEModel, corpus: Corpus, num_samples: int, seed: int, precision: str
+) -> dict[int, float]:
     """What an interrupted evaluation has left there, by the index of the text."""
 
     def read() -> dict[int, float]:
         depends_on = {
             "num_importance_samples": num_samples,
             "seed": seed,
+            "mixed_precision": precision,
             "num_texts": len(corpus),
             "latent_size": model.config.latent_size,
             "model": fingerprint_of_model(model.config.to_json_string(), model.state_dict()),
@@ -194,6 +204,7 @@ def evaluate(
     max_new_tokens: int = 64,
     batch_size: int = 64,
     seed: int = 0,
+    mixed_precision: str = "no",
     cache: str | Path | None = None,
     encoder_tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> dict[str, float | int]:
@@ -207,6 +218,8 @@ def evaluate(
         num_importance_samples: K of the importance-weighted bound; 1 of a language model, where it is exact.
         num_importance_texts: how many of the texts, chosen by `seed`, that bound and the perplexities are taken on.
         num_reconstructed_texts: how many are written back greedily from their posterior mean.
+        mixed_precision: `bf16` or `fp16` for the matrix products, faster where training is; sums of probabilities stay
+            in fp32, so that every bound is one, of the model as it computes at that precision.
         cache: a file to keep the importance-weighted values in as they are found; an evaluation that was interrupted
             goes on where it stopped, and ends with the numbers of an uninterrupted one.
         encoder_tokenizer: what the `input_ids` were made with, where the decoder has another one.
@@ -221,8 +234,8 @@ def evaluate(
 
     Raises:
         InputError: if there are fewer than two texts, one of the numbers is below 1, or the cache cannot be written or
-            is of another evaluation: of another model or other texts, or with another seed or number of samples; or if
-            there are two tokenizers and no `labels`.
+            is of another evaluation: of another model or other texts, or with another seed, precision or number of
+            samples; if there is no such precision; or if there are two tokenizers and no `labels`.
     """
     if len(dataset) < 2:
         raise InputError(f"Evaluation needs at least 2 texts, there are {len(dataset)}.")
@@ -235,14 +248,16 @@ def evaluate(
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}, it must be at least 1.")
+    if mixed_precision not in PRECISIONS:
+        raise InputError(f"mixed_precision is {mixed_precision!r}, it must be one of {', '.join(PRECISIONS)}.")
     num_importance_samples = _samples_needed(model, num_importance_samples)
     corpus = Corpus(dataset, tokenizer, model.device, batch_size, encoder_tokenizer)
     sampled = _choose(num_importance_texts, len(corpus), seed)
     written = _choose(num_reconstructed_texts, len(corpus), seed)
     cache = None if cache is None else Path(cache)
-    with _evaluation_mode(model):
+    with _evaluation_mode(model, mixed_precision):
         # First, so that a cache which cannot be used is told of before any work.
-        nll = _importance_weighted(model, corpus, sampled, num_importance_samples, seed, cache)
+        nll = _importance_weighted(model, corpus, sampled, num_importance_samples, seed, mixed_precision, cache)
         report = _report_of_z(model, corpus, seed)
         report |= _report_of_likelihood(nll, corpus, sampled)
         report |= _report_of_writing(model, corpus, written, tokenizer, max_new_tokens)
@@ -258,12 +273,13 @@ def evaluate(
 
 
 @contextmanager
-def _evaluation_mode(model: TextVAEModel) -> Iterator[None]:
-    """Without dropout, and afterwards as before."""
-    training = model.training
+def _evaluation_mode(model: TextVAEModel, precision: str) -> Iterator[None]:
+    """Without dropout, the matrix products at this precision; afterwards as before."""
+    training, dtype = model.training, PRECISIONS[precision]
     model.eval()
     try:
-        yield
+        with torch.autocast(model.device.type, dtype, enabled=dtype is not None):
+            yield
     finally:
         model.train(training)
 

@@ -14,7 +14,8 @@ EVALUATION = {
     "num_reconstructed_texts": 1,
     "batch_size": 1,
     "seed": 0,
-}  # name → the least it may be
+    "mixed_precision": ("no", "bf16", "fp16"),
+}  # name → the least it may be, or what it may be
 DEFAULTS = {"output_dir": None, "seeds": [0], "language_model": None, "base": {}, "runs": {}, "evaluation": {}}
 OF_THE_SWEEP = ("output_dir", "seed", "resume_from_checkpoint", "overwrite_output_dir")
 # On what a run reaches: a run may go on with others.
@@ -118,8 +119,11 @@ def _check_evaluation(options: dict, path: str | Path) -> None:
             right = nearest(str(name), EVALUATION)
             raise InputError(f"{path}: evaluation has no option {name!r}; did you mean {right!r}?")
         means_all = value is None and name.endswith("_texts")
-        if not means_all and (type(value) is not int or value < EVALUATION[name]):
-            raise InputError(f"{path}: {name} of evaluation is {value!r}, it must be at least {EVALUATION[name]}.")
+        allowed = EVALUATION[name]
+        if isinstance(allowed, tuple) and value not in allowed:
+            raise InputError(f"{path}: {name} of evaluation is {value!r}, it must be one of {', '.join(allowed)}.")
+        if isinstance(allowed, int) and not means_all and (type(value) is not int or value < allowed):
+            raise InputError(f"{path}: {name} of evaluation is {value!r}, it must be at least {allowed}.")
 
 
 def _slug(name: str) -> str:
