@@ -15,6 +15,7 @@ The file names the runs and what differs between them; flags of train.py overrid
     runs:
       language model: {latent_injection: none}
       free bits 0.25: {free_bits: 0.25}
+      averaged: {after: free bits 0.25, weight_averaging: swa, num_train_epochs: 5}  # from the model of that run
     language_model: language model    # the run whose NLL the others are compared with, if any
     evaluation: {num_importance_samples: 50, num_importance_texts: 1000, num_reconstructed_texts: 500, batch_size: 64}
 

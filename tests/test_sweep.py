@@ -88,6 +88,16 @@ def reached(swept: Path, run: str, seed: int) -> dict:
 # a whole sweep
 
 
+def test_a_run_goes_on_from_the_model_of_another_with_its_seed(corpus, tmp_path):
+    runs = {VAE: RUNS[VAE], "longer": {**RUNS[VAE], "after": VAE, "max_steps": 2, "learning_rate": 1e-12}}
+    path = write_sweep(tmp_path, corpus, runs=runs, language_model=None, seeds=[0, 1])
+    assert sweep(path) == 0
+    for seed in (0, 1):
+        first, longer = (tmp_path / "runs" / f"{name}-seed{seed}" for name in ("free-bits-0.25", "longer"))
+        assert results(longer)["steps"] == 2
+        assert all(torch.allclose(a, weights(longer)[name]) for name, a in weights(first).items())
+
+
 def test_a_sweep_leaves_runs_tables_and_a_picture(swept, test_file):
     runs = swept.parent / "runs"
     assert {path.name for path in runs.iterdir()} == {
@@ -227,6 +237,7 @@ MISTAKES = {
     "evaluation out of range": ({"evaluation": {"batch_size": 0}}, [], "batch_size"),
     "language model that is no run": ({"language_model": "the LM"}, [], LM),
     "language model with a z": ({"language_model": VAE}, [], "latent_injection: none"),
+    "after a run that comes later": ({"runs": {"first": {"after": VAE}, **RUNS}}, [], "no run above it"),
     "no runs": ({"runs": {}}, [], "runs"),
     "runs that are a list": ({"runs": ["one"]}, [], "runs"),
     "no output_dir": ({"output_dir": None}, [], "output_dir"),

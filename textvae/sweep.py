@@ -85,9 +85,11 @@ def read_sweep(path: str | Path, overrides: dict) -> Sweep:
     seeds = [overrides.pop("seed")] if "seed" in overrides else values["seeds"]
     runs = []
     for seed in seeds:
+        directories = {}
         for name, own in values["runs"].items():
-            directory = output_dir / f"{_slug(name)}-seed{seed}"
-            runs.append(_build(name, values["base"] | own, overrides | {"seed": seed, "output_dir": str(directory)}))
+            settings = _go_on(name, values["base"] | own, directories)
+            directories[name] = str(output_dir / f"{_slug(name)}-seed{seed}")
+            runs.append(_build(name, settings, overrides | {"seed": seed, "output_dir": directories[name]}))
     _check_directories(runs)
     _check_language_model(values["language_model"], runs)
     return Sweep(output_dir, runs, values["language_model"], {"seed": 0} | values["evaluation"])
@@ -128,6 +130,16 @@ def _check_evaluation(options: dict, path: str | Path) -> None:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", name.lower()).strip("-.") or "run"
+
+
+def _go_on(name: str, settings: dict, earlier: dict[str, str]) -> dict:
+    """`after: RUN` is the model which that run, one of the `earlier` ones (name → directory), ends with."""
+    after = settings.pop("after", None)
+    if after is None:
+        return settings
+    if after not in earlier:
+        raise InputError(f"The run {name!r} goes on after {after!r}, which is no run above it in the file.")
+    return settings | {"model_name_or_path": earlier[after]}
 
 
 def _build(name: str, settings: dict, overrides: dict) -> Run:
