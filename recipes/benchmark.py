@@ -12,6 +12,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +22,7 @@ from textvae.batching import LengthGroupedBatches
 from textvae.cli import parse_training_config, run
 from textvae.collapse import RECENT_BATCHES, CollapseMonitor
 from textvae.data import load_corpus, tokenize_corpus
+from textvae.labels import labels_in
 from textvae.modeling import IGNORED, TextVAEModel
 from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizers
 from textvae.stepper import objective
@@ -93,7 +95,7 @@ def _check_seconds(config: TrainingConfig, accelerator: Accelerator, model, wrap
     with torch.no_grad():
         output = wrapped(**batch)
     for _ in range(RECENT_BATCHES):
-        monitor.add(output)
+        monitor.add(output, batch.get("label_ids"))
     times = [seconds(lambda: monitor.check(model, batch, 1), accelerator.device) for _ in range(ROUNDS)]
     return _median(times)
 
@@ -105,7 +107,9 @@ def measure_decoding(model: TextVAEModel) -> None:
     start = torch.full((DECODED_TEXTS, 1), model.config.bos_token_id, device=model.device)
     length = {"min_new_tokens": DECODED_TOKENS, "max_new_tokens": DECODED_TOKENS, "do_sample": False,
               "pad_token_id": model.config.pad_token_id}  # fmt: skip
-    ours, theirs = (lambda: model.generate(latents, **length)), (lambda: model.decoder.generate(start, **length))
+    label_ids = torch.zeros_like(start[:, 0]) if model.config.label_names else None
+    ours = partial(model.generate, latents, label_ids=label_ids, **length)
+    theirs = partial(model.decoder.generate, start, **length)
     ours(), theirs()
     pairs = [(seconds(ours, model.device), seconds(theirs, model.device)) for _ in range(ROUNDS)]
     ratios = [alone / with_latents for with_latents, alone in pairs]
@@ -124,11 +128,12 @@ def _listed(values: list[float], form: str) -> str:
 def main() -> None:
     config = parse_training_config(__doc__)
     accelerator = Accelerator(mixed_precision=choose_mixed_precision(config))
-    columns = {"text_column": config.text_column, "target_column": config.target_column}
+    columns = {name: getattr(config, name) for name in ("text_column", "target_column", "label_column")}
     corpus = load_corpus(config.train_file, **columns, max_train_samples=50_000)
     tokenizer, encoder_tokenizer = make_tokenizers(config, corpus)
-    dataset = tokenize_corpus(corpus["train"], tokenizer, config.max_length, encoder_tokenizer=encoder_tokenizer)
-    model = build_model(config, tokenizer, encoder_tokenizer)
+    model = build_model(config, tokenizer, encoder_tokenizer, labels_in(corpus["train"]))
+    reading = {"encoder_tokenizer": encoder_tokenizer, "label_names": model.config.label_names}
+    dataset = tokenize_corpus(corpus["train"], tokenizer, config.max_length, **reading)
     options = {"latent_size": model.config.latent_size, "seed": config.seed, "encoder_tokenizer": encoder_tokenizer}
     batches = LengthGroupedBatches(dataset, tokenizer, config.per_device_train_batch_size, **options)
     measure_training(config, accelerator, model, batches)

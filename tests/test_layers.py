@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"errors"},
-    {"tokenization"},
+    {"labels", "tokenization"},
     {
         "averaging",
         "batching",

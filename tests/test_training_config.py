@@ -98,7 +98,7 @@ def test_saved_and_read_again_it_is_the_same(tmp_path):
     everything |= {
         "streaming": False,
         "model_name_or_path": None,
-        **dict.fromkeys([*PARTS, "encoder_tokenizer", "kl_target"]),
+        **dict.fromkeys([*PARTS, "encoder_tokenizer", "kl_target", "label_column"]),
     }
     parts = TrainingConfig(**PARTS, encoder_tokenizer="a/tokenizer", tokenizer="another/tokenizer")
     for config in (DEFAULT, parts, TrainingConfig(**everything)):

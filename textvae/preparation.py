@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from textwrap import shorten
@@ -23,6 +23,7 @@ from textvae.batching import LengthGroupedBatches, StreamedBatches
 from textvae.configuration import TextVAEConfig
 from textvae.data import load_corpus
 from textvae.errors import InputError
+from textvae.labels import label_ids
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
 from textvae.pretrained_parts import join_parts, special_ids
@@ -51,6 +52,7 @@ def read_corpus(config: TrainingConfig) -> DatasetDict | IterableDatasetDict:
         config.dataset_config_name,
         text_column=config.text_column,
         target_column=config.target_column,
+        label_column=config.label_column,
         validation_split=config.validation_split,
         streaming=config.streaming,
         max_train_samples=config.max_train_samples,
@@ -114,16 +116,22 @@ def _make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
 
 
 def build_model(
-    config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, encoder_tokenizer: PreTrainedTokenizerBase | None = None
+    config: TrainingConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    label_names: Sequence[str] = (),
 ) -> TextVAEModel:
+    """The model to train; `label_names` are those of the corpus, which a saved model must know."""
+    bottleneck = _bottleneck(config) | {"label_names": list(label_names)}
     if config.model_name_or_path is not None:
         model = load_model(config.model_name_or_path, torch.float32)
         check_match(model, tokenizer, encoder_tokenizer)
+        _check_label_names(config.model_name_or_path, model, label_names)
     elif config.has_pretrained_parts:
         names = config.encoder_name_or_path, config.decoder_name_or_path
-        model = join_parts(*names, tokenizer, encoder_tokenizer, **_bottleneck(config))
+        model = join_parts(*names, tokenizer, encoder_tokenizer, **bottleneck)
     else:
-        model = _new_model(config, tokenizer)
+        model = _new_model(config, tokenizer, bottleneck)
     for part, length in ((model.config.encoder, 0), (model.config.decoder, model.config.prefix_length)):
         limit = part.to_dict().get(part.attribute_map.get("max_position_embeddings", "max_position_embeddings"))
         if limit is not None and config.max_length + length > limit:
@@ -134,12 +142,23 @@ def build_model(
     return model
 
 
-def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
+def _check_label_names(name: str, model: TextVAEModel, label_names: Sequence[str]) -> None:
+    known = model.config.label_names
+    if bool(known) != bool(label_names):
+        raise InputError(
+            f"{name} has labels: name the column of the corpus's own in label_column."
+            if known
+            else f"{name} has no labels: leave label_column out, or train a new model."
+        )
+    label_ids(label_names, known)  # which it must have
+
+
+def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, bottleneck: dict) -> TextVAEModel:
     ids = special_ids(tokenizer)
     shared = {"vocab_size": len(tokenizer), **ids}
     try:
         model_config = TextVAEConfig(
-            encoder=shared | config.encoder, decoder=shared | config.decoder, **_bottleneck(config), **ids
+            encoder=shared | config.encoder, decoder=shared | config.decoder, **bottleneck, **ids
         )
         _check_names("encoder", config.encoder, model_config.encoder)
         _check_names("decoder", config.decoder, model_config.decoder)
@@ -169,7 +188,7 @@ def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
 
 
 def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: int) -> None:
-    """Draw the weights of all that reads z anew, and forget what the optimizer knew of them (Li et al. 2019)."""
+    """Draw the weights of all that generates anew, and forget what the optimizer knew of them (Li et al. 2019)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = TextVAEModel(model.config).decoding_modules()

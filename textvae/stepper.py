@@ -82,7 +82,7 @@ class Stepper:
             kl, total_loss = kl + kl_sum / sum(num_texts), total_loss + loss.detach() * share
             if counts:
                 self.meter.add(output, batch["labels"], loss, step, step * len(micro_batches) + number)
-                self.monitor.add(output)
+                self.monitor.add(output, batch.get("label_ids"))
             self.last_batch = batch
         return kl, total_loss
 

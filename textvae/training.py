@@ -24,6 +24,7 @@ from textvae.corpus import Corpus
 from textvae.data import tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import bound, evaluate, posterior_terms
+from textvae.labels import labels_in
 from textvae.meter import Meter
 from textvae.metrics import mutual_information
 from textvae.modeling import TextVAEModel
@@ -93,11 +94,12 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     set_seed(config.seed, device_specific=True)
     corpus = main_first(lambda: read_corpus(config))
     tokenizer, encoder_tokenizer = prepare_tokenizers(config, corpus, checkpoint)
-    tokenizing = {"tokenizer": tokenizer, "max_length": config.max_length, "encoder_tokenizer": encoder_tokenizer}
+    model = build_model(config, tokenizer, encoder_tokenizer, labels_in(corpus["train"]))
+    tokenizing = {"tokenizer": tokenizer, "max_length": config.max_length, "encoder_tokenizer": encoder_tokenizer,
+                  "label_names": model.config.label_names}  # fmt: skip
     corpus = main_first(lambda: {name: tokenize_corpus(part, **tokenizing) for name, part in corpus.items()})
     held_out = held_out_texts(corpus["validation"])
     warn_of_unknown(held_out, tokenizer)
-    model = build_model(config, tokenizer, encoder_tokenizer)
     batches = make_batches(config, corpus["train"], tokenizer, model, accelerator, encoder_tokenizer)
     total_steps, steps_per_epoch = count_steps(config, batches)
     optimizer = make_optimizer(config, model)
@@ -245,7 +247,8 @@ def _without_session(values: dict) -> dict:
 
 def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler, config: TrainingConfig) -> None:
     _check_controller(checkpoint, about["kl_controller"])
-    saved = checkpoints.about(checkpoint)["model"]
+    # Of a run before there were labels, the architecture has none.
+    saved = {"label_names": [], **checkpoints.about(checkpoint)["model"]}
     wrong = [name for name in about["model"] if saved.get(name) != about["model"][name]]
     if wrong:
         raise InputError(
@@ -359,7 +362,8 @@ def _finish(accelerator, config: TrainingConfig, validation_set, progress: Progr
     if accelerator.is_main_process:
         pipeline.save_pretrained(output_dir)
         targets = None if config.target_column is None else validation_set["target"][:]
-        write_report(pipeline, report, validation_set["text"][:], output_dir, config.seed, targets)
+        labels = None if config.label_column is None else validation_set["label"][:]
+        write_report(pipeline, report, validation_set["text"][:], output_dir, config.seed, targets, labels)
         shutil.rmtree(output_dir / BEST, ignore_errors=True)
     accelerator.wait_for_everyone()
     return pipeline

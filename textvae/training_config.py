@@ -33,6 +33,7 @@ NEEDS_LATENTS = (
     "kl_target", "kl_reset_decoder", "aggressive_encoder", "bag_of_words_weight", "mmd_weight", "committed_rate",
     "mean_batch_norm",
 )  # fmt: skip
+NEEDS_STANDARD_PRIOR = ("committed_rate", "mean_batch_norm", "mmd_weight")
 SHARES = ("warmup_ratio", "adam_beta1", "adam_beta2", "ema_decay", "swa_start")
 
 
@@ -60,6 +61,7 @@ class TrainingConfig:
     dataset_config_name: str | None = None
     text_column: str = "text"
     target_column: str | None = None  # what is decoded where that is not what is encoded: paraphrases, another style
+    label_column: str | None = None  # of a conditional VAE: what prior, encoder and decoder are told beside the text
     validation_split: float = 0.02
     streaming: bool = False
     max_train_samples: int | None = None
@@ -191,6 +193,8 @@ class TrainingConfig:
             for name in NEEDS_LATENTS:
                 if getattr(self, name):
                     raise InputError(f"{name} needs a z, and latent_injection is none: leave one of them out.")
+        if self.label_column is not None:
+            self._check_labelled()
         if self.aggressive_encoder and self.streaming:
             raise InputError("aggressive_encoder draws texts at random, which a stream cannot: leave one of them out.")
         if self.kl_reset_decoder and self.kl_target is not None:
@@ -200,6 +204,15 @@ class TrainingConfig:
         for name in ("model_name_or_path", "decoder_name_or_path"):
             if self.kl_reset_decoder and getattr(self, name) is not None:
                 raise InputError(f"kl_reset_decoder would undo the decoder of {name}: leave one of them out.")
+
+    def _check_labelled(self) -> None:
+        for name in NEEDS_STANDARD_PRIOR:
+            if getattr(self, name):
+                raise InputError(f"{name} is made for the prior N(0, I), and labels have their own: leave one out.")
+        if self.streaming:
+            raise InputError(
+                "The labels of a stream are not known before its end: leave streaming or label_column out."
+            )
 
     @property
     def has_pretrained_parts(self) -> bool:
