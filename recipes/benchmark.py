@@ -2,6 +2,7 @@
 
 python recipes/benchmark.py                                                    # the default config
 python recipes/benchmark.py --config recipes/configs/ptb-transformer.yaml      # any other, on the same corpus
+python recipes/benchmark.py --encoder_name_or_path ENCODER --decoder_name_or_path DECODER --lora decoder
 
 Training: the share of this machine's matrix-multiply speed, at the same dtype, that the model's own FLOPs reach; the
 share of the time that the collapse monitor takes; the padding; the peak memory. Decoding: texts/s of
@@ -26,6 +27,7 @@ from textvae.labels import labels_in
 from textvae.modeling import IGNORED, TextVAEModel
 from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizers
 from textvae.stepper import objective
+from textvae.trained import checkpoint_activations
 from textvae.training_config import TrainingConfig
 
 ROUNDS, BATCHES = 5, 8
@@ -57,7 +59,9 @@ def one_step(accelerator, wrapped, optimizer, batch: dict, config: TrainingConfi
 
 
 def measure_training(config: TrainingConfig, accelerator: Accelerator, model: TextVAEModel, batches) -> None:
-    wrapped, optimizer = accelerator.prepare(model, make_optimizer(config, model))
+    if config.gradient_checkpointing:
+        checkpoint_activations(model)
+    wrapped, optimizer = accelerator.prepare(model.train(), make_optimizer(config, model))
     device = accelerator.device
     sample = [dict(batches[index]) for index in range(BATCHES)]
     for batch in sample:
@@ -77,7 +81,8 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
         speeds.append(tokens / spent)
     resident = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else resident
-    size = f"{model.num_parameters() / 1e6:.1f}M parameters"
+    total, trained = (model.num_parameters(only_trainable=only) / 1e6 for only in (False, True))
+    size = f"{total:.1f}M parameters, {trained:.2f}M of them trained"
     print(f"decoder {model.config.decoder.model_type}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
     print(f"training: {_median(shares):.1%} of the matrix-multiply peak (rounds: {_listed(shares, '.1%')})")
     print(f"training: {_median(speeds):,.0f} tokens/s, {flops / tokens / 1e6:.1f} MFLOPs per token")

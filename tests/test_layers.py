@@ -10,6 +10,7 @@ FLOORS = [
     {"errors"},
     {"labels", "tokenization"},
     {
+        "adapters",
         "averaging",
         "batching",
         "checkpoints",
@@ -27,8 +28,8 @@ FLOORS = [
         "value_cache",
     },
     {"parts"},
-    {"modeling", "tokenizer_pair", "training_config"},
-    {"collapse", "corpus", "loading", "meter", "pretrained_parts", "sweep"},
+    {"bases", "modeling", "tokenizer_pair", "training_config"},
+    {"collapse", "corpus", "loading", "meter", "pretrained_parts", "sweep", "trained"},
     {"evaluation"},
     {"pipeline"},
     {"report", "preparation", "stepper"},

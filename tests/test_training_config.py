@@ -22,6 +22,7 @@ def another(name: str):
         "encoder": {"model_type": "roberta", "hidden_size": 32, "layer_norm_eps": 0.5},
         "decoder": {"model_type": "gpt2", "n_embd": 32, "activation_function": "relu"},
         "latent_injection": ["embedding", "prefix"],
+        "lora": ["encoder", "decoder"],
         "report_to": ["tensorboard", "wandb"],
         "kl_zero_phase": 0.3,
         "kl_start": 0.01,
@@ -45,12 +46,15 @@ def another(name: str):
 
 
 PARTS = {"encoder_name_or_path": "an/encoder", "decoder_name_or_path": "a/decoder"}
+TRAINED = ("freeze_encoder", "freeze_decoder", "lora", "bottleneck_phase")
 
 
 def needs(name: str) -> dict:
     others = {part: value for part, value in PARTS.items() if part != name}
+    frozen = {**PARTS, "freeze_decoder": True}
     needed = {"streaming": {"max_steps": 3}, "encoder_tokenizer": PARTS, **dict.fromkeys(PARTS, others),
-              "kl_reset_decoder": {"kl_zero_phase": 0.3}}  # fmt: skip
+              "kl_reset_decoder": {"kl_zero_phase": 0.3}, **dict.fromkeys(TRAINED, PARTS),
+              **dict.fromkeys(["weights_dtype", "decoder_quantization"], frozen)}  # fmt: skip
     return needed.get(name, {})
 
 
@@ -99,6 +103,7 @@ def test_saved_and_read_again_it_is_the_same(tmp_path):
         "streaming": False,
         "model_name_or_path": None,
         **dict.fromkeys([*PARTS, "encoder_tokenizer", "kl_target", "label_column"]),
+        **{name: getattr(DEFAULT, name) for name in (*TRAINED, "weights_dtype", "decoder_quantization")},
     }
     parts = TrainingConfig(**PARTS, encoder_tokenizer="a/tokenizer", tokenizer="another/tokenizer")
     for config in (DEFAULT, parts, TrainingConfig(**everything)):

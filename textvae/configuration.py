@@ -91,6 +91,9 @@ class TextVAEConfig(PreTrainedConfig):
         eos_token_id: ends a text. It is predicted and counted.
         label_names: of a conditional VAE (Sohn et al. 2015): what a text can be labelled with, a label's id being its
             place here. A learned vector of the label then enters prior, encoder and decoder. None, or two or more.
+        base: of `encoder`, `decoder`, or both: where the weights come from that were not trained and are not saved with
+            the model. For each `name_or_path`, `sha256` of the files there, the `dtype` and `quantization` they are
+            opened in, and `lora`: None, or the `rank`, `alpha` and `dropout` of the adapters that were trained on them.
 
     Raises:
         InputError: for a family that is not supported, a `latent_size` or `latent_tokens` below 1, a negative rate or
@@ -119,6 +122,7 @@ class TextVAEConfig(PreTrainedConfig):
     initializer_range: float = 0.08
     initial_logvar: float = -1.0
     label_names: list[str] = field(default_factory=list)
+    base: dict | None = None
 
     def __post_init__(self, **kwargs):
         self.encoder = _sub_config(self.encoder, "bert")
@@ -165,6 +169,11 @@ class TextVAEConfig(PreTrainedConfig):
     def is_language_model(self) -> bool:
         """Whether the decoder is told nothing of z: KL 0, and log p(x|z) = log p(x) for every z."""
         return not self.latent_injection
+
+    @property
+    def frozen_parts(self) -> list[str]:
+        """Of `encoder` and `decoder`, those that nothing is trained of."""
+        return [part for part, entry in (self.base or {}).items() if entry["lora"] is None]
 
     @property
     def prefix_length(self) -> int:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import ModelOutput
 
+from textvae.adapters import MARK
 from textvae.configuration import TextVAEConfig
 from textvae.crossentropy import linear_cross_entropy, transform_logits
 from textvae.errors import InputError
@@ -97,6 +99,20 @@ class MeanBatchNorm(nn.Module):
         return self.scale * normal + self.center
 
 
+def _rest(part: PreTrainedModel, mode: bool) -> None:
+    """A frozen part is in evaluation mode, except for what the backward pass through it asks for in training."""
+    part.eval()
+    for module in part.modules():
+        recomputes = isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
+        if recomputes or isinstance(module, nn.GRU):  # cuDNN's has no gradient otherwise; it has no dropout
+            module.training = mode
+
+
+def _mapped(layer: nn.Linear, latents: Tensor, dtype: torch.dtype) -> Tensor:
+    """What a map makes of z for a decoder that, being frozen, may be in another dtype."""
+    return layer(latents.to(layer.weight.dtype)).to(dtype)
+
+
 def _new_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     return encoder_class(config).from_config(config)
 
@@ -125,6 +141,10 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     ):
         """`encoder` and `decoder`, when given, are used as they are instead of being built from the config."""
         super().__init__(config)
+        given = {"encoder": encoder, "decoder": decoder}
+        if any(given[part] is None for part in config.base or {}):
+            raise InputError("This model is saved without the weights it was trained on top of: open it with "
+                             "TextVAEPipeline.from_pretrained, which finds them.")  # fmt: skip
         self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder)
         self.decoder = AutoModelForCausalLM.from_config(config.decoder) if decoder is None else decoder
         self.logit_scale, self.logit_softcap = logits_change(config.decoder)
@@ -183,11 +203,38 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         parts = load_encoder(encoder, dtype), load_decoder(decoder, dtype)
         special = {name: getattr(parts[1].config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
         special = {name: token for name, token in special.items() if token is not None}
-        config = TextVAEConfig(encoder=parts[0].config, decoder=parts[1].config, **special | config)
-        model = cls(config, *parts).to(parts[1].dtype)
-        if model.mean_norm is not None:
-            model.mean_norm.float()
-        return model.eval()
+        return cls.from_parts(*parts, **special | config).cast(parts[1].dtype)
+
+    @classmethod
+    def from_parts(cls, encoder: PreTrainedModel, decoder: PreTrainedModel, **config) -> "TextVAEModel":
+        """An encoder and a decoder, as they are, joined by a new bottleneck in fp32; in evaluation mode."""
+        decoder_config = decoder.config.to_dict()
+        decoder_config.pop("quantization_config", None)  # says how the weights are held here, not what they are
+        return cls(TextVAEConfig(encoder=encoder.config, decoder=decoder_config, **config), encoder, decoder).eval()
+
+    def cast(self, dtype: torch.dtype) -> "TextVAEModel":
+        """All weights become of this dtype, but those of a `mean_batch_norm`, which stay in fp32."""
+        self.to(dtype)
+        if self.mean_norm is not None:
+            self.mean_norm.float()
+        return self
+
+    def train(self, mode: bool = True) -> "TextVAEModel":
+        """Training mode, or evaluation mode; frozen parts stay in the latter."""
+        super().train(mode)
+        for name in self.config.frozen_parts:
+            _rest(self.get_submodule(name), mode)
+        return self
+
+    def is_of_base(self, name: str) -> bool:
+        """Whether this entry of the state dictionary comes from the base, and is neither trained nor saved."""
+        return name.partition(".")[0] in (self.config.base or {}) and MARK not in name
+
+    def save_pretrained(self, save_directory, **options) -> None:
+        """As in every model of transformers, but what is still as in the base is left out."""
+        if self.config.base is not None:
+            options["state_dict"] = {name: t for name, t in self.state_dict().items() if not self.is_of_base(name)}
+        super().save_pretrained(save_directory, **options)
 
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
@@ -249,6 +296,8 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             prior = torch.zeros(len(input_ids), self.config.latent_size, device=input_ids.device)
             return prior, prior
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, H)
+        if self.encoder.dtype != self.to_mean.weight.dtype:  # a frozen encoder may be in bf16
+            states = states.to(self.to_mean.weight.dtype)
         pooled = self.pooling(states, attention_mask)  # (B, H)
         if self.label_to_pooled is not None:
             pooled = pooled + self.label_to_pooled(label_ids).to(pooled.dtype)
@@ -272,14 +321,13 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         """(B, Z), (B, T), (B,) → (B, P + T, E), or (B, T, E) once the cache already holds the prefix."""
         self._check_labels(label_ids, len(decoder_input_ids))
         embeds = self.decoder.get_input_embeddings()(decoder_input_ids)  # (B, T, E)
-        latents = latents.to(embeds.dtype)
         if self.to_prefix is not None and first:
-            prefix = self.to_prefix(latents).view(len(latents), -1, embeds.shape[-1])  # (B, P, E)
-            embeds = torch.cat([prefix.to(embeds.dtype), embeds], dim=1)
+            prefix = _mapped(self.to_prefix, latents, embeds.dtype)  # (B, P · E)
+            embeds = torch.cat([prefix.view(len(latents), -1, embeds.shape[-1]), embeds], dim=1)
         if self.to_embedding is not None:
-            embeds = embeds + self.to_embedding(latents).unsqueeze(1)
+            embeds = embeds + _mapped(self.to_embedding, latents, embeds.dtype).unsqueeze(1)
         if self.label_to_embedding is not None:
-            embeds = embeds + self.label_to_embedding(label_ids).unsqueeze(1)
+            embeds = embeds + self.label_to_embedding(label_ids).unsqueeze(1).to(embeds.dtype)
         return embeds
 
     def _lengthened(self, attention_mask: Tensor | None) -> Tensor | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForTextEncoding,
+    BitsAndBytesConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -67,21 +69,48 @@ def load_encoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
     return model
 
 
-def load_decoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
+def load_decoder(name: str, dtype: str | torch.dtype, quantization: str = "none") -> PreTrainedModel:
     """The causal language model in a checkpoint by path or Hub name, its head included.
 
+    Args:
+        quantization: `none`, `8bit` or `4bit`, of the linear layers but the head.
+
     Raises:
-        InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many.
+        InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many; or
+            if it is to be quantized, and bitsandbytes is not installed.
     """
+    options = _quantized(quantization)
     with named_errors(name, "decoder", _WAY_OUT):
         check_decoder(AutoConfig.from_pretrained(name))
-        model, report = _load(AutoModelForCausalLM, name, dtype)
+        model, report = _load(AutoModelForCausalLM, name, dtype, **options)
     _check_weights(name, "decoder", report)
     return model
 
 
-def _load(auto_class, name: str, dtype: str | torch.dtype) -> tuple[PreTrainedModel, dict]:
-    return auto_class.from_pretrained(name, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True)
+def _quantized(kind: str) -> dict:
+    """What `from_pretrained` is told, as transformers documents it."""
+    if kind == "none":
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise InputError("decoder_quantization needs the package bitsandbytes: pip install 'textvae[quantization]'.")
+    if kind == "8bit":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    kinds = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}
+    return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **kinds)}
+
+
+def _load(auto_class, name: str, dtype: str | torch.dtype, **options) -> tuple[PreTrainedModel, dict]:
+    options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+    return auto_class.from_pretrained(name, dtype=dtype, **options)
+
+
+def add_token(part: PreTrainedModel) -> None:
+    """One more token at the end of the vocabulary, its embeddings the mean of the others."""
+    part.resize_token_embeddings(part.get_input_embeddings().num_embeddings + 1, mean_resizing=False)
+    with torch.no_grad():
+        for layer in (part.get_input_embeddings(), part.get_output_embeddings()):
+            if layer is not None:
+                layer.weight[-1] = layer.weight[:-1].mean(0)
 
 
 def _check_weights(name: str, side: str, report: dict) -> None:

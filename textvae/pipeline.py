@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from textvae import latents as geometry
+from textvae.adapters import merged
 from textvae.corpus import Corpus
 from textvae.data import tokenize, tokenize_corpus
 from textvae.errors import InputError
@@ -115,9 +116,19 @@ class TextVAEPipeline:
     def save_pretrained(self, path: str) -> None:
         """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open too.
 
-        The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`.
+        The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Where not all was trained, only what was
+        is written, and config.json says in `base` where the rest is.
         """
         self.model.save_pretrained(path)
+        save_tokenizers(path, self.tokenizer, self.encoder_tokenizer)
+
+    def merge_and_save(self, path: str) -> None:
+        """Write a directory with all weights in it, in fp32, adapters merged: it needs no base, and no peft, to open.
+
+        Raises:
+            InputError: if the decoder is quantized.
+        """
+        merged(self.model).save_pretrained(path)
         save_tokenizers(path, self.tokenizer, self.encoder_tokenizer)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None) -> None:

@@ -37,6 +37,7 @@ from textvae.tokenization import (
     unknown_sentence,
 )
 from textvae.tokenizer_pair import Pair, load_tokenizers, tokenizers_of_parts
+from textvae.trained import choose_trained, parameter_groups
 from textvae.training_config import TrainingConfig, nearest
 
 logger = logging.getLogger(__name__)
@@ -129,9 +130,12 @@ def build_model(
         _check_label_names(config.model_name_or_path, model, label_names)
     elif config.has_pretrained_parts:
         names = config.encoder_name_or_path, config.decoder_name_or_path
-        model = join_parts(*names, tokenizer, encoder_tokenizer, **bottleneck)
+        held = {"encoder_dtype": config.dtype_of("encoder"), "decoder_dtype": config.dtype_of("decoder"),
+                "quantization": config.decoder_quantization}  # fmt: skip
+        model = join_parts(*names, tokenizer, encoder_tokenizer, **held, **bottleneck)
     else:
         model = _new_model(config, tokenizer, bottleneck)
+    choose_trained(model, config)
     for part, length in ((model.config.encoder, 0), (model.config.decoder, model.config.prefix_length)):
         limit = part.to_dict().get(part.attribute_map.get("max_position_embeddings", "max_position_embeddings"))
         if limit is not None and config.max_length + length > limit:
@@ -235,14 +239,9 @@ def count_steps(config: TrainingConfig, batches) -> tuple[int, int]:
 
 
 def make_optimizer(config: TrainingConfig, model: TextVAEModel) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only (Loshchilov & Hutter 2019)."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
+    """AdamW (Loshchilov & Hutter 2019) of what is trained, at the rate of each part."""
     betas = (config.adam_beta1, config.adam_beta2)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
+    return torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=betas, fused=True)
 
 
 def read_batches(config: TrainingConfig, batches, step: int, total_steps: int) -> Iterator[dict]:

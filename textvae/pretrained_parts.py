@@ -6,6 +6,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textvae.errors import InputError
 from textvae.modeling import TextVAEModel
+from textvae.parts import add_token, load_decoder, load_encoder
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
@@ -22,21 +23,26 @@ def join_parts(
     decoder: str,
     tokenizer: PreTrainedTokenizerBase,
     encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    encoder_dtype: torch.dtype = torch.float32,
+    decoder_dtype: torch.dtype = torch.float32,
+    quantization: str = "none",
     **bottleneck,
 ) -> TextVAEModel:
-    """A pretrained encoder and decoder, by name or path, joined by a new bottleneck, in fp32.
+    """A pretrained encoder and decoder, by name or path, joined by a new bottleneck in fp32.
 
+    A part that is trained should be in fp32, too, whatever it was saved in: small steps would be lost to rounding.
     A part that has no embedding for the EOS its tokenizer was given gets one, the mean of the others.
 
     Args:
         tokenizer: the decoder's, and the encoder's too unless `encoder_tokenizer` is given.
+        quantization: of the decoder, as [`load_decoder`] takes it.
         bottleneck: of [`TextVAEConfig`].
 
     Raises:
         InputError: if a part cannot be opened, or its tokenizer has more tokens than it has embeddings.
     """
-    # In fp32, whatever the parts were saved in: small steps would be lost to rounding.
-    model = TextVAEModel.from_encoder_decoder(encoder, decoder, torch.float32, **bottleneck, **special_ids(tokenizer))
+    parts = load_encoder(encoder, encoder_dtype), load_decoder(decoder, decoder_dtype, quantization)
+    model = TextVAEModel.from_parts(*parts, **bottleneck, **special_ids(tokenizer))
     _fit(model.decoder, tokenizer, decoder)
     if model.encoder is not None:
         _fit(model.encoder, encoder_tokenizer or tokenizer, encoder)
@@ -50,18 +56,10 @@ def _fit(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -
     """Make room for an EOS that the tokenizer was given; whatever else is missing is an error."""
     rows, needed = part.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values()) + 1
     if needed == rows + 1 and tokenizer.eos_token_id == rows:
-        part.resize_token_embeddings(needed, mean_resizing=False)
-        _set_last_to_mean(part)
+        add_token(part)
     elif needed > rows:
         raise InputError(f"The tokenizer has {needed} tokens and {name!r} {rows} embeddings: give the tokenizer it "
                          "was trained with.")  # fmt: skip
-
-
-@torch.no_grad()
-def _set_last_to_mean(part: PreTrainedModel) -> None:
-    for layer in (part.get_input_embeddings(), part.get_output_embeddings()):
-        if layer is not None:
-            layer.weight[-1] = layer.weight[:-1].mean(0)
 
 
 def _fit_bag_of_words(model: TextVAEModel) -> None:

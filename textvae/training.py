@@ -9,7 +9,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import transformers
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
@@ -47,6 +46,7 @@ from textvae.processes import from_main, main_first, this_process
 from textvae.report import FINISHED, write_report
 from textvae.stepper import Stepper, train_encoder
 from textvae.tokenizer_pair import Pair, save_tokenizers
+from textvae.trained import checkpoint_activations, joining_parameters
 from textvae.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -117,9 +117,12 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     kept = [scheduler, progress, average, controller]
     accelerator.register_for_checkpointing(*(part for part in kept if part is not None))
     about = {"model": _architecture(model.config), "mixed_precision": accelerator.mixed_precision, "seconds": 0.0,
-             "kl_controller": controller and controller.kind}  # fmt: skip
+             "kl_controller": controller and controller.kind,
+             "num_rates": len(optimizer.param_groups) // 2}  # fmt: skip
+    if model.config.base is not None:
+        accelerator.register_save_state_pre_hook(lambda _, states, __: [_drop_base(model, state) for state in states])
     if checkpoint is not None:
-        _resume(accelerator, checkpoint, about, scheduler, config)
+        _resume(accelerator, checkpoint, about, scheduler)
     from_main(lambda: _claim_output_dir(config, (tokenizer, encoder_tokenizer), checkpoint))
     if config.report_to:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
@@ -129,7 +132,8 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     meter = Meter(accelerator, total_steps, progress.step, model.config.latent_size)
     monitor = CollapseMonitor(accelerator, config, total_steps, steps_per_epoch)
     monitor_steps = None if model.config.is_language_model else config.monitor_steps
-    stepper = Stepper(accelerator, config, wrapped, optimizer, meter, monitor)
+    joins_at = config.bottleneck_phase * total_steps
+    stepper = Stepper(accelerator, config, wrapped, optimizer, meter, monitor, joining_parameters(model), joins_at)
     seconds_before, started = about["seconds"], time.monotonic()
     model.train()
     while progress.step < total_steps and not _has_stopped_early(config, progress):
@@ -172,14 +176,6 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
 
 
 # before the loop
-
-
-def checkpoint_activations(model: TextVAEModel) -> None:
-    """By the name it has in the installed transformers: the old one warns since 5.23 and goes with 6."""
-    if tuple(int(number) for number in transformers.__version__.split(".")[:2]) >= (5, 23):
-        model.activation_checkpointing_enable()
-    else:
-        model.gradient_checkpointing_enable()
 
 
 def _compile(model: TextVAEModel) -> None:
@@ -245,7 +241,14 @@ def _without_session(values: dict) -> dict:
     return {name: value for name, value in values.items() if name not in session}
 
 
-def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler, config: TrainingConfig) -> None:
+def _drop_base(model: TextVAEModel, state: dict) -> None:
+    """What is found again in the model's base need not be in every checkpoint."""
+    of_base = [name for name in state if model.is_of_base(name.removeprefix("module."))]  # as several processes call it
+    for name in of_base:
+        del state[name]
+
+
+def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler) -> None:
     _check_controller(checkpoint, about["kl_controller"])
     # Of a run before there were labels, the architecture has none.
     saved = {"label_names": [], **checkpoints.about(checkpoint)["model"]}
@@ -255,9 +258,15 @@ def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler, 
             f"The checkpoint {checkpoint} is of another architecture: its {', '.join(wrong)} differ from this run's; "
             "resume with the settings it was trained with, or start anew in another --output_dir."
         )
+    if checkpoints.about(checkpoint).get("num_rates", 1) != about["num_rates"]:
+        raise InputError(
+            f"The checkpoint {checkpoint} was trained with another set of learning rates: give encoder_learning_rate "
+            "and decoder_learning_rate where it had them, and only there."
+        )
     about["seconds"] = checkpoints.about(checkpoint)["seconds"]
-    accelerator.load_state(str(checkpoint))
-    _set_learning_rate(scheduler, config.learning_rate)
+    learning_rates = list(scheduler.base_lrs)
+    accelerator.load_state(str(checkpoint), **({} if about["model"]["base"] is None else {"strict": False}))
+    _set_learning_rates(scheduler, learning_rates)
 
 
 def _check_controller(checkpoint: Path, kind: str | None) -> None:
@@ -270,12 +279,13 @@ def _check_controller(checkpoint: Path, kind: str | None) -> None:
         )
 
 
-def _set_learning_rate(scheduler, learning_rate: float) -> None:
-    """A resumed run learns at the rate it is told now."""
-    scheduler.base_lrs = [learning_rate] * len(scheduler.base_lrs)
-    for group, schedule in zip(scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
-        group["initial_lr"] = learning_rate
-        group["lr"] = learning_rate * schedule(scheduler.last_epoch)
+def _set_learning_rates(scheduler, learning_rates: list[float]) -> None:
+    """A resumed run learns at the rates it is told now."""
+    scheduler.base_lrs = learning_rates
+    groups = scheduler.optimizer.param_groups
+    for group, rate, schedule in zip(groups, learning_rates, scheduler.lr_lambdas, strict=True):
+        group["initial_lr"] = rate
+        group["lr"] = rate * schedule(scheduler.last_epoch)
 
 
 # in the loop
