@@ -11,6 +11,7 @@ from datasets import Dataset
 from tiny_runs import (
     BERT,
     GRU,
+    LLAMA,
     SENTENCES,
     assert_same_checkpoint,
     assert_same_state,
@@ -141,7 +142,12 @@ def test_the_same_tokenizer_twice_is_one(parts, tmp_path):
 
 def test_fine_tuning_keeps_both_tokenizers(finished, tmp_path):
     lines = write_lines(tmp_path / "texts.txt")
-    tuned = train(config(lines, tmp_path / "run", model_name_or_path=str(finished), max_length=48, max_steps=1))
+    same = {"tokenizer": "sentencepiece", "decoder": LLAMA}  # the default, which stands for none, and what it has
+    tuned = train(config(lines, tmp_path / "run", model_name_or_path=str(finished), **same, max_length=48,
+                         max_steps=1))  # fmt: skip
+    measured = results(tmp_path / "run")
+    assert measured["encoder_tokens_per_word"] > 2 and measured["encoder_unknown_share"] == 0
+    assert measured["tokens_per_word"] > 1 and "byte_share" not in measured
     assert tuned.tokenizer.eos_token == "<|endoftext|>" and tuned.encoder_tokenizer.sep_token == "[SEP]"
 
 

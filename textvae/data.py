@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _FORMATS = {".txt": "text", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 _CHECKED_BYTES = 1 << 24
 _MAX_VALIDATION_TEXTS = 5_000
+_STREAMED_ROWS = 100_000
 _TEXT = Features({"text": Value("string")})
 
 
@@ -300,6 +301,12 @@ def _first(dataset: Dataset | IterableDataset, limit: int | None) -> Dataset | I
     if limit is None or (isinstance(dataset, Dataset) and limit >= len(dataset)):
         return dataset
     return dataset.take(limit)
+
+
+def iterate_texts(dataset: Dataset | IterableDataset, columns: Sequence[str]) -> Iterator[str]:
+    """The texts of these columns, row by row; of a stream, which may have no end, those of the first 100,000 rows."""
+    rows = dataset.take(_STREAMED_ROWS) if isinstance(dataset, IterableDataset) else dataset
+    return (row[column] for row in rows for column in columns)
 
 
 def tokenize_corpus(

@@ -5,7 +5,6 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from textwrap import shorten
 
@@ -21,10 +20,9 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from textvae import checkpoints
 from textvae.batching import LengthGroupedBatches, StreamedBatches
 from textvae.configuration import TextVAEConfig
-from textvae.data import load_corpus
+from textvae.data import iterate_texts, load_corpus
 from textvae.errors import InputError
-from textvae.labels import label_ids
-from textvae.loading import check_match, load_model
+from textvae.fine_tuning import extended_tokenizers, load_saved
 from textvae.modeling import TextVAEModel
 from textvae.pretrained_parts import join_parts, special_ids
 from textvae.processes import from_main, this_process
@@ -38,11 +36,9 @@ from textvae.tokenization import (
 )
 from textvae.tokenizer_pair import Pair, load_tokenizers, tokenizers_of_parts
 from textvae.trained import choose_trained, parameter_groups
-from textvae.training_config import TrainingConfig, nearest
+from textvae.training_config import BOTTLENECK, TrainingConfig, nearest
 
 logger = logging.getLogger(__name__)
-
-STREAMED_TOKENIZER_TEXTS = 100_000
 
 
 def read_corpus(config: TrainingConfig) -> DatasetDict | IterableDatasetDict:
@@ -96,7 +92,7 @@ def prepare_tokenizers(config: TrainingConfig, corpus, checkpoint: Path | None) 
 
 def make_tokenizers(config: TrainingConfig, corpus) -> Pair:
     if config.model_name_or_path is not None:
-        return load_tokenizers(config.model_name_or_path)
+        return extended_tokenizers(config, corpus["train"])
     if config.has_pretrained_parts:
         decoder = config.decoder_name_or_path if config.tokenizer == "sentencepiece" else config.tokenizer
         return tokenizers_of_parts(config.encoder_tokenizer or config.encoder_name_or_path, decoder)
@@ -108,9 +104,7 @@ def _make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
         tokenizer = load_tokenizer(config.tokenizer)
         check_vocabulary(tokenizer, config.tokenizer)
         return tokenizer
-    rows = islice(corpus["train"], STREAMED_TOKENIZER_TEXTS) if config.streaming else corpus["train"]
-    columns = ["text"] if config.target_column is None else ["text", "target"]
-    texts = (row[column] for row in rows for column in columns)
+    texts = iterate_texts(corpus["train"], ["text"] if config.target_column is None else ["text", "target"])
     if config.tokenizer == "word":
         return train_word_tokenizer(texts)
     return train_tokenizer(texts, config.vocab_size, seed=config.seed)
@@ -123,38 +117,28 @@ def build_model(
     label_names: Sequence[str] = (),
 ) -> TextVAEModel:
     """The model to train; `label_names` are those of the corpus, which a saved model must know."""
-    bottleneck = _bottleneck(config) | {"label_names": list(label_names)}
     if config.model_name_or_path is not None:
-        model = load_model(config.model_name_or_path, torch.float32)
-        check_match(model, tokenizer, encoder_tokenizer)
-        _check_label_names(config.model_name_or_path, model, label_names)
+        model = load_saved(config, tokenizer, encoder_tokenizer, label_names)
     elif config.has_pretrained_parts:
         names = config.encoder_name_or_path, config.decoder_name_or_path
         held = {"encoder_dtype": config.dtype_of("encoder"), "decoder_dtype": config.dtype_of("decoder"),
                 "quantization": config.decoder_quantization}  # fmt: skip
-        model = join_parts(*names, tokenizer, encoder_tokenizer, **held, **bottleneck)
+        model = join_parts(*names, tokenizer, encoder_tokenizer, **held, **_bottleneck(config, label_names))
     else:
-        model = _new_model(config, tokenizer, bottleneck)
+        model = _new_model(config, tokenizer, _bottleneck(config, label_names))
+    _check_positions(config, model.config)
     choose_trained(model, config)
-    for part, length in ((model.config.encoder, 0), (model.config.decoder, model.config.prefix_length)):
+    return model
+
+
+def _check_positions(config: TrainingConfig, model: TextVAEConfig) -> None:
+    for part, length in ((model.encoder, 0), (model.decoder, model.prefix_length)):
         limit = part.to_dict().get(part.attribute_map.get("max_position_embeddings", "max_position_embeddings"))
         if limit is not None and config.max_length + length > limit:
             raise InputError(
                 f"The {part.model_type} has {limit} positions, too few for max_length {config.max_length} + {length}: "
                 "lower max_length or raise max_position_embeddings."
             )
-    return model
-
-
-def _check_label_names(name: str, model: TextVAEModel, label_names: Sequence[str]) -> None:
-    known = model.config.label_names
-    if bool(known) != bool(label_names):
-        raise InputError(
-            f"{name} has labels: name the column of the corpus's own in label_column."
-            if known
-            else f"{name} has no labels: leave label_column out, or train a new model."
-        )
-    label_ids(label_names, known)  # which it must have
 
 
 def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, bottleneck: dict) -> TextVAEModel:
@@ -174,11 +158,10 @@ def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, bottl
         raise InputError(f"No model can be built from these encoder and decoder: correct them ({reason}).") from error
 
 
-def _bottleneck(config: TrainingConfig) -> dict:
+def _bottleneck(config: TrainingConfig, label_names: Sequence[str]) -> dict:
     """What lies between encoder and decoder."""
-    names = ("latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range", "committed_rate",
-             "mean_batch_norm")  # fmt: skip
-    return {name: getattr(config, name) for name in names} | {"bag_of_words": config.bag_of_words_weight > 0}
+    rest = {"bag_of_words": config.bag_of_words_weight > 0, "label_names": list(label_names)}
+    return {name: getattr(config, name) for name in BOTTLENECK} | rest
 
 
 def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:

@@ -23,6 +23,7 @@ from textvae.corpus import Corpus
 from textvae.data import tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import bound, evaluate, posterior_terms
+from textvae.fine_tuning import report_coverage
 from textvae.labels import labels_in
 from textvae.meter import Meter
 from textvae.metrics import mutual_information
@@ -94,6 +95,7 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     set_seed(config.seed, device_specific=True)
     corpus = main_first(lambda: read_corpus(config))
     tokenizer, encoder_tokenizer = prepare_tokenizers(config, corpus, checkpoint)
+    coverage = report_coverage(config, corpus["train"], (tokenizer, encoder_tokenizer))
     model = build_model(config, tokenizer, encoder_tokenizer, labels_in(corpus["train"]))
     tokenizing = {"tokenizer": tokenizer, "max_length": config.max_length, "encoder_tokenizer": encoder_tokenizer,
                   "label_names": model.config.label_names}  # fmt: skip
@@ -172,7 +174,7 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         tracker.finish()
     if controller is not None and accelerator.is_main_process and (missed := controller.missed()):
         logger.warning(missed)
-    return _finish(accelerator, config, held_out, progress, seconds_before + time.monotonic() - started)
+    return _finish(accelerator, config, held_out, progress, seconds_before + time.monotonic() - started, coverage)
 
 
 # before the loop
@@ -345,7 +347,9 @@ def _replace_best(pipeline: TextVAEPipeline, output_dir: Path) -> None:
 # after the loop
 
 
-def _finish(accelerator, config: TrainingConfig, validation_set, progress: Progress, seconds: float) -> TextVAEPipeline:
+def _finish(
+    accelerator, config: TrainingConfig, validation_set, progress: Progress, seconds: float, coverage: dict
+) -> TextVAEPipeline:
     """The best model, measured on the held-out texts, becomes the run's result."""
     output_dir = Path(config.output_dir)
     best = output_dir / BEST if (output_dir / BEST).exists() else output_dir  # where a finished run was resumed
@@ -364,6 +368,7 @@ def _finish(accelerator, config: TrainingConfig, validation_set, progress: Progr
         seed=config.seed,
     )
     report |= {
+        **coverage,
         "steps": progress.step,
         "training_seconds": round(seconds, 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),

@@ -31,7 +31,7 @@ ABOVE_ZERO = (
 ABOVE_ZERO_OR_NONE = ("encoder_learning_rate", "decoder_learning_rate")
 NOT_NEGATIVE = (
     "free_bits", "weight_decay", "dataloader_num_workers", "committed_rate", "mean_batch_norm", "bag_of_words_weight",
-    "mmd_weight",
+    "mmd_weight", "extend_tokenizer",
 )  # fmt: skip
 NEEDS_LATENTS = (
     "kl_target", "kl_reset_decoder", "aggressive_encoder", "bag_of_words_weight", "mmd_weight", "committed_rate",
@@ -39,6 +39,11 @@ NEEDS_LATENTS = (
 )  # fmt: skip
 NEEDS_STANDARD_PRIOR = ("committed_rate", "mean_batch_norm", "mmd_weight")
 NEEDS_PRETRAINED = ("freeze_encoder", "freeze_decoder", "lora", "bottleneck_phase")
+# What lies between encoder and decoder.
+BOTTLENECK = (
+    "latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range", "committed_rate",
+    "mean_batch_norm",
+)  # fmt: skip
 SHARES = ("warmup_ratio", "adam_beta1", "adam_beta2", "ema_decay", "swa_start", "lora_dropout", "bottleneck_phase")
 
 
@@ -78,6 +83,7 @@ class TrainingConfig:
     tokenizer: str = "sentencepiece"
     encoder_tokenizer: str | None = None
     vocab_size: int = 8000
+    extend_tokenizer: int = 0  # up to so many pieces, or words, of this corpus are added to a saved model's tokenizer
 
     # The model: a saved one to fine-tune, or two pretrained parts, or the configs of its parts; a part of the default's
     # `model_type`, or of none, keeps what it is not told.
@@ -205,6 +211,8 @@ class TrainingConfig:
             raise InputError("A pretrained decoder has words of its own: leave tokenizer out, or name an existing one.")
         if self.encoder_tokenizer is not None and not self.has_pretrained_parts:
             raise InputError("encoder_tokenizer is for a pretrained encoder: name one in encoder_name_or_path.")
+        if self.extend_tokenizer and self.model_name_or_path is None:
+            raise InputError("extend_tokenizer adds to the tokenizer of a saved model: name one in model_name_or_path.")
 
     def _check_trained(self) -> None:
         for name in NEEDS_PRETRAINED:
