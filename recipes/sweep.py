@@ -46,7 +46,7 @@ from textvae.data import load_texts
 from textvae.errors import InputError
 from textvae.preparation import build_model
 from textvae.processes import from_main, main_first, this_process
-from textvae.report import FINISHED, write_whole
+from textvae.report import METRICS_FILE, write_whole
 from textvae.sweep import Run, Sweep, read_sweep
 from textvae.tokenization import train_word_tokenizer
 from textvae.training import train
@@ -130,7 +130,7 @@ def run_all(sweep: Sweep, chosen: list[Run], test: TestSet | None, command: str)
 def carry_out(one: Run, test: TestSet | None, evaluation: dict) -> None:
     """Train it if it is not trained, from its latest checkpoint; measure it if it is not measured."""
     from_main(lambda: (one.directory / FAILED).unlink(missing_ok=True))
-    if not from_main(lambda: (one.directory / FINISHED).exists()):
+    if not from_main(lambda: (one.directory / METRICS_FILE).exists()):
         from_main(lambda: ((one.directory / TEST).unlink(missing_ok=True), forget_measurements(one)))
         was_cut = from_main(lambda: bool(checkpoints_in(one.directory)))
         train(replace(one.config, resume_from_checkpoint="latest" if was_cut else None))
@@ -178,9 +178,9 @@ def say(text: str) -> None:
 def outcome(one: Run, test: TestSet | None) -> Outcome:
     if (one.directory / FAILED).exists():
         return Outcome(one.name, one.seed, f"failed: {(one.directory / FAILED).read_text(encoding='utf-8').strip()}")
-    if not (one.directory / FINISHED).exists():
+    if not (one.directory / METRICS_FILE).exists():
         return Outcome(one.name, one.seed, _progress(one))
-    results = json.loads((one.directory / FINISHED).read_text(encoding="utf-8"))
+    results = json.loads((one.directory / METRICS_FILE).read_text(encoding="utf-8"))
     if test is not None:
         reached = measured(one, test)
         if reached is None:

@@ -29,7 +29,7 @@ FLOORS = [
     },
     {"parts"},
     {"bases", "modeling", "tokenizer_pair", "training_config"},
-    {"collapse", "corpus", "extension", "loading", "meter", "pretrained_parts", "sweep", "trained"},
+    {"collapse", "corpus", "extension", "loading", "meter", "sweep", "trained"},
     {"evaluation", "fine_tuning"},
     {"pipeline"},
     {"report", "preparation", "stepper"},

@@ -57,11 +57,13 @@ TWO = {
         "weight_averaging": "swa", "swa_start": 0.3, "bag_of_words_weight": 0.3, "committed_rate": 0.05,
         "gradient_accumulation_steps": 2, "monitor_steps": 3, "report_to": ["tensorboard"], "max_train_samples": 64,
     },
-    # Weights that no process trains, some that both do from the start, and some that both hold back at first.
+    # Weights that no process trains, some that both do from the start, and some that both hold back at first; labels.
     "adapted": {
         "freeze_encoder": True, "lora": "decoder", "lora_rank": 2, "bottleneck_phase": 0.5, "learning_rate": 1e-3,
-        "tokenizer": "sentencepiece",
+        "tokenizer": "sentencepiece", "label_column": "label",
     },
+    # A saved model with a head that its objective has no more use for.
+    "tuned": {"max_steps": 4, "save_steps": 4},
     "aggressive": {
         "aggressive_encoder": True, "max_steps": 4, "save_steps": 4, "eval_steps": 2, "learning_rate": 1e-3,
         "weight_averaging": "ema", "kl_reset_decoder": True, "kl_zero_phase": 0.5,
@@ -101,11 +103,15 @@ def leave_an_interrupted_evaluation(model: Path, partial: Path) -> None:
 def runs(corpus, tmp_path_factory):
     """Directory of the runs `one-NAME` and `two-NAME`, and of what evaluate.py says of one on two processes."""
     directory = tmp_path_factory.mktemp("runs")
-    parts = {"encoder_name_or_path": save_encoder(directory / "encoder"),
-             "decoder_name_or_path": save_decoder(directory / "decoder")}  # fmt: skip
+    table = write_lines(directory / "texts.csv", ["text,label", *(f"{text},{text[-1]}" for text in SENTENCES)])
+    places = {
+        "adapted": {"encoder_name_or_path": save_encoder(directory / "encoder"),
+                    "decoder_name_or_path": save_decoder(directory / "decoder"), "train_file": str(table)},
+        "tuned": {"model_name_or_path": str(directory / "one-steered")},
+    }  # fmt: skip
     calls = []
     for name, changes in TWO.items():
-        changes = {**SHARED, **changes, **(parts if "lora" in changes else {})}
+        changes = {**SHARED, **changes, **places.get(name, {})}
         train(TrainingConfig(**settings(corpus, directory / f"one-{name}", **changes)))
         halved = settings(corpus, directory / f"two-{name}", **changes, per_device_train_batch_size=8)
         (directory / f"{name}.yaml").write_text(yaml.safe_dump(halved))

@@ -31,7 +31,7 @@ from textvae import TextVAEPipeline
 from textvae.adapters import MARK
 from textvae.crossentropy import linear_cross_entropy
 from textvae.errors import InputError
-from textvae.pretrained_parts import join_parts
+from textvae.loading import join_parts
 from textvae.tokenizer_pair import tokenizers_of_parts
 from textvae.trained import checkpoint_activations, choose_trained
 from textvae.training import train
@@ -250,7 +250,7 @@ def test_each_part_learns_at_its_rate_also_when_resumed_and_joins_when_its_phase
     rates.clear()
     train(config(corpus, tmp_path, **again))
     assert [[rate for rate, _ in step] for step in rates] == [[0.01, 0.01, 1e-5, 1e-5]] * 2
-    again["encoder_learning_rate"] = 1e-5
+    del again["decoder_learning_rate"]
     assert "another set of learning rates" in refusal(config(corpus, tmp_path, **again))
 
 
@@ -292,12 +292,13 @@ def test_opened_in_another_dtype_all_of_it_is_in_that(finished):
 
 def test_a_run_on_a_saved_model_keeps_what_it_is_told(parts, corpus, finished, tmp_path):
     saved, pipeline = finished("encoder frozen")
-    settings = {"max_length": 8, "max_steps": 2, "model_name_or_path": str(saved)}
+    settings = {"max_length": 8, "max_steps": 2, "model_name_or_path": str(saved), "decoder": LLAMA,
+                "tokenizer": "sentencepiece"}  # fmt: skip
     second = train(config(corpus, tmp_path / "second", **settings, freeze_encoder=True, lora="decoder"))
     places = {part: entry["name_or_path"] for part, entry in second.model.config.base.items()}
     assert places == {"encoder": parts["encoder_name_or_path"], "decoder": str(saved)}, "the decoder was trained there"
     assert_same_state(says(TextVAEPipeline.from_pretrained(tmp_path / "second", device="cpu")), says(second))
-    third = config(corpus, tmp_path / "third", max_steps=1, max_length=8, model_name_or_path=str(tmp_path / "second"))
+    third = config(corpus, tmp_path / "third", **{**settings, "model_name_or_path": str(tmp_path / "second")})
     assert "has adapters: merge them" in refusal(third)
     whole = train(config(corpus, tmp_path / "whole", **settings))
     assert whole.model.config.base is None and of_parts(weights(tmp_path / "whole")) >= of_parts(weights(saved))
@@ -305,9 +306,11 @@ def test_a_run_on_a_saved_model_keeps_what_it_is_told(parts, corpus, finished, t
 
 
 def test_an_eos_that_was_added_is_there_again(parts, corpus, tmp_path):
+    """Of an encoder, to which it is one token among others."""
     endless = save_decoder(tmp_path / "endless", bos_token="<go>")
-    settings = {**parts, "decoder_name_or_path": endless, "max_length": 8, "max_steps": 2}
-    made = train(config(corpus, tmp_path / "run", **settings, lora="decoder"))
+    settings = {**parts, "encoder_name_or_path": endless, "max_length": 8, "max_steps": 2}
+    made = train(config(corpus, tmp_path / "run", **settings, freeze_encoder=True))
+    assert made.model.config.encoder.vocab_size == len(made.encoder_tokenizer)
     assert_same_state(says(TextVAEPipeline.from_pretrained(tmp_path / "run", device="cpu")), says(made))
 
 
@@ -435,6 +438,7 @@ def test_an_average_holds_what_is_trained_and_resumes(parts, corpus, tmp_path, m
         ({"lora": "decoder", "freeze_decoder": True}, "leave lora or freeze_decoder out"),
         ({"weights_dtype": "bfloat16"}, "weights_dtype is for weights that are not trained"),
         ({"decoder_quantization": "4bit"}, "A quantized decoder cannot be trained"),
+        ({"freeze_encoder": True, "encoder_learning_rate": 1e-3}, "leaves nothing for encoder_learning_rate"),
         ({"bottleneck_phase": 1.5}, "bottleneck_phase is 1.5"),
         ({"decoder_learning_rate": 0}, "decoder_learning_rate is 0.0"),
     ],
@@ -473,5 +477,5 @@ def test_missing_packages_are_named(parts, corpus, tmp_path, finished, monkeypat
 def test_a_part_without_linear_layers_takes_no_adapters(corpus, tmp_path):
     gru = {**GRU, "embedding_size": 20}  # as wide as its states, so that nothing is projected
     train(config(corpus, tmp_path / "gru", decoder=gru, max_steps=1))
-    run = config(corpus, tmp_path / "run", model_name_or_path=str(tmp_path / "gru"), lora="decoder")
+    run = config(corpus, tmp_path / "run", model_name_or_path=str(tmp_path / "gru"), decoder=gru, lora="decoder")
     assert "The gru has no linear layers" in refusal(run)

@@ -38,7 +38,8 @@ class WeightAverage:
         frozen = {id(p): p for p in model.parameters() if not p.requires_grad}
         self.model = None if kind == "none" else deepcopy(model, dict(frozen)).requires_grad_(False)
         named = model.named_parameters(remove_duplicate=False)
-        self.frozen = {name for name, parameter in named if id(parameter) in frozen}
+        self.averaged = {name for name, parameter in named if id(parameter) not in frozen}
+        self.averaged |= {name for name, _ in model.named_buffers()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
@@ -71,12 +72,12 @@ class WeightAverage:
 
     def state_dict(self) -> dict:
         weights = self.model.state_dict() if self.num_averaged else {}
-        trained = {name: weight for name, weight in weights.items() if name not in self.frozen}
-        return {"num_averaged": self.num_averaged, "weights": trained}
+        averaged = {name: weight for name, weight in weights.items() if name in self.averaged}
+        return {"num_averaged": self.num_averaged, "weights": averaged}
 
     def load_state_dict(self, state: dict) -> None:
         """Goes on from a checkpoint, or from no average where that has none or this run wants none."""
         if self.model is None or not state["weights"]:
             return
         self.num_averaged = state["num_averaged"]
-        self.model.load_state_dict(state["weights"], strict=not self.frozen)
+        self.model.load_state_dict(state["weights"], strict=self.averaged.issuperset(self.model.state_dict()))

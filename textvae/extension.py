@@ -1,6 +1,4 @@
-"""A saved model learns the pieces of another corpus: its tokenizer, and then the model itself, grow at their end.
-
-V vocabulary · H hidden size"""
+"""A saved model learns the pieces of another corpus: its tokenizer, and then the model itself, grow at their end."""
 
 import json
 from collections import Counter
@@ -8,11 +6,12 @@ from collections.abc import Iterable
 from statistics import median
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from torch import nn
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from textvae.errors import InputError
 from textvae.modeling import TextVAEModel
+from textvae.parts import add_tokens, set_to_means
 from textvae.tokenization import (
     BOS,
     EOS,
@@ -153,12 +152,12 @@ def extend_model(model: TextVAEModel, old: Pair, new: Pair) -> None:
     `<unk>` is not shared out among its copies; no mean takes more than the mean probability (Hewitt 2021).
     """
     splits = _new_splits(old[0], new[0])
-    _extend_part(model.decoder, splits)
+    add_tokens(model.decoder, splits)
     model.config.decoder.vocab_size = model.decoder.config.vocab_size
     if model.to_bag_of_words is not None and splits:
         model.to_bag_of_words[-1] = _extended(model.to_bag_of_words[-1], splits)
     if model.encoder is not None:
-        _extend_part(model.encoder, _new_splits(old[1] or old[0], new[1] or new[0]))
+        add_tokens(model.encoder, _new_splits(old[1] or old[0], new[1] or new[0]))
         model.config.encoder.vocab_size = model.encoder.config.vocab_size
 
 
@@ -170,29 +169,9 @@ def _new_splits(old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase) -> d
     return {index: [] if unknown in ids else ids for index, ids in splits.items()}
 
 
-def _extend_part(part: PreTrainedModel, splits: dict[int, list[int]]) -> None:
-    """A part may have more rows than its old tokenizer had tokens; those that become a piece are set all the same."""
-    if splits and max(splits) >= part.get_input_embeddings().num_embeddings:
-        part.resize_token_embeddings(max(splits) + 1, mean_resizing=False)
-    head = part.get_output_embeddings()
-    _set_to_means(part.get_input_embeddings().weight, splits)
-    if head is not None:
-        _set_to_means(head.weight, splits)
-        if head.bias is not None:
-            _set_to_means(head.bias, splits)
-
-
 def _extended(layer: nn.Linear, splits: dict[int, list[int]]) -> nn.Linear:
     longer = nn.Linear(layer.in_features, max(layer.out_features, max(splits) + 1))
     for new, old in ((longer.weight, layer.weight), (longer.bias, layer.bias)):
         new[: len(old)] = old
-        _set_to_means(new, splits)
+        set_to_means(new, splits)
     return longer
-
-
-def _set_to_means(rows: Tensor, splits: dict[int, list[int]]) -> None:
-    """In (V, H) or (V,), each new row becomes the mean of those it is split into, or else of all that are not new."""
-    if splits:
-        mean_of_all = rows[: min(splits)].mean(0)
-        for index, ids in splits.items():
-            rows[index] = rows[ids].mean(0) if ids else mean_of_all

@@ -19,7 +19,7 @@ from textvae.modeling import TextVAEModel
 from textvae.processes import from_main
 from textvae.tokenization import coverage, coverage_sentence
 from textvae.tokenizer_pair import Pair, load_tokenizers
-from textvae.training_config import BOTTLENECK, TrainingConfig
+from textvae.training_config import BOTTLENECK, NEEDS_LATENTS, TrainingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,9 @@ def load_saved(
 
 def _check_settings(config: TrainingConfig, saved: TextVAEConfig, tokenizers: Pair) -> None:
     """What would make another model, and so be ignored, is refused, unless it is the default or what the model has."""
+    for name in NEEDS_LATENTS if saved.is_language_model else ():
+        if getattr(config, name):
+            raise InputError(f"{name} needs a z, and {config.model_name_or_path!r} has none: leave one of them out.")
     given, default, model = asdict(config), asdict(TrainingConfig()), saved.to_dict()
     ignored = _differing({name: given[name] for name in BOTTLENECK}, default, model)
     for part, sub_config in (("encoder", saved.encoder), ("decoder", saved.decoder)):

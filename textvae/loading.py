@@ -1,4 +1,4 @@
-"""Open a saved text VAE with every weight as it was saved, or say in one sentence why not."""
+"""Open a text VAE: a saved one, or two pretrained parts, with every weight as it was saved, or one sentence why not."""
 
 import torch
 from safetensors.torch import load_file
@@ -10,7 +10,8 @@ from textvae.bases import check_base, weight_files
 from textvae.configuration import TextVAEConfig
 from textvae.errors import InputError
 from textvae.modeling import TextVAEModel
-from textvae.parts import add_token, load_decoder, load_encoder, named_errors
+from textvae.parts import add_tokens, load_decoder, load_encoder, named_errors
+from textvae.tokenization import special_ids
 
 _WAY_OUT = "give a directory written by save_pretrained, or the name of a text VAE on the Hub"
 
@@ -71,8 +72,9 @@ def _open_part(part: str, entry: dict, vocab_size: int) -> PreTrainedModel:
     if isinstance(AutoConfig.from_pretrained(base), TextVAEConfig):
         return load_model(base, dtype).get_submodule(part)
     opened = load_encoder(base, dtype) if part == "encoder" else load_decoder(base, dtype, entry["quantization"])
-    if opened.get_input_embeddings().num_embeddings + 1 == vocab_size:
-        add_token(opened)
+    rows = opened.get_input_embeddings().num_embeddings
+    if rows + 1 == vocab_size:
+        add_tokens(opened, {rows: []})
     return opened
 
 
@@ -84,6 +86,56 @@ def _take(model: TextVAEModel, saved: dict[str, Tensor], name: str) -> None:
     wrong |= {key for key in saved.keys() & wanted.keys() if saved[key].shape != wanted[key].shape}
     _refuse(name, wrong, "of its config.json and its base")
     model.load_state_dict(saved, strict=False)
+
+
+def join_parts(
+    encoder: str,
+    decoder: str,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    encoder_dtype: torch.dtype = torch.float32,
+    decoder_dtype: torch.dtype = torch.float32,
+    quantization: str = "none",
+    decoder_learns: bool = True,
+    **bottleneck,
+) -> TextVAEModel:
+    """A pretrained encoder and decoder, by name or path, joined by a new bottleneck in fp32.
+
+    A part that is trained should be in fp32, too, whatever it was saved in: small steps would be lost to rounding.
+    A part that has no embedding for the EOS its tokenizer was given gets one, the mean of the others; a decoder only
+    where it is to be trained, as this EOS would never be the likeliest token.
+
+    Args:
+        tokenizer: the decoder's, and the encoder's too unless `encoder_tokenizer` is given.
+        quantization: of the decoder, as [`load_decoder`] takes it.
+        decoder_learns: whether its own weights will be trained.
+        bottleneck: of [`TextVAEConfig`].
+
+    Raises:
+        InputError: if a part cannot be opened, its tokenizer has more tokens than it has embeddings, or the decoder has
+            no EOS and will not learn one.
+    """
+    parts = load_encoder(encoder, encoder_dtype), load_decoder(decoder, decoder_dtype, quantization)
+    _make_room(parts[0], encoder_tokenizer or tokenizer, encoder)
+    if _make_room(parts[1], tokenizer, decoder) and not decoder_learns:
+        raise InputError(
+            f"The decoder {decoder!r} has no EOS, and has to be trained to write one: leave freeze_decoder and lora of "
+            "the decoder out, or give a decoder that has one."
+        )
+    return TextVAEModel.from_parts(*parts, **bottleneck, **special_ids(tokenizer))
+
+
+def _make_room(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> bool:
+    """Whether the tokenizer was given an EOS that the part must be given too; whatever else it lacks is an error."""
+    rows, needed = part.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values()) + 1
+    if needed <= rows:
+        return False
+    if needed > rows + 1 or tokenizer.eos_token_id != rows:
+        raise InputError(f"The tokenizer has {needed} tokens and {name!r} {rows} embeddings: give the tokenizer it "
+                         "was trained with.")  # fmt: skip
+    add_tokens(part, {rows: []})
+    return True
 
 
 def check_match(

@@ -23,13 +23,14 @@ from textvae.configuration import TextVAEConfig
 from textvae.data import iterate_texts, load_corpus
 from textvae.errors import InputError
 from textvae.fine_tuning import extended_tokenizers, load_saved
+from textvae.loading import join_parts
 from textvae.modeling import TextVAEModel
-from textvae.pretrained_parts import join_parts, special_ids
 from textvae.processes import from_main, this_process
 from textvae.tokenization import (
     check_vocabulary,
     count_unknown,
     load_tokenizer,
+    special_ids,
     train_tokenizer,
     train_word_tokenizer,
     unknown_sentence,
@@ -122,7 +123,8 @@ def build_model(
     elif config.has_pretrained_parts:
         names = config.encoder_name_or_path, config.decoder_name_or_path
         held = {"encoder_dtype": config.dtype_of("encoder"), "decoder_dtype": config.dtype_of("decoder"),
-                "quantization": config.decoder_quantization}  # fmt: skip
+                "quantization": config.decoder_quantization,
+                "decoder_learns": "decoder" not in config.kept_parts}  # fmt: skip
         model = join_parts(*names, tokenizer, encoder_tokenizer, **held, **_bottleneck(config, label_names))
     else:
         model = _new_model(config, tokenizer, _bottleneck(config, label_names))

@@ -10,7 +10,7 @@ from textvae import metrics
 from textvae.evaluation import STANDARD_ERROR
 from textvae.pipeline import TextVAEPipeline
 
-FINISHED = "metrics.json"
+METRICS_FILE = "metrics.json"
 NUM_PRIOR_SAMPLES = 100
 # With the sign ∣ for “given”: a plain | would end the cell of a Markdown table.
 EXPLAINED = {
@@ -56,7 +56,7 @@ def write_report(
     body = f"{table(report)}\n\n{samples(pipeline, texts, sampled, seed, targets, labels)}"
     print(body, flush=True)
     (output_dir / "README.md").write_text(CARD.format(body=body, name=output_dir.name), encoding="utf-8")
-    write_whole(output_dir / FINISHED, json.dumps(report, indent=1))
+    write_whole(output_dir / METRICS_FILE, json.dumps(report, indent=1))
 
 
 def write_whole(path: Path, content: str) -> None:

@@ -151,6 +151,15 @@ def leading_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return first if first in {tokenizer.bos_token_id, tokenizer.cls_token_id} else None
 
 
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """What a model must know of its decoder's tokenizer; texts start with EOS where there is no BOS."""
+    return {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+
+
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     """Raises InputError if it knows no word: what Hugging Face opens in silence where there is a model only."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}

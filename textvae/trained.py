@@ -1,6 +1,7 @@
 """What of a model is trained, and what stays as it was opened: frozen parts, adapters, a phase of the bottleneck alone.
 
-The bottleneck, which is always trained, is all that is neither in the encoder nor in the decoder.
+The bottleneck, which is always trained, is all that is neither in the encoder nor in the decoder: the maps to and from
+z, and the vectors of labels.
 """
 
 from functools import partial
@@ -24,12 +25,15 @@ def choose_trained(model: TextVAEModel, config: TrainingConfig) -> None:
     """Freeze what the config says, add its adapters, and note in the model's config where the frozen weights come from.
 
     Raises:
-        InputError: if nothing would be left to train, or the model has adapters already.
+        InputError: if nothing would be left to train, a setting is for an encoder and the model has none, or it has
+            adapters already.
     """
     before = model.config.base or {}
     _check(model, config, before)
     if before:
         model.requires_grad_(True)
+    if model.to_bag_of_words is not None and not config.bag_of_words_weight:
+        model.to_bag_of_words.requires_grad_(False)  # several processes wait for a gradient of all that is trained
     base = {}
     for name in config.kept_parts:
         origin = before.get(name) or new_base(config.origin_of(name), name)
@@ -50,12 +54,16 @@ def _check(model: TextVAEModel, config: TrainingConfig, before: dict) -> None:
         raise InputError(
             f"{config.model_name_or_path!r} has adapters: merge them (recipes/merge.py) and give the result."
         )
-    alone = model.config.is_language_model
-    if alone and (
-        config.freeze_encoder or config.freeze_decoder or config.bottleneck_phase or "encoder" in config.lora
-    ):
-        raise InputError("A model without z is its decoder and no more: of freeze_encoder, freeze_decoder, lora and "
-                         "bottleneck_phase only lora: decoder can be given.")  # fmt: skip
+    if not model.config.is_language_model:
+        return
+    if "encoder" in config.kept_parts or config.encoder_learning_rate is not None:
+        raise InputError(
+            "A model without z has no encoder: leave freeze_encoder, encoder_learning_rate and lora of the encoder out."
+        )
+    if not model.config.label_names and (config.freeze_decoder or config.bottleneck_phase):
+        raise InputError(
+            "A model without z and labels is its decoder and no more: leave freeze_decoder and bottleneck_phase out."
+        )
 
 
 def joining_parameters(model: TextVAEModel) -> list[nn.Parameter]:

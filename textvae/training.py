@@ -44,7 +44,7 @@ from textvae.preparation import (
     warn_of_unknown,
 )
 from textvae.processes import from_main, main_first, this_process
-from textvae.report import FINISHED, write_report
+from textvae.report import METRICS_FILE, write_report
 from textvae.stepper import Stepper, train_encoder
 from textvae.tokenizer_pair import Pair, save_tokenizers
 from textvae.trained import checkpoint_activations, joining_parameters
@@ -191,7 +191,7 @@ def _checkpoint_to_resume(config: TrainingConfig) -> Path | None:
     output_dir = Path(config.output_dir)
     if config.resume_from_checkpoint is not None:
         return checkpoints.find_checkpoint(config.resume_from_checkpoint, output_dir)
-    taken = [output_dir / name for name in (FINISHED, "README.md", "model.safetensors")]
+    taken = [output_dir / name for name in (METRICS_FILE, "README.md", "model.safetensors")]
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir} is a file: give another --output_dir.")
     if not config.overwrite_output_dir and any(path.exists() for path in taken):
@@ -212,7 +212,7 @@ def _claim_output_dir(config: TrainingConfig, tokenizers: Pair, checkpoint: Path
         config.save(output_dir / "training_config.yaml")
         leftovers = [*output_dir.glob(".checkpoint-*.unfinished"), *output_dir.glob(".best.*")]
         if checkpoint is None:
-            (output_dir / FINISHED).unlink(missing_ok=True)
+            (output_dir / METRICS_FILE).unlink(missing_ok=True)
             leftovers += output_dir.glob(BEST)
         start = -1 if checkpoint is None else checkpoints.step_of(checkpoint)
         leftovers += [path for path in checkpoints.checkpoints_in(output_dir) if checkpoints.step_of(path) > start]

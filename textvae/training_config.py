@@ -223,6 +223,14 @@ class TrainingConfig:
                 raise InputError(f"lora names {part!r}, it must be encoder or decoder, both, or left out.")
             if getattr(self, f"freeze_{part}"):
                 raise InputError(f"lora freezes the {part} and trains adapters of it: leave lora or freeze_{part} out.")
+        for part in ("encoder", "decoder"):
+            if getattr(self, f"freeze_{part}") and getattr(self, f"{part}_learning_rate") is not None:
+                raise InputError(f"freeze_{part} leaves nothing for {part}_learning_rate: leave one of them out.")
+        if self.extend_tokenizer and self.kept_parts:
+            raise InputError(
+                "extend_tokenizer adds embeddings, which have to be trained: leave it out, or freeze_encoder, "
+                "freeze_decoder and lora."
+            )
         if self.weights_dtype != "float32" and not self.kept_parts:
             raise InputError("weights_dtype is for weights that are not trained: freeze a part, or give it lora.")
         if self.decoder_quantization != "none" and "decoder" not in self.kept_parts:
