@@ -12,8 +12,7 @@ from tiny_runs import (
     in_a_step,
     refusal,
     results,
-    save_decoder,
-    save_encoder,
+    save_parts,
     weights,
     write_lines,
 )
@@ -129,9 +128,7 @@ def test_words_are_added_from_a_stream_too(tmp_path, caplog):
 
 
 def test_parts_are_measured_and_cannot_be_extended(others, tmp_path, caplog):
-    parts = {"encoder_name_or_path": save_encoder(tmp_path / "encoder"),
-             "decoder_name_or_path": save_decoder(tmp_path / "decoder")}  # fmt: skip
-    train(config(others, tmp_path / "run", **BRIEF | {"max_steps": 1}, **parts))
+    train(config(others, tmp_path / "run", **BRIEF | {"max_steps": 1} | save_parts(tmp_path)))
     lines = [record.message for record in caplog.records if "tokens of a word" in record.message]
     assert lines[0].startswith("The tokenizer makes") and lines[0].endswith("0.0 % of the tokens are unknown.")
     assert lines[1].startswith("The encoder's tokenizer makes")

@@ -18,8 +18,7 @@ from tiny_runs import (
     config,
     contents,
     results,
-    save_decoder,
-    save_encoder,
+    save_parts,
     weights,
     write_lines,
 )
@@ -40,12 +39,7 @@ TARGETS = [" ".join(reversed(text.split())) for text in SENTENCES]
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     """Names of a pretrained encoder and a pretrained decoder."""
-    directory = tmp_path_factory.mktemp("parts")
-    return {
-        "encoder_name_or_path": save_encoder(directory / "encoder"),
-        "decoder_name_or_path": save_decoder(directory / "decoder"),
-        "tokenizer": "sentencepiece",  # the default, which stands for none
-    }
+    return save_parts(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,7 @@ from tiny_runs import (
     contents,
     logged,
     results,
-    save_decoder,
-    save_encoder,
+    save_parts,
     settings,
     weights,
     write_lines,
@@ -60,7 +59,7 @@ TWO = {
     # Weights that no process trains, some that both do from the start, and some that both hold back at first; labels.
     "adapted": {
         "freeze_encoder": True, "lora": "decoder", "lora_rank": 2, "bottleneck_phase": 0.5, "learning_rate": 1e-3,
-        "tokenizer": "sentencepiece", "label_column": "label",
+        "label_column": "label",
     },
     # A saved model with a head that its objective has no more use for.
     "tuned": {"max_steps": 4, "save_steps": 4},
@@ -105,8 +104,7 @@ def runs(corpus, tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs")
     table = write_lines(directory / "texts.csv", ["text,label", *(f"{text},{text[-1]}" for text in SENTENCES)])
     places = {
-        "adapted": {"encoder_name_or_path": save_encoder(directory / "encoder"),
-                    "decoder_name_or_path": save_decoder(directory / "decoder"), "train_file": str(table)},
+        "adapted": {**save_parts(directory), "train_file": str(table)},
         "tuned": {"model_name_or_path": str(directory / "one-steered")},
     }  # fmt: skip
     calls = []

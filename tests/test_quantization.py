@@ -1,5 +1,6 @@
 """A decoder in 4 or 8 bits, as bitsandbytes has it on a CPU: trained around, saved, opened, merged."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,7 @@ from tiny_runs import (
     config,
     in_a_step,
     results,
-    save_decoder,
-    save_encoder,
+    save_parts,
     weights,
     write_lines,
 )
@@ -28,6 +28,7 @@ from textvae.training import train
 
 pytest.importorskip("peft")
 bitsandbytes = pytest.importorskip("bitsandbytes")
+pytestmark = pytest.mark.usefixtures("short_reports")
 
 LAYERS = {"4bit": bitsandbytes.nn.Linear4bit, "8bit": bitsandbytes.nn.Linear8bitLt}
 SHORT = {"max_length": 8, "max_steps": 4, "save_steps": 2, "eval_steps": 2, "monitor_steps": 2, "learning_rate": 0.01,
@@ -38,32 +39,21 @@ MODES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short_reports():
-    """The samples on the model card take most of the time of such a run, and are not looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textvae.report.samples", lambda *_: "")
-        patch.setattr("textvae.report.NUM_PRIOR_SAMPLES", 2)
-        yield
-
-
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("parts")
-    return {"encoder_name_or_path": save_encoder(directory / "encoder"),
-            "decoder_name_or_path": save_decoder(directory / "decoder"), "tokenizer": "sentencepiece"}  # fmt: skip
+    return save_parts(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture(scope="module")
 def finished(parts, tmp_path_factory):
-    """kind → the directory of its run, and what `train` gave back."""
+    """kind → the config of its run, and what `train` gave back."""
     corpus, made = write_lines(tmp_path_factory.mktemp("corpus") / "texts.txt"), {}
 
     def run(kind: str):
         if kind not in made:
             output_dir = tmp_path_factory.mktemp("runs") / kind
-            settings = {**parts, **SHORT, **MODES[kind], "decoder_quantization": kind}
-            made[kind] = config(corpus, output_dir, **settings), train(config(corpus, output_dir, **settings))
+            settings = config(corpus, output_dir, **parts, **SHORT, **MODES[kind], decoder_quantization=kind)
+            made[kind] = settings, train(settings)
         return made[kind]
 
     return run
@@ -97,7 +87,7 @@ def test_the_run_holds_what_was_trained_and_is_opened_quantized_or_whole(finishe
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_run_killed_and_resumed_equals_one_that_was_not(finished, kind, tmp_path, monkeypatch):
     whole, _ = finished(kind)
-    run = config(whole.train_file, tmp_path, **{**SHORT, **MODES[kind]}, **parts_of(whole), decoder_quantization=kind)
+    run = replace(whole, output_dir=str(tmp_path))
     with monkeypatch.context() as patch:
         in_a_step(patch, 4)
         with pytest.raises(Killed):
@@ -109,10 +99,6 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(finished, kind, tmp_pa
     average = torch.load(tmp_path / "checkpoint-4" / "custom_checkpoint_2.pkl")["weights"]
     assert average.keys() == weights(tmp_path).keys()
     assert results(tmp_path) == results(directory)
-
-
-def parts_of(run) -> dict:
-    return {name: getattr(run, name) for name in ("encoder_name_or_path", "decoder_name_or_path", "tokenizer")}
 
 
 @pytest.mark.parametrize("kind", LAYERS)

@@ -11,7 +11,7 @@ from tiny_runs import (
     refusal,
     results,
     save_decoder,
-    save_encoder,
+    save_parts,
     weights,
     write_lines,
 )
@@ -23,20 +23,12 @@ from textvae.loading import load_model
 from textvae.training import train
 
 pytest.importorskip("peft")
+pytestmark = pytest.mark.usefixtures("short_reports")
 
 LABELLED = {"label_column": "mood", "max_length": 8, "max_steps": 4, "save_steps": 2, "learning_rate": 0.01,
             "num_reconstructed_texts": 4, "monitor_steps": 2}  # fmt: skip
 NEW_WORDS = [f"{text} {end}" for text in SENTENCES[::4] for end in ("zebra", "bird")]
 TABLES = {"label_to_pooled.weight", "label_to_prior.weight", "label_to_embedding.weight"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_reports():
-    """The samples on the model card take most of the time of such a run, and are not looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textvae.report.samples", lambda *_: "")
-        patch.setattr("textvae.report.NUM_PRIOR_SAMPLES", 2)
-        yield
 
 
 def write_table(path, texts):
@@ -55,9 +47,7 @@ def new_words(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("parts")
-    return {"encoder_name_or_path": save_encoder(directory / "encoder"),
-            "decoder_name_or_path": save_decoder(directory / "decoder"), "tokenizer": "sentencepiece"}  # fmt: skip
+    return save_parts(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from tiny_runs import (
     refusal,
     results,
     save_decoder,
-    save_encoder,
+    save_parts,
     weights,
     write_lines,
 )
@@ -37,6 +37,7 @@ from textvae.trained import checkpoint_activations, choose_trained
 from textvae.training import train
 
 pytest.importorskip("peft")
+pytestmark = pytest.mark.usefixtures("short_reports")
 
 TEXTS = SENTENCES[:6]
 FROZEN = {"freeze_encoder": True, "freeze_decoder": True}
@@ -50,24 +51,9 @@ MODES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short_reports():
-    """The samples on the model card take most of the time of such a run, and are not looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textvae.report.samples", lambda *_: "")
-        patch.setattr("textvae.report.NUM_PRIOR_SAMPLES", 2)
-        yield
-
-
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    """Names of a pretrained encoder and a pretrained decoder."""
-    directory = tmp_path_factory.mktemp("parts")
-    return {
-        "encoder_name_or_path": save_encoder(directory / "encoder"),
-        "decoder_name_or_path": save_decoder(directory / "decoder"),
-        "tokenizer": "sentencepiece",  # the default, which stands for none
-    }
+    return save_parts(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture(scope="module")
