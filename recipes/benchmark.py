@@ -2,6 +2,7 @@
 
 python recipes/benchmark.py                                                    # the default config
 python recipes/benchmark.py --config recipes/configs/ptb-transformer.yaml      # any other, on the same corpus
+python recipes/benchmark.py --encoder_name_or_path ENCODER --decoder_name_or_path DECODER --lora decoder
 
 Training: the share of this machine's matrix-multiply speed, at the same dtype, that the model's own FLOPs reach; the
 share of the time that the collapse monitor takes; the padding; the peak memory. Decoding: texts/s of
@@ -12,6 +13,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -21,9 +23,11 @@ from textvae.batching import LengthGroupedBatches
 from textvae.cli import parse_training_config, run
 from textvae.collapse import RECENT_BATCHES, CollapseMonitor
 from textvae.data import load_corpus, tokenize_corpus
+from textvae.labels import labels_in
 from textvae.modeling import IGNORED, TextVAEModel
 from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizers
 from textvae.stepper import objective
+from textvae.trained import checkpoint_activations
 from textvae.training_config import TrainingConfig
 
 ROUNDS, BATCHES = 5, 8
@@ -55,7 +59,9 @@ def one_step(accelerator, wrapped, optimizer, batch: dict, config: TrainingConfi
 
 
 def measure_training(config: TrainingConfig, accelerator: Accelerator, model: TextVAEModel, batches) -> None:
-    wrapped, optimizer = accelerator.prepare(model, make_optimizer(config, model))
+    if config.gradient_checkpointing:
+        checkpoint_activations(model)
+    wrapped, optimizer = accelerator.prepare(model.train(), make_optimizer(config, model))
     device = accelerator.device
     sample = [dict(batches[index]) for index in range(BATCHES)]
     for batch in sample:
@@ -75,7 +81,8 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
         speeds.append(tokens / spent)
     resident = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else resident
-    size = f"{model.num_parameters() / 1e6:.1f}M parameters"
+    total, trained = (model.num_parameters(only_trainable=only) / 1e6 for only in (False, True))
+    size = f"{total:.1f}M parameters, {trained:.2f}M of them trained"
     print(f"decoder {model.config.decoder.model_type}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
     print(f"training: {_median(shares):.1%} of the matrix-multiply peak (rounds: {_listed(shares, '.1%')})")
     print(f"training: {_median(speeds):,.0f} tokens/s, {flops / tokens / 1e6:.1f} MFLOPs per token")
@@ -93,7 +100,7 @@ def _check_seconds(config: TrainingConfig, accelerator: Accelerator, model, wrap
     with torch.no_grad():
         output = wrapped(**batch)
     for _ in range(RECENT_BATCHES):
-        monitor.add(output)
+        monitor.add(output, batch.get("label_ids"))
     times = [seconds(lambda: monitor.check(model, batch, 1), accelerator.device) for _ in range(ROUNDS)]
     return _median(times)
 
@@ -105,7 +112,9 @@ def measure_decoding(model: TextVAEModel) -> None:
     start = torch.full((DECODED_TEXTS, 1), model.config.bos_token_id, device=model.device)
     length = {"min_new_tokens": DECODED_TOKENS, "max_new_tokens": DECODED_TOKENS, "do_sample": False,
               "pad_token_id": model.config.pad_token_id}  # fmt: skip
-    ours, theirs = (lambda: model.generate(latents, **length)), (lambda: model.decoder.generate(start, **length))
+    label_ids = torch.zeros_like(start[:, 0]) if model.config.label_names else None
+    ours = partial(model.generate, latents, label_ids=label_ids, **length)
+    theirs = partial(model.decoder.generate, start, **length)
     ours(), theirs()
     pairs = [(seconds(ours, model.device), seconds(theirs, model.device)) for _ in range(ROUNDS)]
     ratios = [alone / with_latents for with_latents, alone in pairs]
@@ -124,11 +133,12 @@ def _listed(values: list[float], form: str) -> str:
 def main() -> None:
     config = parse_training_config(__doc__)
     accelerator = Accelerator(mixed_precision=choose_mixed_precision(config))
-    columns = {"text_column": config.text_column, "target_column": config.target_column}
+    columns = {name: getattr(config, name) for name in ("text_column", "target_column", "label_column")}
     corpus = load_corpus(config.train_file, **columns, max_train_samples=50_000)
     tokenizer, encoder_tokenizer = make_tokenizers(config, corpus)
-    dataset = tokenize_corpus(corpus["train"], tokenizer, config.max_length, encoder_tokenizer=encoder_tokenizer)
-    model = build_model(config, tokenizer, encoder_tokenizer)
+    model = build_model(config, tokenizer, encoder_tokenizer, labels_in(corpus["train"]))
+    reading = {"encoder_tokenizer": encoder_tokenizer, "label_names": model.config.label_names}
+    dataset = tokenize_corpus(corpus["train"], tokenizer, config.max_length, **reading)
     options = {"latent_size": model.config.latent_size, "seed": config.seed, "encoder_tokenizer": encoder_tokenizer}
     batches = LengthGroupedBatches(dataset, tokenizer, config.per_device_train_batch_size, **options)
     measure_training(config, accelerator, model, batches)

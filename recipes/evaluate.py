@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--file", required=True, help="texts: txt, csv, tsv, jsonl or parquet")
     parser.add_argument("--text_column", default="text")
     parser.add_argument("--target_column", help="measure these texts, each given the z of the one in --text_column")
+    parser.add_argument("--label_column", help="of a model with labels: those of the texts")
     parser.add_argument("--num_importance_samples", type=int, default=100)
     parser.add_argument("--num_importance_texts", type=int, help="take the importance-weighted bound on so many texts")
     parser.add_argument("--num_reconstructed_texts", type=int, default=1000)
@@ -39,9 +40,12 @@ def main() -> None:
 
     accelerator = Accelerator()
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)
+    columns = arguments.text_column, arguments.target_column, arguments.label_column
+    if arguments.label_column and not pipeline.model.config.label_names:
+        raise InputError(f"{arguments.model} has no labels: leave --label_column out.")
     partial = Path(f"{arguments.output}.partial") if arguments.output else None
     report = pipeline.evaluate(
-        main_first(lambda: load_texts(arguments.file, arguments.text_column, arguments.target_column)),
+        main_first(lambda: load_texts(arguments.file, *columns)),
         num_importance_samples=arguments.num_importance_samples,
         num_importance_texts=arguments.num_importance_texts,
         num_reconstructed_texts=arguments.num_reconstructed_texts,

@@ -46,7 +46,7 @@ from textvae.data import load_texts
 from textvae.errors import InputError
 from textvae.preparation import build_model
 from textvae.processes import from_main, main_first, this_process
-from textvae.report import FINISHED, write_whole
+from textvae.report import METRICS_FILE, write_whole
 from textvae.sweep import Run, Sweep, read_sweep
 from textvae.tokenization import train_word_tokenizer
 from textvae.training import train
@@ -62,13 +62,23 @@ class TestSet:
     settings: dict
 
 
-def read_test_set(file: str, column: str, target_column: str | None, evaluation: dict) -> TestSet:
-    texts = main_first(lambda: load_texts(file, column, target_column))
+def read_test_set(file: str, columns: dict[str, str], evaluation: dict) -> TestSet:
+    texts = main_first(lambda: load_texts(file, **columns))
     if len(texts) < 2:
         raise InputError(f"{file} holds {len(texts)} text and 2 are needed: give another --test_file.")
     content = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    settings = {"sha256": content, "text_column": column, "evaluation": evaluation}
-    return TestSet(texts, settings if target_column is None else {**settings, "target_column": target_column})
+    columns = dict(columns)
+    settings = {"sha256": content, "text_column": columns.pop("text_column"), "evaluation": evaluation}
+    return TestSet(texts, settings | columns)
+
+
+def columns_to_test(runs: list[Run]) -> dict[str, str]:
+    """Where the test texts are, and what else a run needs; a run without labels takes no notice of them."""
+    first = runs[0].config
+    labels = [one.config.label_column for one in runs if one.config.label_column is not None]
+    columns = {"text_column": first.text_column, "target_column": first.target_column,
+               "label_column": labels[0] if labels else None}  # fmt: skip
+    return {name: column for name, column in columns.items() if column is not None}
 
 
 # before the first run
@@ -79,8 +89,8 @@ def check_inputs(runs: list[Run]) -> None:
 
     Models are built without memory, for a small vocabulary.
     """
-    files = {(file, one.config.text_column, one.config.target_column): None for one in runs for file in
-             (one.config.train_file, one.config.validation_file) if file is not None
+    files = {(file, one.config.text_column, one.config.target_column, one.config.label_column): None
+             for one in runs for file in (one.config.train_file, one.config.validation_file) if file is not None
              and not one.config.streaming}  # fmt: skip
     for file, *columns in files:
         main_first(lambda file=file, columns=columns: load_texts(file, *columns))
@@ -120,7 +130,7 @@ def run_all(sweep: Sweep, chosen: list[Run], test: TestSet | None, command: str)
 def carry_out(one: Run, test: TestSet | None, evaluation: dict) -> None:
     """Train it if it is not trained, from its latest checkpoint; measure it if it is not measured."""
     from_main(lambda: (one.directory / FAILED).unlink(missing_ok=True))
-    if not from_main(lambda: (one.directory / FINISHED).exists()):
+    if not from_main(lambda: (one.directory / METRICS_FILE).exists()):
         from_main(lambda: ((one.directory / TEST).unlink(missing_ok=True), forget_measurements(one)))
         was_cut = from_main(lambda: bool(checkpoints_in(one.directory)))
         train(replace(one.config, resume_from_checkpoint="latest" if was_cut else None))
@@ -168,9 +178,9 @@ def say(text: str) -> None:
 def outcome(one: Run, test: TestSet | None) -> Outcome:
     if (one.directory / FAILED).exists():
         return Outcome(one.name, one.seed, f"failed: {(one.directory / FAILED).read_text(encoding='utf-8').strip()}")
-    if not (one.directory / FINISHED).exists():
+    if not (one.directory / METRICS_FILE).exists():
         return Outcome(one.name, one.seed, _progress(one))
-    results = json.loads((one.directory / FINISHED).read_text(encoding="utf-8"))
+    results = json.loads((one.directory / METRICS_FILE).read_text(encoding="utf-8"))
     if test is not None:
         reached = measured(one, test)
         if reached is None:
@@ -249,9 +259,7 @@ def main() -> None:
     )
     sweep = read_sweep(file, flags)
     chosen = sweep.select(only)
-    first = sweep.runs[0].config
-    columns = first.text_column, first.target_column
-    test = read_test_set(test_file, *columns, sweep.evaluation) if test_file else None
+    test = read_test_set(test_file, columns_to_test(sweep.runs), sweep.evaluation) if test_file else None
     if list_only:
         say("\n".join(f"{one}: {outcome(one, test).state} ({one.directory})" for one in chosen))
         return

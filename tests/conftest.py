@@ -113,3 +113,12 @@ def make_part():
 @pytest.fixture(scope="session")
 def shaken():
     return shake
+
+
+@pytest.fixture(scope="module")
+def short_reports():
+    """The samples on the model card take most of the time of a tiny run, for tests that do not look at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textvae.report.samples", lambda *_: "")
+        patch.setattr("textvae.report.NUM_PRIOR_SAMPLES", 2)
+        yield

@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"errors"},
-    {"tokenization"},
+    {"labels", "tokenization"},
     {
+        "adapters",
         "averaging",
         "batching",
         "checkpoints",
@@ -27,9 +28,9 @@ FLOORS = [
         "value_cache",
     },
     {"parts"},
-    {"modeling", "tokenizer_pair", "training_config"},
-    {"collapse", "corpus", "loading", "meter", "pretrained_parts", "sweep"},
-    {"evaluation"},
+    {"bases", "modeling", "tokenizer_pair", "training_config"},
+    {"collapse", "corpus", "extension", "loading", "meter", "sweep", "trained"},
+    {"evaluation", "fine_tuning"},
     {"pipeline"},
     {"report", "preparation", "stepper"},
     {"training"},

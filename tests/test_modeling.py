@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 
 from textvae import InputError, TextVAEConfig, TextVAEModel, crossentropy
 from textvae.modeling import IGNORED, Pooling, shift_right
-from textvae.training import checkpoint_activations
+from textvae.trained import checkpoint_activations
 
 BOS, EOS, PAD = 2, 3, 0
 LENGTHS = [9, 4, 6]  # B 3, S 9, Z 5

@@ -11,14 +11,14 @@ from datasets import Dataset
 from tiny_runs import (
     BERT,
     GRU,
+    LLAMA,
     SENTENCES,
     assert_same_checkpoint,
     assert_same_state,
     config,
     contents,
     results,
-    save_decoder,
-    save_encoder,
+    save_parts,
     weights,
     write_lines,
 )
@@ -39,12 +39,7 @@ TARGETS = [" ".join(reversed(text.split())) for text in SENTENCES]
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     """Names of a pretrained encoder and a pretrained decoder."""
-    directory = tmp_path_factory.mktemp("parts")
-    return {
-        "encoder_name_or_path": save_encoder(directory / "encoder"),
-        "decoder_name_or_path": save_decoder(directory / "decoder"),
-        "tokenizer": "sentencepiece",  # the default, which stands for none
-    }
+    return save_parts(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +136,12 @@ def test_the_same_tokenizer_twice_is_one(parts, tmp_path):
 
 def test_fine_tuning_keeps_both_tokenizers(finished, tmp_path):
     lines = write_lines(tmp_path / "texts.txt")
-    tuned = train(config(lines, tmp_path / "run", model_name_or_path=str(finished), max_length=48, max_steps=1))
+    same = {"tokenizer": "sentencepiece", "decoder": LLAMA}  # the default, which stands for none, and what it has
+    tuned = train(config(lines, tmp_path / "run", model_name_or_path=str(finished), **same, max_length=48,
+                         max_steps=1))  # fmt: skip
+    measured = results(tmp_path / "run")
+    assert measured["encoder_tokens_per_word"] > 2 and measured["encoder_unknown_share"] == 0
+    assert measured["tokens_per_word"] > 1 and "byte_share" not in measured
     assert tuned.tokenizer.eos_token == "<|endoftext|>" and tuned.encoder_tokenizer.sep_token == "[SEP]"
 
 

@@ -20,6 +20,7 @@ from tiny_runs import (
     contents,
     logged,
     results,
+    save_parts,
     settings,
     weights,
     write_lines,
@@ -55,6 +56,13 @@ TWO = {
         "weight_averaging": "swa", "swa_start": 0.3, "bag_of_words_weight": 0.3, "committed_rate": 0.05,
         "gradient_accumulation_steps": 2, "monitor_steps": 3, "report_to": ["tensorboard"], "max_train_samples": 64,
     },
+    # Weights that no process trains, some that both do from the start, and some that both hold back at first; labels.
+    "adapted": {
+        "freeze_encoder": True, "lora": "decoder", "lora_rank": 2, "bottleneck_phase": 0.5, "learning_rate": 1e-3,
+        "label_column": "label",
+    },
+    # A saved model with a head that its objective has no more use for.
+    "tuned": {"max_steps": 4, "save_steps": 4},
     "aggressive": {
         "aggressive_encoder": True, "max_steps": 4, "save_steps": 4, "eval_steps": 2, "learning_rate": 1e-3,
         "weight_averaging": "ema", "kl_reset_decoder": True, "kl_zero_phase": 0.5,
@@ -94,9 +102,14 @@ def leave_an_interrupted_evaluation(model: Path, partial: Path) -> None:
 def runs(corpus, tmp_path_factory):
     """Directory of the runs `one-NAME` and `two-NAME`, and of what evaluate.py says of one on two processes."""
     directory = tmp_path_factory.mktemp("runs")
+    table = write_lines(directory / "texts.csv", ["text,label", *(f"{text},{text[-1]}" for text in SENTENCES)])
+    places = {
+        "adapted": {**save_parts(directory), "train_file": str(table)},
+        "tuned": {"model_name_or_path": str(directory / "one-steered")},
+    }  # fmt: skip
     calls = []
     for name, changes in TWO.items():
-        changes = {**SHARED, **changes}
+        changes = {**SHARED, **changes, **places.get(name, {})}
         train(TrainingConfig(**settings(corpus, directory / f"one-{name}", **changes)))
         halved = settings(corpus, directory / f"two-{name}", **changes, per_device_train_batch_size=8)
         (directory / f"{name}.yaml").write_text(yaml.safe_dump(halved))
@@ -162,6 +175,13 @@ def test_an_interrupted_evaluation_goes_on_with_another_number_of_processes(runs
     assert cut["iw_nll"] == pytest.approx(whole["iw_nll"] + 200 / len(SENTENCES), rel=1e-5)
     assert cut["negative_elbo"] == whole["negative_elbo"]
     assert not list(runs.glob("*.partial"))
+
+
+def test_checkpoints_of_two_processes_hold_no_more_than_what_is_trained(runs):
+    for directory in (runs / "one-adapted", runs / "two-adapted"):
+        kept = weights(checkpoints_in(directory)[-1])
+        assert {name.removeprefix("module.") for name in kept} == weights(directory).keys()
+        assert not any("base_layer" in name or "encoder." in name for name in kept)
 
 
 # a killed one

@@ -9,13 +9,16 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from textvae.data import load_chitchat
 from textvae.errors import InputError
 from textvae.tokenization import (
-    _fast_tokenizer,
-    _train_sentencepiece,
     count_unknown,
+    coverage,
+    coverage_sentence,
     load_tokenizer,
     normalize,
+    scored_pieces,
+    train_sentencepiece,
     train_tokenizer,
     train_word_tokenizer,
+    unigram_tokenizer,
     unknown_sentence,
 )
 
@@ -43,12 +46,12 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def processor(corpus):
-    return _train_sentencepiece(corpus[0], 4000)
+    return train_sentencepiece(corpus[0], 4000)
 
 
 @pytest.fixture(scope="module")
 def tokenizer(processor):
-    return _fast_tokenizer(processor)
+    return unigram_tokenizer(scored_pieces(processor))
 
 
 def random_texts(count):
@@ -180,6 +183,29 @@ def test_unknown_words_are_counted_but_not_those_written_so():
 
 def test_a_tokenizer_of_bytes_knows_everything(tokenizer):
     assert unknown_in(tokenizer, [*ODD_TEXTS, "<unk> ☃"]) == 0
+
+
+def test_coverage_by_hand():
+    words = train_word_tokenizer(["the cat", "a <unk> dog"])
+    assert coverage(words, ["the bird", "a <unk> cat"]) == {"tokens_per_word": 1.0, "unknown_share": 1 / 5}
+    ends = [(token, -3.0) for token in ("<pad>", "<unk>", "<s>", "</s>", "<mask>")]
+    single = [(f"<0x{byte:02X}>", -3.0) for byte in range(256)]
+    pieces = unigram_tokenizer([*ends, *single, ("▁", -1.0), ("a", -2.0), ("b", -3.0)])
+    # ▁ a b ▁ C3 A9 and ▁ a of three words
+    assert coverage(pieces, ["ab é", "a"]) == {"tokens_per_word": 8 / 3, "unknown_share": 0.0, "byte_share": 2 / 8}
+    assert coverage(pieces, [" "])["byte_share"] == 0
+
+
+def test_a_remedy_is_named_where_coverage_is_bad():
+    good = {"tokens_per_word": 1.25, "unknown_share": 0.0, "byte_share": 0.01}
+    said = "It makes 1.25 tokens of a word of this corpus; 0.0 % of the tokens are unknown, "
+    assert coverage_sentence(good, "It", "do that") == said + "1.0 % are single bytes."
+    assert (
+        coverage_sentence(good | {"byte_share": 0.123}, "It", "do that") == said + "12.3 % are single bytes: do that."
+    )
+    assert coverage_sentence({"tokens_per_word": 1.0, "unknown_share": 0.3}, "It", "do that").endswith(
+        "30.0 % of the tokens are unknown: do that."
+    )
 
 
 def test_unknown_tokens_of_a_tokenizer_from_elsewhere(tmp_path):

@@ -22,6 +22,7 @@ def another(name: str):
         "encoder": {"model_type": "roberta", "hidden_size": 32, "layer_norm_eps": 0.5},
         "decoder": {"model_type": "gpt2", "n_embd": 32, "activation_function": "relu"},
         "latent_injection": ["embedding", "prefix"],
+        "lora": ["encoder", "decoder"],
         "report_to": ["tensorboard", "wandb"],
         "kl_zero_phase": 0.3,
         "kl_start": 0.01,
@@ -45,12 +46,16 @@ def another(name: str):
 
 
 PARTS = {"encoder_name_or_path": "an/encoder", "decoder_name_or_path": "a/decoder"}
+TRAINED = ("freeze_encoder", "freeze_decoder", "lora", "bottleneck_phase")
 
 
 def needs(name: str) -> dict:
     others = {part: value for part, value in PARTS.items() if part != name}
+    frozen = {**PARTS, "freeze_decoder": True}
     needed = {"streaming": {"max_steps": 3}, "encoder_tokenizer": PARTS, **dict.fromkeys(PARTS, others),
-              "kl_reset_decoder": {"kl_zero_phase": 0.3}}  # fmt: skip
+              "kl_reset_decoder": {"kl_zero_phase": 0.3}, **dict.fromkeys(TRAINED, PARTS),
+              **dict.fromkeys(["weights_dtype", "decoder_quantization"], frozen),
+              "extend_tokenizer": {"model_name_or_path": "a/model"}}  # fmt: skip
     return needed.get(name, {})
 
 
@@ -98,7 +103,9 @@ def test_saved_and_read_again_it_is_the_same(tmp_path):
     everything |= {
         "streaming": False,
         "model_name_or_path": None,
-        **dict.fromkeys([*PARTS, "encoder_tokenizer", "kl_target"]),
+        "extend_tokenizer": 0,
+        **dict.fromkeys([*PARTS, "encoder_tokenizer", "kl_target", "label_column"]),
+        **{name: getattr(DEFAULT, name) for name in (*TRAINED, "weights_dtype", "decoder_quantization")},
     }
     parts = TrainingConfig(**PARTS, encoder_tokenizer="a/tokenizer", tokenizer="another/tokenizer")
     for config in (DEFAULT, parts, TrainingConfig(**everything)):
@@ -272,6 +279,8 @@ def test_a_wrong_value_is_one_sentence_with_its_name(name, value):
         ({**PARTS, "tokenizer": "word"}, "leave tokenizer out"),
         ({**PARTS, "kl_reset_decoder": True, "kl_schedule": "cyclical"}, "decoder_name_or_path"),
         ({"encoder_tokenizer": "a"}, "encoder_name_or_path"),
+        ({"extend_tokenizer": 5}, "name one in model_name_or_path"),
+        ({"extend_tokenizer": -1, "model_name_or_path": "a"}, "extend_tokenizer is -1"),
     ],
 )
 def test_schedule_noise_and_stream_are_checked_before_anything_starts(settings, named):

@@ -119,6 +119,15 @@ def save_decoder(directory: Path, **special_tokens: str) -> str:
     return _save(directory, tokenizer, AutoModelForCausalLM, LLAMA)
 
 
+def save_parts(directory: Path) -> dict[str, str]:
+    """Both, and the settings that name them; `sentencepiece` is the default, which stands for none."""
+    return {
+        "encoder_name_or_path": save_encoder(directory / "encoder"),
+        "decoder_name_or_path": save_decoder(directory / "decoder"),
+        "tokenizer": "sentencepiece",
+    }
+
+
 def _save(directory: Path, tokenizer, kind: type, values: dict) -> str:
     torch.manual_seed(len(tokenizer))
     config = AutoConfig.for_model(**values, vocab_size=len(tokenizer))

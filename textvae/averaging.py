@@ -19,6 +19,8 @@ class WeightAverage:
     - `swa`: w = 1 / (n + 1), the plain mean (Izmailov et al. 2018).
     - `none`: nothing is kept, and `of` gives the model itself.
 
+    Weights that are frozen are those of `model` itself, and not part of the state.
+
     Args:
         kind: `none`, `ema` or `swa`.
         decay: of `ema`.
@@ -33,7 +35,11 @@ class WeightAverage:
             raise InputError(f"weight_averaging must be one of {', '.join(KINDS)}, not {kind!r}.")
         self.kind, self.decay, self.start = kind, decay, start
         self.num_averaged = 0
-        self.model = None if kind == "none" else deepcopy(model).requires_grad_(False)
+        frozen = {id(p): p for p in model.parameters() if not p.requires_grad}
+        self.model = None if kind == "none" else deepcopy(model, dict(frozen)).requires_grad_(False)
+        named = model.named_parameters(remove_duplicate=False)
+        self.averaged = {name for name, parameter in named if id(parameter) not in frozen}
+        self.averaged |= {name for name, _ in model.named_buffers()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
@@ -42,9 +48,11 @@ class WeightAverage:
             return
         if step <= self.start:  # which a resumed run may have put off
             return self.restart()
-        if (device := next(model.parameters()).device) != next(self.model.parameters()).device:
+        device = next(model.parameters()).device
+        if any(average.device != device for average in self.model.parameters()):
             self.model.to(device)
-        averages, weights = (list(m.parameters()) for m in (self.model, model))
+        pairs = zip(self.model.parameters(), model.parameters(), strict=True)
+        averages, weights = zip(*((a, w) for a, w in pairs if a is not w), strict=True)
         torch._foreach_lerp_(averages, weights, self._share())
         for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             kept.copy_(buffer)
@@ -64,11 +72,12 @@ class WeightAverage:
 
     def state_dict(self) -> dict:
         weights = self.model.state_dict() if self.num_averaged else {}
-        return {"num_averaged": self.num_averaged, "weights": weights}
+        averaged = {name: weight for name, weight in weights.items() if name in self.averaged}
+        return {"num_averaged": self.num_averaged, "weights": averaged}
 
     def load_state_dict(self, state: dict) -> None:
         """Goes on from a checkpoint, or from no average where that has none or this run wants none."""
         if self.model is None or not state["weights"]:
             return
         self.num_averaged = state["num_averaged"]
-        self.model.load_state_dict(state["weights"])
+        self.model.load_state_dict(state["weights"], strict=self.averaged.issuperset(self.model.state_dict()))

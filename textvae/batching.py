@@ -8,6 +8,7 @@ An item is a dictionary of this process's rows of one global batch:
     labels                      (b, T)  the clean tokens to write, without a leading BOS or CLS; -100 at padding
     decoder_input_ids           (b, T)  the labels moved right behind the start token, with word dropout
     noise                       (b, Z)  standard normal, for the latent sample
+    label_ids                   (b,)    of a dataset with the column `label_id` only
     num_texts                   int     n
 
 What is to be written is what is read, unless the dataset has a column `labels`: `tokenize_corpus` makes one of pairs,
@@ -173,7 +174,7 @@ class _Collator:
     def generator(self, stream: int, *index: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, stream, *index))
 
-    def __call__(self, read: _Texts, written: _Texts | None, index: int) -> dict:
+    def __call__(self, read: _Texts, written: _Texts | None, index: int, label_ids: np.ndarray | None = None) -> dict:
         """The item of the texts to read; `written`, where they are others, without BOS or CLS in front."""
         noise = self.noise
         inputs, attended = _gather(*read, self.read_special.pad)
@@ -190,6 +191,8 @@ class _Collator:
             "decoder_input_ids": self._decoder_inputs(targets, real, index),
             "noise": latent_noise.standard_normal((len(inputs), self.latent_size), dtype=np.float32),
         }
+        if label_ids is not None:
+            item["label_ids"] = label_ids
         mine = {name: torch.from_numpy(np.ascontiguousarray(array[self.rows])) for name, array in item.items()}
         return {**mine, "num_texts": len(inputs)}
 
@@ -224,7 +227,7 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
         lengths: (N,) tokens of each text; where what is written is something else, of the longer one.
 
     Args:
-        dataset: with the column `input_ids` and perhaps `labels`, as `tokenize_corpus` makes them.
+        dataset: with the column `input_ids` and perhaps `labels` and `label_id`, as `tokenize_corpus` makes them.
         tokenizer: the decoder's.
         encoder_tokenizer: where the encoder has another.
         batch_size: texts of one process; its rows are every `num_processes`-th of the global batch.
@@ -254,6 +257,8 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
         has_labels = check_labels(dataset.column_names, encoder_tokenizer)
         self._read = _texts_of(dataset, "input_ids")
         self._written = _texts_of(dataset, "labels") if has_labels else None
+        has_label_ids = "label_id" in dataset.column_names
+        self._label_ids = np.array(dataset["label_id"][:], dtype=np.int64) if has_label_ids else None
         self.lengths = np.maximum(self._read.lengths, self._written.lengths) if has_labels else self._read.lengths
         if len(self.lengths) < num_processes:
             raise InputError(f"{len(self.lengths)} texts are too few for {num_processes} processes: add texts.")
@@ -268,7 +273,8 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
         epoch, position = divmod(index, self.batches_per_epoch)
         rows = self._batches(epoch)[position]
         written = None if self._written is None else self._written.take(rows)
-        return self._collate(self._read.take(rows), written, index)
+        label_ids = None if self._label_ids is None else self._label_ids[rows]
+        return self._collate(self._read.take(rows), written, index, label_ids)
 
     def padding_share(self, epoch: int = 0) -> float:
         """The share of positions that hold padding in the global batches of an epoch, on both sides."""

@@ -10,9 +10,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from textvae.latents import preceding_of_label
 from textvae.metrics import active_units, mutual_information
 from textvae.modeling import TextVAEModel, TextVAEOutput
-from textvae.objectives import standard_normal_kl
 from textvae.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -27,18 +27,23 @@ class CollapseMonitor:
     """Per-dimension KL, active units, mutual information and the worth of z, on the latest training texts.
 
     The worth of z, `shuffle_gap`, is what a text's reconstruction loses, in nats, when it is decoded from the z of
-    another. Between checks nothing is computed and nothing read off the device; a check costs two passes of the decoder
-    without gradient. It draws no random numbers, so training is the same with it or without.
+    another, which has its label where there are labels. Between checks nothing is computed and nothing read off the
+    device; a check costs two passes of the decoder without gradient. It draws no random numbers, so training is the
+    same with it or without.
     """
 
     def __init__(self, accelerator: Accelerator, config: TrainingConfig, total_steps: int, steps_per_epoch: int):
         self.accelerator, self.config = accelerator, config
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
-        self.recent: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=RECENT_BATCHES)
+        self.recent: deque[tuple[Tensor, ...]] = deque(maxlen=RECENT_BATCHES)  # mean, logvar, latents, kl: (B, Z)
+        self.recent_labels: deque[Tensor] = deque(maxlen=RECENT_BATCHES)  # (B,), all 0 where there are none
         self.failed_checks, self.has_warned = 0, False
 
-    def add(self, output: TextVAEOutput) -> None:
-        self.recent.append(tuple(tensor.detach() for tensor in (output.mean, output.logvar, output.latents)))
+    def add(self, output: TextVAEOutput, label_ids: Tensor | None = None) -> None:
+        parts = output.mean, output.logvar, output.latents, output.kl
+        self.recent.append(tuple(tensor.detach() for tensor in parts))
+        same = torch.zeros(len(output.kl), dtype=torch.long, device=output.kl.device)
+        self.recent_labels.append(same if label_ids is None else label_ids)
 
     def check(self, model: TextVAEModel, batch: dict[str, Tensor], step: int) -> dict[str, float]:
         """Measure, log to the trackers, and warn once if z is not used; `batch` is the latest one of this process.
@@ -46,13 +51,13 @@ class CollapseMonitor:
         Returns:
             `kl`, `active_units`, `mutual_information` (of N texts, so at most ln N) and `shuffle_gap`.
         """
-        mean, logvar, latents = self._posteriors()
-        kl = standard_normal_kl(mean, logvar).mean(0)  # (Z,)
+        mean, logvar, latents, kl = self._posteriors()
+        kl = kl.mean(0)  # (Z,)
         values = {
             "kl": float(kl.sum()),
             "active_units": active_units(mean),
             "mutual_information": mutual_information(mean, logvar, latents),
-            "shuffle_gap": self._shuffle_gap(model, batch["labels"]),
+            "shuffle_gap": self._shuffle_gap(model, batch["labels"], batch.get("label_ids")),
         }
         logged = {f"monitor/{name}": value for name, value in values.items()}
         dimensions = {f"monitor/kl_of_dimension_{d}": value for d, value in enumerate(kl.tolist())}
@@ -61,19 +66,20 @@ class CollapseMonitor:
         return values
 
     @torch.no_grad()
-    def _shuffle_gap(self, model: TextVAEModel, labels: Tensor) -> float:
-        latents = torch.cat([latents for *_, latents in self.recent])  # (N, Z); a batch may be of one text
-        pair = (part[-len(labels) :] for part in (latents, latents.roll(1, 0)))
+    def _shuffle_gap(self, model: TextVAEModel, labels: Tensor, label_ids: Tensor | None) -> float:
+        latents = torch.cat([latents for _, _, latents, _ in self.recent])  # (N, Z); a batch may be of one text
+        others = latents[preceding_of_label(torch.cat([*self.recent_labels]))]
+        pair = (part[-len(labels) :] for part in (latents, others))
         model.eval()
         with self.accelerator.autocast():
-            own, others = (model.reconstruction(z, labels) for z in pair)
+            own, others = (model.reconstruction(z, labels, label_ids=label_ids) for z in pair)
         model.train()
         sums = torch.stack([(others - own).sum(), torch.tensor(float(len(own)), device=own.device)])
         lost, texts = self.accelerator.reduce(sums, "sum").tolist()
         return lost / texts
 
     def _posteriors(self) -> tuple[Tensor, ...]:
-        """Mean, logvar and latents (N, Z) of the latest texts, as many of each process."""
+        """Mean, logvar, latents and KL (N, Z) of the latest texts, as many of each process."""
         parts = [torch.cat(part) for part in zip(*self.recent, strict=True)]
         counts = self.accelerator.gather(torch.tensor([len(parts[0])], device=parts[0].device))
         return tuple(self.accelerator.gather(part[-int(counts.min()) :]) for part in parts)

@@ -1,6 +1,7 @@
 """TextVAEConfig: two sub-configs and what joins them, the latent vector."""
 
 import math
+from dataclasses import field
 from textwrap import shorten
 
 from huggingface_hub.dataclasses import strict
@@ -88,10 +89,16 @@ class TextVAEConfig(PreTrainedConfig):
         initial_logvar: log σ² of every posterior before training.
         bos_token_id: what the decoder starts from. It is never predicted.
         eos_token_id: ends a text. It is predicted and counted.
+        label_names: of a conditional VAE (Sohn et al. 2015): what a text can be labelled with, a label's id being its
+            place here. A learned vector of the label then enters prior, encoder and decoder. None, or two or more.
+        base: of `encoder`, `decoder`, or both: where the weights come from that were not trained and are not saved with
+            the model. For each `name_or_path`, `sha256` of the files there, the `dtype` and `quantization` they are
+            opened in, and `lora`: None, or the `rank`, `alpha` and `dropout` of the adapters that were trained on them.
 
     Raises:
         InputError: for a family that is not supported, a `latent_size` or `latent_tokens` below 1, a negative rate or
-            γ, or an unknown pooling or injection.
+            γ, an unknown pooling or injection, a single label or one named twice, or labels together with a rate or
+            γ, which hold for the prior N(0, I) only.
     """
 
     model_type = "textvae"
@@ -114,6 +121,8 @@ class TextVAEConfig(PreTrainedConfig):
     eos_token_id: int | list[int] | None = 3
     initializer_range: float = 0.08
     initial_logvar: float = -1.0
+    label_names: list[str] = field(default_factory=list)
+    base: dict | None = None
 
     def __post_init__(self, **kwargs):
         self.encoder = _sub_config(self.encoder, "bert")
@@ -146,11 +155,25 @@ class TextVAEConfig(PreTrainedConfig):
             raise InputError(
                 f"latent_injection is {injection}, it must name {' or '.join(INJECTIONS)}, or both, or be none."
             )
+        self._check_labels()
+
+    def _check_labels(self):
+        names = self.label_names
+        if len(names) == 1 or len({*names}) < len(names):
+            raise InputError(f"label_names is {names}, it must be empty, or two or more different names.")
+        for name in ("committed_rate", "mean_batch_norm"):
+            if names and getattr(self, name):
+                raise InputError(f"{name} is made for the prior N(0, I), and labels have their own: leave one out.")
 
     @property
     def is_language_model(self) -> bool:
         """Whether the decoder is told nothing of z: KL 0, and log p(x|z) = log p(x) for every z."""
         return not self.latent_injection
+
+    @property
+    def frozen_parts(self) -> list[str]:
+        """Of `encoder` and `decoder`, those that nothing is trained of."""
+        return [part for part, entry in (self.base or {}).items() if entry["lora"] is None]
 
     @property
     def prefix_length(self) -> int:

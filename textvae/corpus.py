@@ -25,6 +25,7 @@ class Corpus:
     Attributes:
         ids: what is encoded, of each text.
         labels: what is decoded: `ids` without what stands in front, or where it `has_labels` that column.
+        label_ids: of each text, or None where there is no column `label_id`.
         texts: as they are written, what is decoded: the column `target` where there is one, else `text`.
         lengths: in tokens, of the longer of `ids` and `labels`.
     """
@@ -50,6 +51,7 @@ class Corpus:
         else:
             is_marked = _starts_with_special(self.ids, tokenizer)
             self.labels = [ids[1:] for ids in self.ids] if is_marked else self.ids
+        self.label_ids = dataset["label_id"][:] if "label_id" in columns else None
         self.texts = dataset["target" if "target" in columns else "text"][:]
         self.lengths = [max(map(len, pair)) for pair in zip(self.ids, self.labels, strict=True)]
         self.pad_token_id = (encoder_tokenizer or tokenizer).pad_token_id
@@ -75,6 +77,8 @@ class Corpus:
         input_ids, attention_mask = padded_batch([self.ids[i] for i in indices], self.pad_token_id)
         labels, _ = padded_batch([self.labels[i] for i in indices], IGNORED)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        if self.label_ids is not None:
+            batch["label_ids"] = torch.tensor([self.label_ids[i] for i in indices])
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     def num_tokens(self, indices: Sequence[int]) -> int:

@@ -19,6 +19,7 @@ from datasets.exceptions import DatasetsError
 from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import InputError
+from textvae.labels import match_labels, name_labels, number_labels
 from textvae.tokenization import leading_token
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 _FORMATS = {".txt": "text", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 _CHECKED_BYTES = 1 << 24
 _MAX_VALIDATION_TEXTS = 5_000
+_STREAMED_ROWS = 100_000
 _TEXT = Features({"text": Value("string")})
-_PAIR = Features({"text": Value("string"), "target": Value("string")})
 
 
 def load_corpus(
@@ -38,6 +39,7 @@ def load_corpus(
     *,
     text_column: str = "text",
     target_column: str | None = None,
+    label_column: str | None = None,
     validation_split: float = 0.02,
     streaming: bool = False,
     max_train_samples: int | None = None,
@@ -48,24 +50,30 @@ def load_corpus(
 
     With `target_column` each is of pairs, `text` and `target`: what is encoded and what is decoded from its z. Blank
     texts, and pairs with a blank on either side, are dropped, and counted in a warning unless `streaming`. Files are
-    cached as memory-mapped Arrow.
+    cached as memory-mapped Arrow. With `label_column` there is a column `label` too, of strings, whatever they were in
+    the file; a row without one is dropped as well, and so is a held-out text that alone had its label.
 
     Args:
         train_file, validation_file: txt (a text a line), csv, tsv, jsonl, json or parquet, by its ending; UTF-8.
         dataset_name, dataset_config_name: a dataset of the Hub, in place of files.
-        text_column, target_column: where the texts and their targets are; a txt has one column and no targets.
+        text_column, target_column, label_column: where the texts, their targets and their labels are; a txt has one
+            column, of texts.
         validation_split: share of the texts held out, at least 1 and at most 5,000 of them, where there is no
             validation file or split: a seeded sample, or when `streaming` every 1/share-th text.
         max_train_samples, max_validation_samples: keep the first so many.
 
     Raises:
         InputError: for a file or dataset that is missing, empty, unreadable, of unknown format, without that
-            column, or too small to be split.
+            column, or too small to be split; for one label or more than 1,000, a label that only the validation has,
+            and labels of a stream, which are not known before its end.
     """
     _check_arguments(train_file, validation_file, dataset_name, validation_split)
-    if target_column is not None and train_file is None and dataset_name is None:
-        raise InputError("The embedded corpus has no targets: give a --train_file, or leave target_column out.")
-    columns = _columns(text_column, target_column)
+    for name, column in (("target", target_column), ("label", label_column)):
+        if column is not None and train_file is None and dataset_name is None:
+            raise InputError(f"The embedded corpus has no {name}s: give a --train_file, or leave {name}_column out.")
+    if label_column is not None and streaming:
+        raise InputError("The labels of a stream are not known before its end: leave streaming or label_column out.")
+    columns = _columns(text_column, target_column, label_column)
     if dataset_name is not None:
         splits = _load_named(dataset_name, dataset_config_name, columns, streaming)
     elif train_file is not None:
@@ -74,16 +82,24 @@ def load_corpus(
     else:
         splits = load_chitchat(seed)
         splits = {k: v.to_iterable_dataset() for k, v in splits.items()} if streaming else splits
-    if "validation" not in splits:
+    was_split = "validation" not in splits
+    if was_split:
         splits = _split(splits["train"], validation_split, seed, train_file or dataset_name)
     limits = {"train": max_train_samples, "validation": max_validation_samples}
     splits = {name: _first(splits[name], limit) for name, limit in limits.items()}
+    if label_column is not None:
+        splits["validation"] = match_labels(**splits, was_split=was_split)
     return IterableDatasetDict(splits) if streaming else DatasetDict(splits)
 
 
-def load_texts(file: str, text_column: str = "text", target_column: str | None = None) -> Dataset:
-    """The texts of one file in its order, as `text` and, if asked for, `target`; otherwise as `load_corpus`."""
-    return _load_file(Path(file), _columns(text_column, target_column), streaming=False)
+def load_texts(
+    file: str, text_column: str = "text", target_column: str | None = None, label_column: str | None = None
+) -> Dataset:
+    """The texts of one file in its order, as `text` and, if asked for, `target` and `label`, as `load_corpus` has them.
+
+    One label, or many, are no error here.
+    """
+    return _load_file(Path(file), _columns(text_column, target_column, label_column), streaming=False)
 
 
 def load_chitchat(seed: int = 0) -> DatasetDict:
@@ -137,13 +153,18 @@ def _check_arguments(train_file, validation_file, dataset_name, validation_split
         raise InputError(f"validation_split is {validation_split}: give a share between 0 and 1, such as 0.02.")
 
 
-def _columns(text_column: str, target_column: str | None) -> dict[str, str]:
-    """Where to find what becomes `text` and `target`."""
-    if target_column is None:
-        return {"text": text_column}
-    if target_column == text_column:
-        raise InputError(f"text_column and target_column are both {text_column!r}: name two, or leave the targets out.")
-    return {"text": text_column, "target": target_column}
+def _columns(text_column: str, target_column: str | None, label_column: str | None) -> dict[str, str]:
+    """Where to find what becomes `text`, `target` and `label`, in this order."""
+    columns = {"text": text_column}
+    for what, column in (("target", target_column), ("label", label_column)):
+        for other in columns:
+            if column == columns[other]:
+                raise InputError(
+                    f"{other}_column and {what}_column are both {column!r}: name two, or leave the {what}s out."
+                )
+        if column is not None:
+            columns[what] = column
+    return columns
 
 
 def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming: bool) -> dict:
@@ -165,8 +186,9 @@ def _load_file(path: Path, wanted: dict[str, str], streaming: bool) -> Dataset |
     _check_file(path)
     kind = _FORMATS[path.suffix.lower()]
     if kind == "text":
-        if "target" in wanted:
-            raise InputError(f"{path} has a text a line and no targets: give csv, tsv, jsonl or parquet.")
+        for what in ("target", "label"):
+            if what in wanted:
+                raise InputError(f"{path} has a text a line and no {what}s: give csv, tsv, jsonl or parquet.")
         wanted = {"text": "text"}
     try:
         with warnings.catch_warnings():
@@ -226,19 +248,24 @@ def _check_columns(names: Sequence[str], wanted: dict[str, str], source) -> None
 def _texts_of(dataset: Dataset | IterableDataset, wanted: dict[str, str], source: str) -> Dataset | IterableDataset:
     columns = dataset.column_names or list(next(iter(dataset), dict.fromkeys(wanted.values())))
     _check_columns(columns, wanted, source)
-    features = _PAIR if "target" in wanted else _TEXT
-    options = {"batched": True, "fn_kwargs": {"wanted": wanted}, "remove_columns": columns, "features": features}
+    features, arguments = Features(dict.fromkeys(wanted, Value("string"))), {"wanted": wanted}
+    if "label" in wanted:
+        arguments["label_feature"] = dataset.features[wanted["label"]]
+    options = {"batched": True, "fn_kwargs": arguments, "remove_columns": columns, "features": features}
     texts = dataset.map(_keep_whole, **options)
     if isinstance(texts, Dataset) and (dropped := len(dataset) - len(texts)):
-        gaps = "pairs with a gap" if "target" in wanted else "blank texts"
+        gaps = "rows with a gap" if "label" in wanted else "pairs with a gap" if "target" in wanted else "blank texts"
         logger.warning("%s: %d %s were dropped", source, dropped, gaps)
     if next(iter(texts), None) is None:
         raise InputError(f"{source} holds no text: give one with words in it.")
     return texts
 
 
-def _keep_whole(batch: dict, wanted: dict[str, str]) -> dict:
-    rows = zip(*(batch[column] for column in wanted.values()), strict=True)
+def _keep_whole(batch: dict, wanted: dict[str, str], label_feature=None) -> dict:
+    columns = {what: batch[column] for what, column in wanted.items()}
+    if "label" in wanted:
+        columns["label"] = name_labels(columns["label"], label_feature)
+    rows = zip(*columns.values(), strict=True)
     whole = [row for row in rows if all(map(_has_words, row))]
     return {what: [str(row[place]) for row in whole] for place, what in enumerate(wanted)}
 
@@ -276,24 +303,34 @@ def _first(dataset: Dataset | IterableDataset, limit: int | None) -> Dataset | I
     return dataset.take(limit)
 
 
+def iterate_texts(dataset: Dataset | IterableDataset, columns: Sequence[str]) -> Iterator[str]:
+    """The texts of these columns, row by row; of a stream, which may have no end, those of the first 100,000 rows."""
+    rows = dataset.take(_STREAMED_ROWS) if isinstance(dataset, IterableDataset) else dataset
+    return (row[column] for row in rows for column in columns)
+
+
 def tokenize_corpus(
     dataset: Dataset | IterableDataset,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     num_proc: int | None = None,
     encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    label_names: Sequence[str] = (),
 ) -> Dataset | IterableDataset:
     """Add the columns `input_ids` (at most `max_length` ids, the last one EOS) and `length` to a dataset of `text`.
 
     Where what is decoded is not what is encoded, because there is a column `target` or `encoder_tokenizer` reads other
     tokens, it gets a column `labels` too: the ids of `target`, else of `text`, as the decoder is to write them, at most
-    `max_length`, without a BOS or CLS in front and with EOS behind. Whatever the dataset called `labels` is left out.
+    `max_length`, without a BOS or CLS in front and with EOS behind. With `label_names`, which a stream cannot have, it
+    gets a column `label_id`: the place among them of what the column `label` says. Whatever the dataset called `labels`
+    or `label_id` is left out.
 
     A second run finds the result in the Arrow cache. How many texts were cut is logged once, unless streaming.
 
     Raises:
         InputError: if `max_length` is below 2, which leaves no room for a token and EOS, a tokenizer has no EOS, or the
-            column `target` holds no texts.
+            column `target` holds no texts; with `label_names` also for a column `label` that is missing, or has a gap
+            or another label.
     """
     for each in (tokenizer, encoder_tokenizer):
         if each is not None and each.eos_token_id is None:
@@ -302,8 +339,7 @@ def tokenize_corpus(
         raise InputError(f"max_length is {max_length}: give 2 or more, for a token and the end of the text.")
     options = {"tokenizer": tokenizer, "max_length": max_length, "encoder_tokenizer": encoder_tokenizer}
     options = {"batched": True, "fn_kwargs": options}
-    if "labels" in (dataset.column_names or []):
-        dataset = dataset.remove_columns("labels")
+    dataset = dataset.remove_columns([n for n in ("labels", "label_id") if n in (dataset.column_names or [])])
     if isinstance(dataset, IterableDataset):
         return dataset.map(tokenize, **options).remove_columns("truncated")
     ids = ListOf(Value("int32"))
@@ -317,7 +353,8 @@ def tokenize_corpus(
     truncated = int(tokenized.with_format("numpy")[:]["truncated"].sum())
     if truncated:
         logger.warning("%d of %d texts were cut to %d tokens", truncated, len(tokenized), max_length)
-    return tokenized.remove_columns("truncated")
+    tokenized = tokenized.remove_columns("truncated")
+    return number_labels(tokenized, label_names) if label_names else tokenized
 
 
 def tokenize(

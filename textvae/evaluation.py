@@ -22,8 +22,9 @@ from transformers import PreTrainedTokenizerBase
 from textvae import metrics
 from textvae.corpus import Corpus, gather, of_all_processes
 from textvae.errors import InputError
+from textvae.latents import preceding_of_label
 from textvae.modeling import IGNORED, TextVAEModel
-from textvae.objectives import importance_weighted_bound, standard_normal_kl
+from textvae.objectives import importance_weighted_bound, normal_kl
 from textvae.processes import from_main
 from textvae.tokenization import count_unknown
 from textvae.value_cache import append_values, fingerprint_of_model, fingerprint_of_texts, read_values
@@ -44,7 +45,8 @@ def importance_weighted_nll(
     See [`textvae.objectives.importance_weighted_bound`]. Of a language model it is -log p(x) itself, from one draw.
 
     Args:
-        batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T).
+        batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T); `label_ids` (B,) of a
+            model with labels, for -log p(x|c).
         draw: k → standard normal noise (k, B, Z); torch's own when not given.
 
     Returns:
@@ -53,14 +55,18 @@ def importance_weighted_nll(
     Raises:
         InputError: if `num_samples` is below 1.
     """
-    mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"])
+    label_ids = batch.get("label_ids")
+    mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
     labels = _labels(batch)
 
     def log_likelihood(latents: Tensor) -> Tensor:
         k = len(latents)
-        return -model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1)).view(k, -1)
+        repeated = None if label_ids is None else label_ids.repeat(k)
+        nll = model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1), label_ids=repeated)
+        return -nll.view(k, -1)
 
-    return importance_weighted_bound(log_likelihood, mean, logvar, _samples_needed(model, num_samples), draw)
+    prior, num_samples = model.prior_parameters(label_ids), _samples_needed(model, num_samples)
+    return importance_weighted_bound(log_likelihood, mean, logvar, num_samples, draw, prior)
 
 
 def _samples_needed(model: TextVAEModel, num_samples: int) -> int:
@@ -91,15 +97,16 @@ def posterior_terms(model: TextVAEModel, corpus: Corpus, indices: Sequence[int],
     """`mean`, `logvar`, `latents` (n, Z), `reconstruction` and `kl` (n,) of each text, from one sample of q(z|x)."""
     found = []
     for rows, batch in corpus.batches(indices, "evaluating"):
-        mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"])
+        label_ids = batch.get("label_ids")
+        mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
         noise = _noise(seed, POSTERIOR, rows)(1, model.config.latent_size)[0].to(mean.device)
         latents = mean + (logvar / 2).exp() * noise
         terms = {
             "mean": mean,
             "logvar": logvar,
             "latents": latents,
-            "reconstruction": model.reconstruction(latents, batch["labels"]),
-            "kl": standard_normal_kl(mean, logvar).sum(-1),
+            "reconstruction": model.reconstruction(latents, batch["labels"], label_ids=label_ids),
+            "kl": normal_kl(mean, logvar, *model.prior_parameters(label_ids)).sum(-1),
         }
         found.append((rows, {name: tensor.cpu() for name, tensor in terms.items()}))
     return gather(found)
@@ -123,7 +130,8 @@ def _nll_with(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], laten
     found = []
     for rows, batch in corpus.batches(indices, "shuffling z"):
         chosen = latents[[place[index] for index in rows]].to(corpus.device)
-        found.append((rows, {"nll": model.reconstruction(chosen, batch["labels"]).cpu()}))
+        nll = model.reconstruction(chosen, batch["labels"], label_ids=batch.get("label_ids"))
+        found.append((rows, {"nll": nll.cpu()}))
     return gather(found)["nll"]
 
 
@@ -162,6 +170,7 @@ def _values_in(
     """What an interrupted evaluation has left there, by the index of the text."""
 
     def read() -> dict[int, float]:
+        label_ids = [] if corpus.label_ids is None else [corpus.label_ids]
         depends_on = {
             "num_importance_samples": num_samples,
             "seed": seed,
@@ -169,7 +178,7 @@ def _values_in(
             "num_texts": len(corpus),
             "latent_size": model.config.latent_size,
             "model": fingerprint_of_model(model.config.to_json_string(), model.state_dict()),
-            "texts": fingerprint_of_texts(corpus.ids + (corpus.labels if corpus.has_labels else [])),
+            "texts": fingerprint_of_texts(corpus.ids + (corpus.labels if corpus.has_labels else []) + label_ids),
         }
         return read_values(cache, depends_on)
 
@@ -181,8 +190,9 @@ def _reconstructed(model, corpus: Corpus, indices: Sequence[int], tokenizer, max
     """Texts written greedily from the posterior means."""
     found = []
     for rows, batch in corpus.batches(indices, "reconstructing"):
-        mean, _ = model.posterior_parameters(batch["input_ids"], batch["attention_mask"])
-        ids = model.generate(mean, max_new_tokens=max_new_tokens, do_sample=False)
+        label_ids = batch.get("label_ids")
+        mean, _ = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
+        ids = model.generate(mean, label_ids=label_ids, max_new_tokens=max_new_tokens, do_sample=False)
         found.append((rows, {"text": tokenizer.batch_decode(ids, skip_special_tokens=True)}))
     return gather(found)["text"]
 
@@ -213,6 +223,9 @@ def evaluate(
     Of a dataset of pairs (with `labels` and `target` too), whatever is said of a text that is decoded, its likelihood,
     perplexities, counts, BLEU and exact match, is said of its target, given the z of the text.
 
+    Of a model with labels (the dataset then has `label_id` too) every p and q is given the label; mutual information
+    and active units count what z says of the text and of its label together.
+
     Args:
         tokenizer: the decoder's.
         num_importance_samples: K of the importance-weighted bound; 1 of a language model, where it is exact.
@@ -228,14 +241,16 @@ def evaluate(
         `negative_elbo` (1 sample), `reconstruction` (the distortion), `kl` (the rate), `iw_nll`, all nats per text;
         `mutual_information` (aggregated posterior of all texts, nats) and `minibatch_mutual_information` (in batches of
         32, only for comparison with papers that report it); `active_units`; `shuffle_gap`: the nats that reconstruction
-        loses when every text is decoded from another's z; `exact_match` (share); of each of these but the mini-batches'
-        its `<name>_standard_error` over the texts. `perplexity_token` and `perplexity_word` from `iw_nll`, EOS counted;
-        `bleu`; and the counts these rest on, with `num_unknown` of the tokens unknown to the tokenizer.
+        loses when every text is decoded from the z of another, with its label where there are labels; `exact_match`
+        (share); of each of these but the mini-batches' its `<name>_standard_error` over the texts. `perplexity_token`
+        and `perplexity_word` from `iw_nll`, EOS counted; `bleu`; and the counts these rest on, with `num_unknown` of
+        the tokens unknown to the tokenizer.
 
     Raises:
         InputError: if there are fewer than two texts, one of the numbers is below 1, or the cache cannot be written or
             is of another evaluation: of another model or other texts, or with another seed, precision or number of
-            samples; if there is no such precision; or if there are two tokenizers and no `labels`.
+            samples; if there is no such precision; if there are two tokenizers and no `labels`; or if the model has
+            labels and the dataset no `label_id`, or the other way round.
     """
     if len(dataset) < 2:
         raise InputError(f"Evaluation needs at least 2 texts, there are {len(dataset)}.")
@@ -252,6 +267,8 @@ def evaluate(
         raise InputError(f"mixed_precision is {mixed_precision!r}, it must be one of {', '.join(PRECISIONS)}.")
     num_importance_samples = _samples_needed(model, num_importance_samples)
     corpus = Corpus(dataset, tokenizer, model.device, batch_size, encoder_tokenizer)
+    if bool(model.config.label_names) != (corpus.label_ids is not None):
+        raise InputError("The model has labels and the dataset no label_id, or the other way round: tokenize it anew.")
     sampled = _choose(num_importance_texts, len(corpus), seed)
     written = _choose(num_reconstructed_texts, len(corpus), seed)
     cache = None if cache is None else Path(cache)
@@ -289,7 +306,8 @@ def _report_of_z(model: TextVAEModel, corpus: Corpus, seed: int) -> dict[str, fl
     everything = range(len(corpus))
     terms = posterior_terms(model, corpus, everything, seed)
     posteriors = terms["mean"], terms["logvar"], terms["latents"]
-    shuffled = _nll_with(model, corpus, everything, _of_another_text(terms["latents"], seed))
+    label_ids = torch.zeros(len(corpus)).long() if corpus.label_ids is None else torch.tensor(corpus.label_ids)
+    shuffled = _nll_with(model, corpus, everything, _of_another_text(terms["latents"], label_ids, seed))
     report = {
         **_with_error("reconstruction", terms["reconstruction"]),
         **_with_error("kl", terms["kl"]),
@@ -300,7 +318,7 @@ def _report_of_z(model: TextVAEModel, corpus: Corpus, seed: int) -> dict[str, fl
         "active_units" + STANDARD_ERROR: metrics.active_units_standard_error(terms["mean"], seed=seed),
         "minibatch_mutual_information": metrics.minibatch_mutual_information(*posteriors),
     }
-    _check_information(report, len(corpus), model.config.latent_size)
+    _check_information(report, len(corpus), model.config.latent_size, len(model.config.label_names))
     return report
 
 
@@ -332,16 +350,28 @@ def _with_error(name: str, values: Tensor) -> dict[str, float]:
     return {name: float(values.double().mean()), name + STANDARD_ERROR: metrics.standard_error(values)}
 
 
-def _of_another_text(latents: Tensor, seed: int) -> Tensor:
-    """(N, Z) → (N, Z): a cycle through all texts in random order gives each one another's z, never its own."""
+def _of_another_text(latents: Tensor, label_ids: Tensor, seed: int) -> Tensor:
+    """(N, Z) → (N, Z): cycles through the texts of each label, in random order, give each one another's z.
+
+    Never its own, unless it is alone with its label. Of another label, it would cost nats also where the z of a text
+    says no more than its label, of which the decoder is told anyway.
+    """
     cycle = torch.from_numpy(np.random.default_rng((seed, CHOICE)).permutation(len(latents)))
     others = torch.empty_like(latents)
-    others[cycle] = latents[cycle.roll(1)]
+    others[cycle] = latents[cycle[preceding_of_label(label_ids[cycle])]]
     return others
 
 
-def _check_information(report: dict, num_texts: int, latent_size: int) -> None:
-    """I(x; z) cannot exceed ln N or the KL; one sample for each text leaves the latter a little room."""
+def _check_information(report: dict, num_texts: int, latent_size: int, num_labels: int = 0) -> None:
+    """I(x; z) cannot exceed ln N or, without labels, the KL; one sample for each text leaves the latter a little room.
+
+    With labels c and the prior p(z|c), the mean KL(q(z|x, c) ‖ p(z|c)) is I(x; z|c) plus a mean KL(q(z|c) ‖ p(z|c)),
+    hence at least I(x; z|c); and what is measured is I(x, c; z) = I(c; z) + I(x; z|c) ≤ H(c) + KL ≤ ln L + KL for L
+    labels: a z may name its label at no cost.
+    """
     information, noise = report["mutual_information"], 4 * math.sqrt(latent_size / 2 / num_texts)
-    if information > math.log(num_texts) + 1e-6 or information > report["kl"] + noise:
-        raise AssertionError(f"mutual information {information} exceeds KL {report['kl']} or ln {num_texts}")
+    of_labels = math.log(max(1, num_labels))
+    if information > math.log(num_texts) + 1e-6 or information > report["kl"] + of_labels + noise:
+        raise AssertionError(
+            f"mutual information {information} exceeds KL {report['kl']} + {of_labels} or ln {num_texts}"
+        )

@@ -10,6 +10,19 @@ from torch.nn.functional import normalize, one_hot
 from textvae.errors import InputError
 
 
+def preceding_of_label(label_ids: Tensor) -> Tensor:
+    """For each text the one before it among those of its label; for the first of these the last, a cycle: (N,) -> (N,).
+
+    A text that alone has its label gets itself.
+    """
+    order = label_ids.argsort(stable=True)
+    counts = label_ids.unique(return_counts=True)[1]
+    ends = counts.cumsum(0)
+    before = order.roll(1)
+    before[ends - counts] = order[ends - 1]
+    return torch.empty_like(order).scatter(0, order, before)
+
+
 def interpolate(start: Tensor, end: Tensor, num_steps: int = 7, path: str = "linear") -> Tensor:
     """Equally spaced points on the way from `start` to `end`, of which the first and the last are exactly these.
 

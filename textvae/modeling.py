@@ -1,6 +1,8 @@
 """TextVAEModel: text → posterior → z → text. Tensors in, tensors out.
 
 B batch · S encoder length · T decoder length · Z latent_size · P prefix length · H, E hidden sizes · V vocabulary
+
+Of a model with `label_names` everything takes the texts' `label_ids` (B,), and every p and q is given the label, too.
 """
 
 from dataclasses import dataclass
@@ -10,13 +12,15 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import ModelOutput
 
+from textvae.adapters import MARK
 from textvae.configuration import TextVAEConfig
 from textvae.crossentropy import linear_cross_entropy, transform_logits
 from textvae.errors import InputError
-from textvae.objectives import logvar_of_rate, standard_normal_kl
+from textvae.objectives import logvar_of_rate, normal_kl
 from textvae.parts import encoder_class, load_decoder, load_encoder, logits_change, states_size
 
 IGNORED = -100
@@ -29,7 +33,7 @@ class TextVAEOutput(ModelOutput):
     Args:
         loss: (), the negative ELBO of a text, averaged over the batch. Never tempered.
         reconstruction: (B,), -log p(x|z), summed over the tokens of a text, EOS included.
-        kl: (B, Z), KL(q(z|x) || p(z)) of each dimension.
+        kl: (B, Z), KL(q(z|x) || p(z)) of each dimension; with labels that of q(z|x, c) from p(z|c).
         latents: (B, Z), the z that was decoded.
         mean, logvar: (B, Z), of q(z|x).
         bag_of_words: (B,), -log p of a text's words, in no order, given z; with the head for it only.
@@ -95,6 +99,20 @@ class MeanBatchNorm(nn.Module):
         return self.scale * normal + self.center
 
 
+def _rest(part: PreTrainedModel, mode: bool) -> None:
+    """A frozen part is in evaluation mode, except for what the backward pass through it asks for in training."""
+    part.eval()
+    for module in part.modules():
+        recomputes = isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
+        if recomputes or isinstance(module, nn.GRU):  # cuDNN's has no gradient otherwise; it has no dropout
+            module.training = mode
+
+
+def _mapped(layer: nn.Linear, latents: Tensor, dtype: torch.dtype) -> Tensor:
+    """What a map makes of z for a decoder that, being frozen, may be in another dtype."""
+    return layer(latents.to(layer.weight.dtype)).to(dtype)
+
+
 def _new_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     return encoder_class(config).from_config(config)
 
@@ -103,6 +121,11 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     """A text VAE: a transformer as encoder, a causal language model as decoder (Bowman et al. 2016).
 
     x → encoder → pooling → q(z|x) = N(mean, diag(exp(logvar))) → z → decoder → log p(x|z).
+
+    With `label_names` it is a conditional one (Sohn et al. 2015; of text Zhao et al. 2017). Of the label's three
+    learned vectors the first is added to what the encoder has pooled, the second is mean and log-variance of the prior
+    p(z|c), N(0, I) before training, and the third is added to every input embedding of the decoder, soft tokens
+    included. A language model has the third only.
     """
 
     config_class = TextVAEConfig
@@ -118,6 +141,10 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     ):
         """`encoder` and `decoder`, when given, are used as they are instead of being built from the config."""
         super().__init__(config)
+        given = {"encoder": encoder, "decoder": decoder}
+        if any(given[part] is None for part in config.base or {}):
+            raise InputError("This model is saved without the weights it was trained on top of: open it with "
+                             "TextVAEPipeline.from_pretrained, which finds them.")  # fmt: skip
         self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder)
         self.decoder = AutoModelForCausalLM.from_config(config.decoder) if decoder is None else decoder
         self.logit_scale, self.logit_softcap = logits_change(config.decoder)
@@ -132,6 +159,13 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         if config.bag_of_words:
             sizes = config.latent_size, embedding_size, config.decoder.vocab_size
             self.to_bag_of_words = nn.Sequential(nn.Linear(*sizes[:2]), nn.Tanh(), nn.Linear(*sizes[1:]))
+        num_labels = len(config.label_names)
+        self.label_to_pooled = self.label_to_prior = self.label_to_embedding = None
+        if num_labels:
+            self.label_to_embedding = nn.Embedding(num_labels, embedding_size)
+        if num_labels and self.encoder is not None:
+            self.label_to_pooled = nn.Embedding(num_labels, states_size(self.encoder))
+            self.label_to_prior = nn.Embedding(num_labels, 2 * config.latent_size)
         self.post_init()
 
     def _add_posterior(self, config: TextVAEConfig) -> None:
@@ -169,21 +203,50 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         parts = load_encoder(encoder, dtype), load_decoder(decoder, dtype)
         special = {name: getattr(parts[1].config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
         special = {name: token for name, token in special.items() if token is not None}
-        config = TextVAEConfig(encoder=parts[0].config, decoder=parts[1].config, **special | config)
-        model = cls(config, *parts).to(parts[1].dtype)
-        if model.mean_norm is not None:
-            model.mean_norm.float()
-        return model.eval()
+        return cls.from_parts(*parts, **special | config).cast(parts[1].dtype)
+
+    @classmethod
+    def from_parts(cls, encoder: PreTrainedModel, decoder: PreTrainedModel, **config) -> "TextVAEModel":
+        """An encoder and a decoder, as they are, joined by a new bottleneck in fp32; in evaluation mode."""
+        decoder_config = decoder.config.to_dict()
+        decoder_config.pop("quantization_config", None)  # says how the weights are held here, not what they are
+        return cls(TextVAEConfig(encoder=encoder.config, decoder=decoder_config, **config), encoder, decoder).eval()
+
+    def cast(self, dtype: torch.dtype) -> "TextVAEModel":
+        """All weights become of this dtype, but those of a `mean_batch_norm`, which stay in fp32."""
+        self.to(dtype)
+        if self.mean_norm is not None:
+            self.mean_norm.float()
+        return self
+
+    def train(self, mode: bool = True) -> "TextVAEModel":
+        """Training mode, or evaluation mode; frozen parts stay in the latter."""
+        super().train(mode)
+        for name in self.config.frozen_parts:
+            _rest(self.get_submodule(name), mode)
+        return self
+
+    def is_of_base(self, name: str) -> bool:
+        """Whether this entry of the state dictionary comes from the base, and is neither trained nor saved."""
+        return name.partition(".")[0] in (self.config.base or {}) and MARK not in name
+
+    def save_pretrained(self, save_directory, **options) -> None:
+        """As in every model of transformers, but what is still as in the base is left out."""
+        if self.config.base is not None:
+            options["state_dict"] = {name: t for name, t in self.state_dict().items() if not self.is_of_base(name)}
+        super().save_pretrained(save_directory, **options)
 
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if self.to_logvar is not None and module is self.to_logvar:
             init.zeros_(module.weight)
             init.constant_(module.bias, self.config.initial_logvar)
+        if self.label_to_prior is not None and module is self.label_to_prior:
+            init.zeros_(module.weight)
 
     def decoding_modules(self) -> dict[str, nn.Module]:
-        """By name, all that reads z: the decoder and the maps in front of it."""
-        names = ("decoder", "to_embedding", "to_prefix", "to_bag_of_words")
+        """By name, what generates: the decoder, the maps in front of it, and the prior of a label."""
+        names = ("decoder", "to_embedding", "to_prefix", "to_bag_of_words", "label_to_prior", "label_to_embedding")
         return {name: module for name, module in self.named_children() if name in names}
 
     def get_input_embeddings(self) -> nn.Module:
@@ -192,15 +255,52 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     def get_output_embeddings(self) -> nn.Module:
         return self.decoder.get_output_embeddings()
 
+    # c → z
+
+    def _check_labels(self, label_ids: Tensor | None, num_texts: int) -> None:
+        names = self.config.label_names
+        if not names and label_ids is not None:
+            raise InputError("This model has no labels: leave label_ids out.")
+        if names and label_ids is None:
+            raise InputError(f"This model has {len(names)} labels: give label_ids, the number of each text's label.")
+        if names and label_ids.shape != (num_texts,):
+            raise InputError(f"label_ids must be ({num_texts},), one for each text, not {tuple(label_ids.shape)}.")
+
+    def prior_parameters(self, label_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, within the posterior's bounds, of p(z|c), in fp32.
+
+        Args:
+            label_ids: (B,), of a model with labels.
+
+        Returns:
+            Two times (B, Z); of a model without labels two times (1, Z), of zeros: N(0, I).
+
+        Raises:
+            InputError: if `label_ids` are missing, or given to a model without labels.
+        """
+        self._check_labels(label_ids, 0 if label_ids is None else len(label_ids))
+        if self.label_to_prior is None:
+            prior = torch.zeros(1, self.config.latent_size, device=self.device)
+            return prior, prior
+        mean, logvar = self.label_to_prior(label_ids).float().chunk(2, dim=-1)
+        return mean, logvar.clamp(self.config.min_logvar, self.config.max_logvar)
+
     # text → z
 
-    def posterior_parameters(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior_parameters(
+        self, input_ids: Tensor, attention_mask: Tensor, label_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, within its bounds, of q(z|x) for texts (B, S): two times (B, Z), in fp32."""
+        self._check_labels(label_ids, len(input_ids))
         if self.encoder is None:
             prior = torch.zeros(len(input_ids), self.config.latent_size, device=input_ids.device)
             return prior, prior
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, H)
+        if self.encoder.dtype != self.to_mean.weight.dtype:  # a frozen encoder may be in bf16
+            states = states.to(self.to_mean.weight.dtype)
         pooled = self.pooling(states, attention_mask)  # (B, H)
+        if self.label_to_pooled is not None:
+            pooled = pooled + self.label_to_pooled(label_ids).to(pooled.dtype)
         mean, logvar = self.to_mean(pooled).float(), self.to_logvar(pooled).float()
         if self.mean_norm is not None:
             mean = self.mean_norm(mean)
@@ -208,22 +308,26 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             logvar = self.logvar_limit - nn.functional.softplus(self.logvar_limit - logvar)
         return mean, logvar.clamp(self.config.min_logvar, self.config.max_logvar)
 
-    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Normal:
+    def encode(self, input_ids: Tensor, attention_mask: Tensor, label_ids: Tensor | None = None) -> Normal:
         """q(z|x) of texts (B, S), with batch shape (B, Z)."""
-        mean, logvar = self.posterior_parameters(input_ids, attention_mask)
+        mean, logvar = self.posterior_parameters(input_ids, attention_mask, label_ids)
         return Normal(mean, (logvar / 2).exp())
 
     # z → text
 
-    def _inputs_embeds(self, latents: Tensor, decoder_input_ids: Tensor, first: bool) -> Tensor:
-        """(B, Z), (B, T) → (B, P + T, E), or (B, T, E) once the cache already holds the prefix."""
+    def _inputs_embeds(
+        self, latents: Tensor, decoder_input_ids: Tensor, label_ids: Tensor | None = None, *, first: bool
+    ) -> Tensor:
+        """(B, Z), (B, T), (B,) → (B, P + T, E), or (B, T, E) once the cache already holds the prefix."""
+        self._check_labels(label_ids, len(decoder_input_ids))
         embeds = self.decoder.get_input_embeddings()(decoder_input_ids)  # (B, T, E)
-        latents = latents.to(embeds.dtype)
         if self.to_prefix is not None and first:
-            prefix = self.to_prefix(latents).view(len(latents), -1, embeds.shape[-1])  # (B, P, E)
-            embeds = torch.cat([prefix.to(embeds.dtype), embeds], dim=1)
+            prefix = _mapped(self.to_prefix, latents, embeds.dtype)  # (B, P · E)
+            embeds = torch.cat([prefix.view(len(latents), -1, embeds.shape[-1]), embeds], dim=1)
         if self.to_embedding is not None:
-            embeds = embeds + self.to_embedding(latents).unsqueeze(1)
+            embeds = embeds + _mapped(self.to_embedding, latents, embeds.dtype).unsqueeze(1)
+        if self.label_to_embedding is not None:
+            embeds = embeds + self.label_to_embedding(label_ids).unsqueeze(1).to(embeds.dtype)
         return embeds
 
     def _lengthened(self, attention_mask: Tensor | None) -> Tensor | None:
@@ -232,32 +336,49 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             return attention_mask
         return nn.functional.pad(attention_mask, (self.config.prefix_length, 0), value=1)
 
-    def _decoder_states(self, latents: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    def _decoder_states(
+        self, latents: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None, label_ids: Tensor | None
+    ) -> Tensor:
         """The decoder's last hidden states at the T text positions: (B, T, H)."""
-        embeds = self._inputs_embeds(latents, decoder_input_ids, first=True)
+        embeds = self._inputs_embeds(latents, decoder_input_ids, label_ids, first=True)
         output = self.decoder.base_model(
             inputs_embeds=embeds, attention_mask=self._lengthened(attention_mask), use_cache=False
         )
         return output.last_hidden_state[:, self.config.prefix_length :]
 
-    def decode(self, latents: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def decode(
+        self,
+        latents: Tensor,
+        decoder_input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        label_ids: Tensor | None = None,
+    ) -> Tensor:
         """Logits (B, T, V) of teacher-forced texts: position t predicts the token after `decoder_input_ids[:, t]`.
 
         Args:
             latents: (B, Z).
             decoder_input_ids: (B, T), BOS first.
             attention_mask: (B, T), 0 at padding on the right.
+            label_ids: (B,), of a model with labels.
         """
-        logits = self.get_output_embeddings()(self._decoder_states(latents, decoder_input_ids, attention_mask))
+        states = self._decoder_states(latents, decoder_input_ids, attention_mask, label_ids)
+        logits = self.get_output_embeddings()(states)
         return transform_logits(logits, self.logit_scale, self.logit_softcap)
 
-    def reconstruction(self, latents: Tensor, labels: Tensor, decoder_input_ids: Tensor | None = None) -> Tensor:
+    def reconstruction(
+        self,
+        latents: Tensor,
+        labels: Tensor,
+        decoder_input_ids: Tensor | None = None,
+        label_ids: Tensor | None = None,
+    ) -> Tensor:
         """-log p(x|z) of each text in nats, summed over its tokens, EOS included; the (B, T, V) logits are never held.
 
         Args:
             latents: (B, Z).
             labels: (B, T), the tokens to predict, -100 at padding.
             decoder_input_ids: (B, T), BOS first; `labels` shifted right when not given.
+            label_ids: (B,), of a model with labels: not to be mixed up with the tokens.
 
         Returns:
             (B,) in fp32.
@@ -266,7 +387,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             decoder_input_ids = shift_right(labels, self.config.bos_token_id, self.config.pad_token_id)
         predicted = labels != IGNORED  # (B, T)
         # No mask: what stands behind a text cannot change it, and unmasked causal attention is faster.
-        states = self._decoder_states(latents, decoder_input_ids, None)
+        states = self._decoder_states(latents, decoder_input_ids, None, label_ids)
         head = self.get_output_embeddings()
         token_nll = linear_cross_entropy(
             states[predicted], head.weight, head.bias, labels[predicted], self.logit_scale, self.logit_softcap
@@ -298,6 +419,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         decoder_input_ids: Tensor | None = None,
         latents: Tensor | None = None,
         noise: Tensor | None = None,
+        label_ids: Tensor | None = None,
         past_key_values=None,
         use_cache: bool | None = None,
         return_dict: bool | None = None,
@@ -314,29 +436,34 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             decoder_input_ids: (B, T), BOS first; `labels` shifted right when not given.
             latents: (B, Z), decoded instead of a sample of the posterior.
             noise: (B, Z), the standard normal draw to use in z = mean + exp(logvar / 2) · noise.
+            label_ids: (B,), of a model with labels.
+
+        Raises:
+            InputError: if `label_ids` are missing, or given to a model without labels.
         """
         if input_ids is None:
-            return self._next_token_logits(decoder_input_ids, attention_mask, latents, past_key_values, use_cache)
+            past = past_key_values, use_cache
+            return self._next_token_logits(decoder_input_ids, attention_mask, latents, label_ids, *past)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if labels is None:
             labels = input_ids.masked_fill(attention_mask == 0, IGNORED)
-        mean, logvar = self.posterior_parameters(input_ids, attention_mask)
+        mean, logvar = self.posterior_parameters(input_ids, attention_mask, label_ids)
         if latents is None:
             noise = torch.randn_like(mean) if noise is None else noise
             latents = mean + (logvar / 2).exp() * noise
-        kl = standard_normal_kl(mean, logvar)
-        reconstruction = self.reconstruction(latents, labels, decoder_input_ids)
+        kl = normal_kl(mean, logvar, *self.prior_parameters(label_ids))
+        reconstruction = self.reconstruction(latents, labels, decoder_input_ids, label_ids)
         loss = (reconstruction + kl.sum(-1)).mean()
         words = None if self.to_bag_of_words is None else self.bag_of_words(latents, labels)
         return TextVAEOutput(loss, reconstruction, kl, latents, mean, logvar, words)
 
     # writing
 
-    def _next_token_logits(self, decoder_input_ids, attention_mask, latents, past_key_values, use_cache):
+    def _next_token_logits(self, decoder_input_ids, attention_mask, latents, label_ids, past_key_values, use_cache):
         first = past_key_values is None or past_key_values.get_seq_length() == 0
         return self.decoder(
-            inputs_embeds=self._inputs_embeds(latents, decoder_input_ids, first),
+            inputs_embeds=self._inputs_embeds(latents, decoder_input_ids, label_ids, first=first),
             attention_mask=self._lengthened(attention_mask),
             past_key_values=past_key_values,
             use_cache=use_cache,
@@ -351,24 +478,34 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         return inputs
 
     @torch.no_grad()
-    def generate(self, latents: Tensor, decoder_input_ids: Tensor | None = None, **generation_kwargs) -> Tensor:
+    def generate(
+        self,
+        latents: Tensor,
+        decoder_input_ids: Tensor | None = None,
+        label_ids: Tensor | None = None,
+        **generation_kwargs,
+    ) -> Tensor:
         """Texts written from z, with every decoding control of Hugging Face's `generate`.
 
         Args:
             latents: (B, Z).
             decoder_input_ids: (B, T), how every text begins, BOS first; BOS alone when not given.
+            label_ids: (B,), of a model with labels.
             generation_kwargs: `max_new_tokens`, `num_beams`, `do_sample`, `top_p`, `num_return_sequences`, …
 
         Returns:
             (B · num_return_sequences, T) token ids, BOS first, padded behind EOS.
 
         Raises:
-            InputError: if `latents` is not (B, Z).
+            InputError: if `latents` is not (B, Z), or `label_ids` are missing, or given to a model without labels.
         """
         if latents.dim() != 2 or latents.shape[1] != self.config.latent_size:
             raise InputError(f"latents must be (texts, {self.config.latent_size}), not {tuple(latents.shape)}.")
+        self._check_labels(label_ids, len(latents))
         if decoder_input_ids is None:
             decoder_input_ids = torch.full((len(latents), 1), self.config.bos_token_id, device=latents.device)
         # Left to itself `generate` takes a BOS that is the padding token, as GPT-2's, for padding.
-        mask = {"attention_mask": torch.ones_like(decoder_input_ids)}
-        return super().generate(inputs=decoder_input_ids, latents=latents, **mask | generation_kwargs)
+        options = {"attention_mask": torch.ones_like(decoder_input_ids), **generation_kwargs}
+        if label_ids is not None:
+            options["label_ids"] = label_ids
+        return super().generate(inputs=decoder_input_ids, latents=latents, **options)

@@ -15,6 +15,22 @@ LOG_2PI = math.log(2 * math.pi)
 ROWS_AT_ONCE = 512  # sampled latents whose likelihood is taken together
 
 
+def normal_kl(mean: Tensor, logvar: Tensor, prior_mean: Tensor, prior_logvar: Tensor) -> Tensor:
+    """KL(N(mean, diag exp logvar) || N(prior_mean, diag exp prior_logvar)) of each dimension, in nats.
+
+    Where the second is N(0, I) it is `standard_normal_kl` to the last bit.
+
+    Args:
+        mean, logvar, prior_mean, prior_logvar: (B, Z), or any shapes that broadcast.
+
+    Returns:
+        (B, Z); sum over the last dimension for the KL of each text.
+    """
+    difference = logvar - prior_logvar
+    # expm1 keeps the digits that exp(difference) - 1 loses near the prior, where a collapsing dimension lives.
+    return 0.5 * ((mean - prior_mean).square() * torch.exp(-prior_logvar) + torch.expm1(difference) - difference)
+
+
 def standard_normal_kl(mean: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mean, diag exp logvar) || N(0, I)) of each dimension, in nats (Kingma & Welling 2014, appendix B).
 
@@ -24,8 +40,7 @@ def standard_normal_kl(mean: Tensor, logvar: Tensor) -> Tensor:
     Returns:
         (B, Z); sum over the last dimension for the KL of each text.
     """
-    # expm1 keeps the digits that exp(logvar) - 1 loses near the prior, where a collapsing dimension lives.
-    return 0.5 * (mean.square() + torch.expm1(logvar) - logvar)
+    return 0.5 * (mean.square() + torch.expm1(logvar) - logvar)  # expm1: see `normal_kl`
 
 
 def normal_log_density(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
@@ -162,6 +177,7 @@ def importance_weighted_bound(
     logvar: Tensor,
     num_samples: int,
     draw: Callable[[int], Tensor] | None = None,
+    prior: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """-log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x) with z_k from q(z|x), in nats (Burda et al. 2016, eq. 8).
 
@@ -173,6 +189,7 @@ def importance_weighted_bound(
         mean, logvar: (B, Z), of q(z|x).
         num_samples: K.
         draw: k → standard normal noise (k, B, Z); torch's own when not given.
+        prior: mean and log-variance of p(z), both (B, Z) or (1, Z); N(0, I) when not given.
 
     Returns:
         (B,)
@@ -188,6 +205,7 @@ def importance_weighted_bound(
     for start in range(0, num_samples, at_once):
         latents = mean + (logvar / 2).exp() * draw(min(at_once, num_samples - start)).to(mean)  # (k, B, Z)
         # The two densities first: where q is the prior they cancel exactly.
-        log_ratio = standard_normal_log_density(latents) - normal_log_density(latents, mean, logvar)
+        log_prior = standard_normal_log_density(latents) if prior is None else normal_log_density(latents, *prior)
+        log_ratio = log_prior - normal_log_density(latents, mean, logvar)
         log_sum = torch.logaddexp(log_sum, (log_likelihood(latents) + log_ratio).logsumexp(0))
     return math.log(num_samples) - log_sum

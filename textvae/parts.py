@@ -1,19 +1,23 @@
 """Encoder and decoder from checkpoints, with every weight as it was saved, and what a decoder does to its logits."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForTextEncoding,
+    BitsAndBytesConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -67,21 +71,80 @@ def load_encoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
     return model
 
 
-def load_decoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
+def load_decoder(name: str, dtype: str | torch.dtype, quantization: str = "none") -> PreTrainedModel:
     """The causal language model in a checkpoint by path or Hub name, its head included.
 
+    Args:
+        quantization: `none`, `8bit` or `4bit`, of the linear layers but the head.
+
     Raises:
-        InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many.
+        InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many; or
+            if it is to be quantized, and bitsandbytes is not installed.
     """
+    options = _quantized(quantization)
     with named_errors(name, "decoder", _WAY_OUT):
         check_decoder(AutoConfig.from_pretrained(name))
-        model, report = _load(AutoModelForCausalLM, name, dtype)
+        model, report = _load(AutoModelForCausalLM, name, dtype, **options)
     _check_weights(name, "decoder", report)
+    if quantization != "none":
+        _prepare_for_training(model)
     return model
 
 
-def _load(auto_class, name: str, dtype: str | torch.dtype) -> tuple[PreTrainedModel, dict]:
-    return auto_class.from_pretrained(name, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True)
+def _quantized(kind: str) -> dict:
+    """What `from_pretrained` is told, as transformers documents it."""
+    if kind == "none":
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise InputError("decoder_quantization needs the package bitsandbytes: pip install 'textvae[quantization]'.")
+    if kind == "8bit":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    kinds = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}
+    return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **kinds)}
+
+
+def _prepare_for_training(model: PreTrainedModel) -> None:
+    """What bitsandbytes 0.50 does not do by itself on a CPU."""
+    from bitsandbytes.nn import Linear4bit
+
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            # With AVX512-BF16 the first evaluation would repack it, and no gradient would pass through it any more.
+            layer.support_avx512bf16_for_cpu = False
+    # Of every layer of 8 bits, whenever it is called, that its inputs are cast.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+
+
+def _load(auto_class, name: str, dtype: str | torch.dtype, **options) -> tuple[PreTrainedModel, dict]:
+    options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+    return auto_class.from_pretrained(name, dtype=dtype, **options)
+
+
+@torch.no_grad()
+def add_tokens(part: PreTrainedModel, splits: dict[int, list[int]]) -> None:
+    """New tokens behind the old ones: their rows in embeddings, output layer and its bias are means of old rows.
+
+    A part may have more rows than it had tokens; those that become a token are set all the same.
+
+    Args:
+        splits: by the id of each new token, those of the old ones that it is made of; none for the mean of all.
+    """
+    if splits and max(splits) >= part.get_input_embeddings().num_embeddings:
+        part.resize_token_embeddings(max(splits) + 1, mean_resizing=False)
+    set_to_means(part.get_input_embeddings().weight, splits)
+    head = part.get_output_embeddings()
+    if head is not None:
+        set_to_means(head.weight, splits)
+        if head.bias is not None:
+            set_to_means(head.bias, splits)
+
+
+def set_to_means(rows: Tensor, splits: dict[int, list[int]]) -> None:
+    """In (V, H) or (V,), what `add_tokens` does to a layer."""
+    if splits:
+        mean_of_all = rows[: min(splits)].mean(0)
+        for index, ids in splits.items():
+            rows[index] = rows[ids].mean(0) if ids else mean_of_all
 
 
 def _check_weights(name: str, side: str, report: dict) -> None:

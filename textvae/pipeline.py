@@ -15,10 +15,12 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from textvae import latents as geometry
+from textvae.adapters import merged
 from textvae.corpus import Corpus
 from textvae.data import tokenize, tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import evaluate, importance_weighted_nll
+from textvae.labels import label_ids, listed
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
 from textvae.processes import main_first
@@ -28,6 +30,7 @@ from textvae.tokenizer_pair import load_tokenizers, push_tokenizers, save_tokeni
 logger = logging.getLogger(__name__)
 
 Texts = str | Sequence[str]
+Label = str | int | Sequence[str | int] | None
 Written = str | list[str] | list[list[str]]
 
 _MAX_LENGTH = 64
@@ -49,9 +52,11 @@ class TextVAEPipeline:
     - `generation_kwargs`: all decoding controls of Hugging Face's `generate`: `num_beams`, `do_sample`, `top_p`,
       `repetition_penalty`, `num_return_sequences`, a whole `generation_config`, … Greedy by default, up to
       `max_length` tokens, and never past the end of the text.
+    - `label`: with a model that has labels, and only then: one name for all texts, or a list of one for each. Style
+      transfer is `decode(encode(texts, label="negative"), label="positive")`.
 
     A text of more than `max_length` tokens is cut, its end marked, and counted in a warning. Whatever cannot be read
-    as a text (blank, no string) raises InputError.
+    as a text (blank, no string) raises InputError, and so does a label that the model has not.
     """
 
     def __init__(
@@ -111,9 +116,19 @@ class TextVAEPipeline:
     def save_pretrained(self, path: str) -> None:
         """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open too.
 
-        The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`.
+        The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Where not all was trained, only what was
+        is written, and config.json says in `base` where the rest is.
         """
         self.model.save_pretrained(path)
+        save_tokenizers(path, self.tokenizer, self.encoder_tokenizer)
+
+    def merge_and_save(self, path: str) -> None:
+        """Write a directory with all weights in it, in fp32, adapters merged: it needs no base, and no peft, to open.
+
+        Raises:
+            InputError: if the decoder is quantized.
+        """
+        merged(self.model).save_pretrained(path)
         save_tokenizers(path, self.tokenizer, self.encoder_tokenizer)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None) -> None:
@@ -124,7 +139,13 @@ class TextVAEPipeline:
     # text → z → text
 
     def encode(
-        self, texts: Texts, sample: bool = False, seed: int | None = None, batch_size: int = 64, progress: bool = True
+        self,
+        texts: Texts,
+        sample: bool = False,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
     ) -> Tensor:
         """z of each text: the mean of q(z|x), or with `sample` one draw of it.
 
@@ -132,14 +153,20 @@ class TextVAEPipeline:
             (N, Z), or (Z,) for one string; float32, on the CPU.
         """
         texts, single = _as_list(texts)
-        latents, stddev = self._posteriors(self._corpus(texts), batch_size, progress)
+        latents, stddev = self._posteriors(self._corpus(texts, label), batch_size, progress)
         if sample:
             with self._seeded(seed):
                 latents = latents + stddev * torch.randn(latents.shape)
         return latents[0] if single else latents
 
     def decode(
-        self, latents: Tensor, seed: int | None = None, batch_size: int = 64, progress: bool = True, **generation_kwargs
+        self,
+        latents: Tensor,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+        **generation_kwargs,
     ) -> Written:
         """The text of each z (N, Z), or of one (Z,); a list of texts of each where `num_return_sequences` is above 1.
 
@@ -148,19 +175,27 @@ class TextVAEPipeline:
         """
         latents = torch.as_tensor(latents)
         single = latents.dim() == 1
+        latents = latents[None] if single else latents
+        ids = self._label_ids(label, len(latents))
         with self._seeded(seed):
-            written = self._write(latents[None] if single else latents, batch_size, progress, generation_kwargs)
+            written = self._write(latents, batch_size, progress, generation_kwargs, ids)
         return written[0] if single else written
 
     def reconstruct(
-        self, texts: Texts, seed: int | None = None, batch_size: int = 64, progress: bool = True, **generation_kwargs
+        self,
+        texts: Texts,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+        **generation_kwargs,
     ) -> Written:
         """Each text, written back from the mean of its q(z|x)."""
         texts, single = _as_list(texts)
-        corpus = self._corpus(texts)
+        corpus = self._corpus(texts, label)
         latents, _ = self._posteriors(corpus, batch_size, progress)
         with self._seeded(seed):
-            written = self._write(latents, batch_size, progress, generation_kwargs, corpus.lengths)
+            written = self._write(latents, batch_size, progress, generation_kwargs, corpus.label_ids, corpus.lengths)
         return written[0] if single else written
 
     def sample(
@@ -170,20 +205,24 @@ class TextVAEPipeline:
         seed: int | None = None,
         batch_size: int = 64,
         progress: bool = True,
+        label: Label = None,
         **generation_kwargs,
     ) -> Written:
         """Texts from the prior: z = temperature · ε, with ε from N(0, I).
 
-        The temperature at which words are drawn is another one; give it in a `generation_config`.
+        With labels from p(z|c): z = mean + temperature · std · ε; a list of labels has `num_samples` of them. The
+        temperature at which words are drawn is another one; give it in a `generation_config`.
 
         Raises:
             InputError: if `num_samples` is below 1 or `temperature` is negative.
         """
         _at_least(1, num_samples=num_samples)
         _at_least(0, temperature=temperature)
+        ids = self._label_ids(label, num_samples)
+        mean, stddev = self._prior(ids)
         with self._seeded(seed):
-            latents = temperature * torch.randn(num_samples, self.model.config.latent_size)
-            return self._write(latents, batch_size, progress, generation_kwargs)
+            latents = mean + temperature * stddev * torch.randn(num_samples, self.model.config.latent_size)
+            return self._write(latents, batch_size, progress, generation_kwargs, ids)
 
     def interpolate(
         self,
@@ -194,6 +233,7 @@ class TextVAEPipeline:
         seed: int | None = None,
         batch_size: int = 64,
         progress: bool = True,
+        label: Label = None,
         **generation_kwargs,
     ) -> Written:
         """The texts on the way from one to another; the first and the last are the reconstructions of these two.
@@ -201,6 +241,7 @@ class TextVAEPipeline:
         Args:
             start, end: two texts, or two lists for as many ways.
             path: `linear` or `spherical`, see [`textvae.latents.interpolate`].
+            label: of a way and both its ends.
 
         Returns:
             `num_steps` texts, or a list of them for each way.
@@ -211,10 +252,11 @@ class TextVAEPipeline:
         (starts, single), (ends, _) = _as_list(start), _as_list(end)
         if len(starts) != len(ends) or isinstance(start, str) != isinstance(end, str):
             raise InputError("start and end must be two texts, or two lists of the same length.")
-        means, _ = self._posteriors(self._corpus(starts + ends), batch_size, progress)
+        ids = self._label_ids(label, len(starts))
+        means, _ = self._posteriors(self._corpus_of(starts + ends, ids and ids + ids), batch_size, progress)
         ways = geometry.interpolate(*means.split([len(starts), len(ends)]), num_steps, path)  # (N, num_steps, Z)
         with self._seeded(seed):
-            written = self._write_each(ways, batch_size, progress, generation_kwargs)
+            written = self._write_each(ways, batch_size, progress, generation_kwargs, ids)
         return written[0] if single else written
 
     def paraphrase(
@@ -226,6 +268,7 @@ class TextVAEPipeline:
         seed: int | None = None,
         batch_size: int = 64,
         progress: bool = True,
+        label: Label = None,
         **generation_kwargs,
     ) -> Written:
         """Other texts near each text, the nearest first.
@@ -248,9 +291,10 @@ class TextVAEPipeline:
         _at_least(1, num_return_sequences=num_return_sequences, num_candidates=num_candidates)
         _at_least(0, temperature=temperature)
         texts, single = _as_list(texts)
-        corpus = self._corpus(texts)
+        corpus = self._corpus(texts, label)
+        ids = corpus.label_ids
         mean, stddev = (part.unsqueeze(1) for part in self._posteriors(corpus, batch_size, progress))  # (N, 1, Z)
-        read = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in corpus.labels]
+        read = [self.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in corpus.labels]
         candidates = [_Candidates(copies) for copies in zip(texts, read, strict=True)]
         with self._seeded(seed):
             for attempt in range(_PARAPHRASE_ROUNDS):
@@ -259,17 +303,26 @@ class TextVAEPipeline:
                 # For all texts, so that the noise of one does not depend on which others are drawn for again.
                 noise = torch.randn(len(texts), num_candidates, mean.shape[-1])
                 around = (mean + scale * stddev * noise)[lacking]
-                written = self._write_each(around, batch_size, progress, generation_kwargs)
+                own_ids = ids and [ids[i] for i in lacking]
+                written = self._write_each(around, batch_size, progress, generation_kwargs, own_ids)
                 for i, texts_of_one in zip(lacking, written, strict=True):
                     candidates[i].add(texts_of_one)
-        ranked = self._nearest_first([found.texts for found in candidates], mean, batch_size, progress)
+        ranked = self._nearest_first([found.texts for found in candidates], mean, ids, batch_size, progress)
         ranked = [found[:num_return_sequences] for found in ranked]
         return ranked[0] if single else ranked
 
     def score(
-        self, texts: Texts, num_samples: int = 100, seed: int | None = 0, batch_size: int = 64, progress: bool = True
+        self,
+        texts: Texts,
+        num_samples: int = 100,
+        seed: int | None = 0,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
     ) -> list[float] | float:
         """Upper bound on -log p(x) of each text in nats: the lower, the more usual (Burda et al. 2016, eq. 8).
+
+        With labels that of -log p(x|c), which of several labels is lowest for the one that fits.
 
         It grows with the length of a text. All texts share the same K draws of noise, so that a text's score does not
         depend on the others; for a corpus's likelihood, where independent draws are better, see [`evaluate`].
@@ -279,7 +332,7 @@ class TextVAEPipeline:
         """
         _at_least(1, num_samples=num_samples)
         texts, single = _as_list(texts)
-        corpus = self._corpus(texts)
+        corpus = self._corpus(texts, label)
         with self._seeded(seed):
             noise = torch.randn(num_samples, 1, self.model.config.latent_size)  # (K, 1, Z)
 
@@ -299,26 +352,50 @@ class TextVAEPipeline:
 
         Args:
             texts: a list of strings, or a dataset with the column `text`. A column `target` holds what is to be decoded
-                where that is something else: then it is these texts that are measured, given the z of `text`.
+                where that is something else: then it is these texts that are measured, given the z of `text`. For a
+                model with labels there must be a column `label`; another takes no notice of it.
 
         Raises:
-            InputError: if there are fewer than two texts, the column `target` holds something else, or one of the
-                options cannot be used.
+            InputError: if there are fewer than two texts, the column `target` holds something else, a label is missing
+                or unknown, or one of the options cannot be used.
         """
         if not isinstance(texts, Dataset):
             texts = Dataset.from_dict({"text": _as_list(texts)[0]})
         if "text" not in texts.column_names:
             raise InputError(f"The dataset has no column 'text' but {', '.join(texts.column_names)}: rename one.")
         encoder_tokenizer = self.encoder_tokenizer
-        dataset = main_first(
-            lambda: tokenize_corpus(texts, self.tokenizer, self.max_length, encoder_tokenizer=encoder_tokenizer)
-        )
+        reading = {"encoder_tokenizer": encoder_tokenizer, "label_names": self.model.config.label_names}
+        dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizer, self.max_length, **reading))
         options = {"max_new_tokens": self.max_length, **options, "encoder_tokenizer": encoder_tokenizer}
         return evaluate(self.model, self.tokenizer, dataset, **options)
 
     # what the verbs share
 
-    def _corpus(self, texts: list[str]) -> Corpus:
+    def _label_ids(self, label: Label, count: int) -> list[int] | None:
+        """The id of the label of each of so many texts, or None with a model that has no labels."""
+        names = self.model.config.label_names
+        if not names:
+            if label is not None:
+                raise InputError("This model has no labels: leave label out.")
+            return None
+        if label is None:
+            raise InputError(f"This model has labels: give label, one of {listed(names)}, or a list of one for each.")
+        labels = [label] * count if isinstance(label, str | int) else list(label)
+        if len(labels) != count:
+            raise InputError(f"There are {len(labels)} labels for {count}: give one for all, or a list of {count}.")
+        return label_ids(labels, names)
+
+    @torch.no_grad()
+    def _prior(self, ids: list[int] | None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of p(z) for texts of these labels: two times (N, Z) or (1, Z), on the CPU."""
+        label_ids = None if ids is None else torch.tensor(ids, device=self.model.device)
+        mean, logvar = self.model.prior_parameters(label_ids)
+        return mean.cpu(), (logvar / 2).exp().cpu()
+
+    def _corpus(self, texts: list[str], label: Label = None) -> Corpus:
+        return self._corpus_of(texts, self._label_ids(label, len(texts)))
+
+    def _corpus_of(self, texts: list[str], ids: list[int] | None) -> Corpus:
         columns = {"input_ids": [], "labels": [], "truncated": []}
         if texts:
             columns = tokenize({"text": texts}, self.tokenizer, self.max_length, self.encoder_tokenizer)
@@ -326,7 +403,8 @@ class TextVAEPipeline:
             logger.warning(
                 "%d of %d texts were cut to %d tokens", sum(columns["truncated"]), len(texts), self.max_length
             )
-        return Corpus({**columns, "text": texts}, self.tokenizer, self.model.device, 1, self.encoder_tokenizer)
+        columns |= {"text": texts} if ids is None else {"text": texts, "label_id": ids}
+        return Corpus(columns, self.tokenizer, self.model.device, 1, self.encoder_tokenizer)
 
     def _posteriors(self, corpus: Corpus, batch_size: int, progress: bool) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z|x) of all texts: two times (N, Z), on the CPU."""
@@ -334,7 +412,7 @@ class TextVAEPipeline:
         @torch.no_grad()  # and not inference mode, whose tensors the user could not train anything on
         def encode(indices: list[int]) -> Tensor:
             batch = corpus.batch(indices)
-            posterior = self.model.encode(batch["input_ids"], batch["attention_mask"])
+            posterior = self.model.encode(batch["input_ids"], batch["attention_mask"], batch.get("label_ids"))
             return torch.stack([posterior.mean, posterior.stddev], dim=1).cpu()  # (B, 2, Z)
 
         rows = _in_batches(encode, corpus.lengths, batch_size, progress, "encoding")
@@ -347,30 +425,40 @@ class TextVAEPipeline:
         batch_size: int,
         progress: bool,
         generation_kwargs: dict,
+        ids: list[int] | None,
         lengths: list[int] | None = None,
     ) -> Written:
-        """The texts of (N, Z); `lengths`, where they can be guessed, keep a long text from holding up short ones."""
+        """The texts of (N, Z), with the ids of their labels if they have any.
+
+        `lengths`, where they can be guessed, keep a long text from holding up short ones.
+        """
         own_limit = {"max_new_tokens", "max_length", "generation_config"} & generation_kwargs.keys()
         options = generation_kwargs if own_limit else {"max_new_tokens": self.max_length, **generation_kwargs}
 
         def write(indices: list[int]) -> Written:
-            ids = self.model.generate(latents[indices].to(self.model.device), **options)
-            texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+            label_ids = None if ids is None else torch.tensor([ids[i] for i in indices], device=self.model.device)
+            tokens = self.model.generate(latents[indices].to(self.model.device), label_ids=label_ids, **options)
+            texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
             k = len(texts) // len(indices)
             return texts if k == 1 else _groups(texts, k)
 
         return _in_batches(write, lengths or [0] * len(latents), batch_size, progress, "decoding")
 
-    def _write_each(self, latents: Tensor, batch_size: int, progress: bool, generation_kwargs: dict) -> list[list]:
-        """The texts of (N, M, Z), M for each of N."""
-        return _groups(self._write(latents.flatten(0, 1), batch_size, progress, generation_kwargs), latents.shape[1])
+    def _write_each(
+        self, latents: Tensor, batch_size: int, progress: bool, generation_kwargs: dict, ids: list[int] | None
+    ) -> list[list]:
+        """The texts of (N, M, Z), M for each of N and its label."""
+        count = latents.shape[1]
+        ids = ids and [i for i in ids for _ in range(count)]
+        return _groups(self._write(latents.flatten(0, 1), batch_size, progress, generation_kwargs, ids), count)
 
     def _nearest_first(
-        self, candidates: list[list[str]], mean: Tensor, batch_size: int, progress: bool
+        self, candidates: list[list[str]], mean: Tensor, ids: list[int] | None, batch_size: int, progress: bool
     ) -> list[list[str]]:
         """The candidates of each text by the distance of their own posterior mean from the text's (N, 1, Z)."""
         flat = [text for found in candidates for text in found]
-        means, _ = self._posteriors(self._corpus(flat), batch_size, progress)
+        ids = ids and [i for i, found in zip(ids, candidates, strict=True) for _ in found]
+        means, _ = self._posteriors(self._corpus_of(flat, ids), batch_size, progress)
         owns = means.split([len(found) for found in candidates])
         orders = [(own - center).norm(dim=-1).argsort().tolist() for own, center in zip(owns, mean, strict=True)]
         return [[found[i] for i in order] for found, order in zip(candidates, orders, strict=True)]

@@ -4,8 +4,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import shorten
 
@@ -21,26 +20,26 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from textvae import checkpoints
 from textvae.batching import LengthGroupedBatches, StreamedBatches
 from textvae.configuration import TextVAEConfig
-from textvae.data import load_corpus
+from textvae.data import iterate_texts, load_corpus
 from textvae.errors import InputError
-from textvae.loading import check_match, load_model
+from textvae.fine_tuning import extended_tokenizers, load_saved
+from textvae.loading import join_parts
 from textvae.modeling import TextVAEModel
-from textvae.pretrained_parts import join_parts, special_ids
 from textvae.processes import from_main, this_process
 from textvae.tokenization import (
     check_vocabulary,
     count_unknown,
     load_tokenizer,
+    special_ids,
     train_tokenizer,
     train_word_tokenizer,
     unknown_sentence,
 )
 from textvae.tokenizer_pair import Pair, load_tokenizers, tokenizers_of_parts
-from textvae.training_config import TrainingConfig, nearest
+from textvae.trained import choose_trained, parameter_groups
+from textvae.training_config import BOTTLENECK, TrainingConfig, nearest
 
 logger = logging.getLogger(__name__)
-
-STREAMED_TOKENIZER_TEXTS = 100_000
 
 
 def read_corpus(config: TrainingConfig) -> DatasetDict | IterableDatasetDict:
@@ -51,6 +50,7 @@ def read_corpus(config: TrainingConfig) -> DatasetDict | IterableDatasetDict:
         config.dataset_config_name,
         text_column=config.text_column,
         target_column=config.target_column,
+        label_column=config.label_column,
         validation_split=config.validation_split,
         streaming=config.streaming,
         max_train_samples=config.max_train_samples,
@@ -93,7 +93,7 @@ def prepare_tokenizers(config: TrainingConfig, corpus, checkpoint: Path | None) 
 
 def make_tokenizers(config: TrainingConfig, corpus) -> Pair:
     if config.model_name_or_path is not None:
-        return load_tokenizers(config.model_name_or_path)
+        return extended_tokenizers(config, corpus["train"])
     if config.has_pretrained_parts:
         decoder = config.decoder_name_or_path if config.tokenizer == "sentencepiece" else config.tokenizer
         return tokenizers_of_parts(config.encoder_tokenizer or config.encoder_name_or_path, decoder)
@@ -105,41 +105,50 @@ def _make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
         tokenizer = load_tokenizer(config.tokenizer)
         check_vocabulary(tokenizer, config.tokenizer)
         return tokenizer
-    rows = islice(corpus["train"], STREAMED_TOKENIZER_TEXTS) if config.streaming else corpus["train"]
-    columns = ["text"] if config.target_column is None else ["text", "target"]
-    texts = (row[column] for row in rows for column in columns)
+    texts = iterate_texts(corpus["train"], ["text"] if config.target_column is None else ["text", "target"])
     if config.tokenizer == "word":
         return train_word_tokenizer(texts)
     return train_tokenizer(texts, config.vocab_size, seed=config.seed)
 
 
 def build_model(
-    config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, encoder_tokenizer: PreTrainedTokenizerBase | None = None
+    config: TrainingConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    label_names: Sequence[str] = (),
 ) -> TextVAEModel:
+    """The model to train; `label_names` are those of the corpus, which a saved model must know."""
     if config.model_name_or_path is not None:
-        model = load_model(config.model_name_or_path, torch.float32)
-        check_match(model, tokenizer, encoder_tokenizer)
+        model = load_saved(config, tokenizer, encoder_tokenizer, label_names)
     elif config.has_pretrained_parts:
         names = config.encoder_name_or_path, config.decoder_name_or_path
-        model = join_parts(*names, tokenizer, encoder_tokenizer, **_bottleneck(config))
+        held = {"encoder_dtype": config.dtype_of("encoder"), "decoder_dtype": config.dtype_of("decoder"),
+                "quantization": config.decoder_quantization,
+                "decoder_learns": "decoder" not in config.kept_parts}  # fmt: skip
+        model = join_parts(*names, tokenizer, encoder_tokenizer, **held, **_bottleneck(config, label_names))
     else:
-        model = _new_model(config, tokenizer)
-    for part, length in ((model.config.encoder, 0), (model.config.decoder, model.config.prefix_length)):
+        model = _new_model(config, tokenizer, _bottleneck(config, label_names))
+    _check_positions(config, model.config)
+    choose_trained(model, config)
+    return model
+
+
+def _check_positions(config: TrainingConfig, model: TextVAEConfig) -> None:
+    for part, length in ((model.encoder, 0), (model.decoder, model.prefix_length)):
         limit = part.to_dict().get(part.attribute_map.get("max_position_embeddings", "max_position_embeddings"))
         if limit is not None and config.max_length + length > limit:
             raise InputError(
                 f"The {part.model_type} has {limit} positions, too few for max_length {config.max_length} + {length}: "
                 "lower max_length or raise max_position_embeddings."
             )
-    return model
 
 
-def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
+def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, bottleneck: dict) -> TextVAEModel:
     ids = special_ids(tokenizer)
     shared = {"vocab_size": len(tokenizer), **ids}
     try:
         model_config = TextVAEConfig(
-            encoder=shared | config.encoder, decoder=shared | config.decoder, **_bottleneck(config), **ids
+            encoder=shared | config.encoder, decoder=shared | config.decoder, **bottleneck, **ids
         )
         _check_names("encoder", config.encoder, model_config.encoder)
         _check_names("decoder", config.decoder, model_config.decoder)
@@ -151,11 +160,10 @@ def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> Te
         raise InputError(f"No model can be built from these encoder and decoder: correct them ({reason}).") from error
 
 
-def _bottleneck(config: TrainingConfig) -> dict:
+def _bottleneck(config: TrainingConfig, label_names: Sequence[str]) -> dict:
     """What lies between encoder and decoder."""
-    names = ("latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range", "committed_rate",
-             "mean_batch_norm")  # fmt: skip
-    return {name: getattr(config, name) for name in names} | {"bag_of_words": config.bag_of_words_weight > 0}
+    rest = {"bag_of_words": config.bag_of_words_weight > 0, "label_names": list(label_names)}
+    return {name: getattr(config, name) for name in BOTTLENECK} | rest
 
 
 def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
@@ -169,7 +177,7 @@ def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
 
 
 def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: int) -> None:
-    """Draw the weights of all that reads z anew, and forget what the optimizer knew of them (Li et al. 2019)."""
+    """Draw the weights of all that generates anew, and forget what the optimizer knew of them (Li et al. 2019)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = TextVAEModel(model.config).decoding_modules()
@@ -216,14 +224,9 @@ def count_steps(config: TrainingConfig, batches) -> tuple[int, int]:
 
 
 def make_optimizer(config: TrainingConfig, model: TextVAEModel) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only (Loshchilov & Hutter 2019)."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
+    """AdamW (Loshchilov & Hutter 2019) of what is trained, at the rate of each part."""
     betas = (config.adam_beta1, config.adam_beta2)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
+    return torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=betas, fused=True)
 
 
 def read_batches(config: TrainingConfig, batches, step: int, total_steps: int) -> Iterator[dict]:

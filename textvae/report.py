@@ -10,7 +10,7 @@ from textvae import metrics
 from textvae.evaluation import STANDARD_ERROR
 from textvae.pipeline import TextVAEPipeline
 
-FINISHED = "metrics.json"
+METRICS_FILE = "metrics.json"
 NUM_PRIOR_SAMPLES = 100
 # With the sign ∣ for “given”: a plain | would end the cell of a Markdown table.
 EXPLAINED = {
@@ -37,6 +37,7 @@ def write_report(
     output_dir: str | Path,
     seed: int = 0,
     targets: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> None:
     """Print the table and the samples; save both as `metrics.json` and the model card `README.md` of `output_dir`.
 
@@ -44,14 +45,18 @@ def write_report(
         report: what `evaluate` gave, and what else is worth keeping; gets `distinct_samples`.
         texts: held-out texts to show the model at work on.
         targets: what they should be decoded to, where that is something else.
+        labels: those of the texts, of a model that has labels.
     """
     output_dir = Path(output_dir)
-    prior = pipeline.sample(NUM_PRIOR_SAMPLES, seed=seed)
+    names = pipeline.model.config.label_names
+    drawn = [names[i % len(names)] for i in range(NUM_PRIOR_SAMPLES)] if names else None
+    prior = pipeline.sample(NUM_PRIOR_SAMPLES, seed=seed, label=drawn)
     report["distinct_samples"] = metrics.distinct_share(prior)
-    body = f"{table(report)}\n\n{samples(pipeline, texts, prior[:5], seed, targets)}"
+    sampled = _prior_samples(prior, names)
+    body = f"{table(report)}\n\n{samples(pipeline, texts, sampled, seed, targets, labels)}"
     print(body, flush=True)
     (output_dir / "README.md").write_text(CARD.format(body=body, name=output_dir.name), encoding="utf-8")
-    write_whole(output_dir / FINISHED, json.dumps(report, indent=1))
+    write_whole(output_dir / METRICS_FILE, json.dumps(report, indent=1))
 
 
 def write_whole(path: Path, content: str) -> None:
@@ -83,28 +88,50 @@ def _decimals(value: float) -> int:
     return 3 if isinstance(value, float) and value < 1 else 2
 
 
+def _prior_samples(prior: list[str], names: list[str]) -> dict[str, list[str]]:
+    """The first five by their title; with labels, whose samples come in turn, of each of the first five labels."""
+    if not names:
+        return {"Prior samples": prior[:5]}
+    return {f"Prior samples of “{name}”": prior[i :: len(names)][:5] for i, name in enumerate(names[:5])}
+
+
 def samples(
     pipeline: TextVAEPipeline,
     texts: Sequence[str],
-    prior: Sequence[str],
+    prior: dict[str, list[str]],
     seed: int,
     targets: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> str:
     """Five reconstructions, prior samples, two interpolations and two texts with five paraphrases, as Markdown.
 
-    With `targets` each of these stands in brackets behind what was written.
+    With `targets` each of these stands in brackets behind what was written. With `labels` each text is read and written
+    with its own, and a walk is between texts of one label.
     """
-    chosen = np.random.default_rng(seed).permutation(len(texts))[:11]
-    read, ends, sources = ([texts[i] for i in part] for part in (chosen[:5], chosen[5:9], chosen[9:]))
-    wanted = [""] * len(read) if targets is None else [f" ({targets[i]})" for i in chosen[:5]]
-    rows = zip(read, pipeline.reconstruct(read), wanted, strict=True)
-    reconstructed = [f"{text} → {back}{target}" for text, back, target in rows]
-    parts = [("Reconstructions", reconstructed), ("Prior samples", list(prior))]
+    order = np.random.default_rng(seed).permutation(len(texts)).tolist()
+    read, ends, sources = order[:5], order[5:9], order[9:11]
+    if labels is not None:
+        ends = [end for start in ends[::2] for end in _with_its_label(start, order, labels)]
+
+    def of(rows: list[int]) -> list[str] | None:
+        return labels and [labels[i] for i in rows]
+
+    wanted = [""] * len(read) if targets is None else [f" ({targets[i]})" for i in read]
+    backs = pipeline.reconstruct([texts[i] for i in read], label=of(read))
+    reconstructed = [f"{texts[i]} → {back}{target}" for i, back, target in zip(read, backs, wanted, strict=True)]
+    parts = [("Reconstructions", reconstructed), *prior.items()]
     for start, end in zip(ends[::2], ends[1::2], strict=False):
-        parts.append((f"From “{start}” to “{end}”", pipeline.interpolate(start, end, num_steps=7)))
-    for text in sources:
-        parts.append((f"Paraphrases of “{text}”", pipeline.paraphrase(text, num_return_sequences=5, seed=seed)))
+        walk = pipeline.interpolate(texts[start], texts[end], num_steps=7, label=of([start]))
+        parts.append((f"From “{texts[start]}” to “{texts[end]}”", walk))
+    for i in sources:
+        found = pipeline.paraphrase(texts[i], num_return_sequences=5, seed=seed, label=of([i]))
+        parts.append((f"Paraphrases of “{texts[i]}”", found))
     return "\n\n".join(f"**{title}**\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in parts)
+
+
+def _with_its_label(start: int, order: list[int], labels: Sequence[str]) -> list[int]:
+    """The text and another of its label, or nothing where it has no other."""
+    return next(([start, i] for i in order if i != start and labels[i] == labels[start]), [])
 
 
 CARD = """---

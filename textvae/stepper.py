@@ -1,13 +1,13 @@
 """Stepper: one optimizer step, from micro-batches to changed weights; and the steps of the encoder alone."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from textvae.collapse import CollapseMonitor
 from textvae.meter import Meter
@@ -41,14 +41,17 @@ class Stepper:
     """
 
     def __init__(self, accelerator: Accelerator, config: TrainingConfig, wrapped, optimizer, meter: Meter,
-                 monitor: CollapseMonitor):  # fmt: skip
+                 monitor: CollapseMonitor, joining: Sequence[nn.Parameter] = (), joins_at: float = 0):  # fmt: skip
+        """`joining` are weights that no step before `joins_at` changes."""
         self.accelerator, self.config, self.wrapped, self.optimizer = accelerator, config, wrapped, optimizer
         self.meter, self.monitor = meter, monitor
+        self.joining, self.joins_at = joining, joins_at
         self.last_batch: dict[str, Tensor] = {}
 
     def step(self, micro_batches: list[dict], beta: float, step: int) -> Tensor:
         """One step of all weights; the KL (Z,) of its texts, averaged over micro-batches and processes."""
         kl, _ = self._backward(micro_batches, beta, step, counts=True)
+        self._hold_back(self.joining if step < self.joins_at else ())
         norm = self._clip()
         if self.accelerator.scaler is None:  # which leaves out the steps that overflow fp16
             self.meter.watch("gradient", norm, step)
@@ -58,8 +61,8 @@ class Stepper:
     def encoder_step(self, micro_batches: list[dict], beta: float, step: int, decoder_parameters: list) -> Tensor:
         """One step of the encoder and the posterior alone; the loss (), averaged over processes."""
         _, loss = self._backward(micro_batches, beta, step, counts=False)
-        for parameter in decoder_parameters:
-            parameter.grad = None  # which the optimizer passes over
+        self._hold_back(decoder_parameters)
+        self._hold_back(self.joining if step < self.joins_at else ())
         self._clip()
         self._apply()
         return self.accelerator.reduce(loss, "mean")
@@ -82,13 +85,23 @@ class Stepper:
             kl, total_loss = kl + kl_sum / sum(num_texts), total_loss + loss.detach() * share
             if counts:
                 self.meter.add(output, batch["labels"], loss, step, step * len(micro_batches) + number)
-                self.monitor.add(output)
+                self.monitor.add(output, batch.get("label_ids"))
             self.last_batch = batch
         return kl, total_loss
 
     def _on_device(self, batch: dict) -> dict[str, Tensor]:
         device = self.accelerator.device
         return {name: value.to(device, non_blocking=True) for name, value in batch.items() if name != "num_texts"}
+
+    @staticmethod
+    def _hold_back(parameters: Iterable[nn.Parameter]) -> None:
+        """Their gradients are thrown away: the optimizer passes over them, and they are not part of the clipped norm.
+
+        They are computed all the same: with several processes each parameter that was trainable when the run began must
+        have one in every step, so that the processes can go on together when it is no longer held back.
+        """
+        for parameter in parameters:
+            parameter.grad = None
 
     def _clip(self) -> Tensor:
         return self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm)

@@ -6,6 +6,7 @@ Whatever the origin, the result is an ordinary Hugging Face tokenizer: `save_pre
 
 import io
 import random
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +18,18 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from textvae.errors import InputError
 
 PAD, UNK, BOS, EOS, MASK = "<pad>", "<unk>", "<s>", "</s>", "<mask>"
+_UNK_ID = 1
+FIRST_PIECE = 5 + 256  # of a trained tokenizer: behind the special tokens and the bytes
 
 # SentencePiece writes spaces as "▁", so a "▁" in a text is a space too.
 _NORMALIZER = normalizers.Sequence(
     [normalizers.NFKC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
 )
+
+# How a tokenizer with byte fallback writes a byte, and from what share on of the tokens that is too often.
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+_MANY_BYTES = 0.05
+_MUCH_UNKNOWN = 0.02
 
 # SentencePiece skips a training sentence that holds this character, which it uses as a mark of its own.
 _RESERVED = "\u2585"
@@ -57,7 +65,8 @@ def train_tokenizer(
     Raises:
         InputError: if no text holds a character, or `vocab_size` has no room for the corpus's characters.
     """
-    return _fast_tokenizer(_train_sentencepiece(_sample(texts, max_train_texts, seed), vocab_size))
+    texts = sample_texts(texts, max_train_texts, seed)
+    return unigram_tokenizer(scored_pieces(train_sentencepiece(texts, vocab_size)))
 
 
 def train_word_tokenizer(texts: Iterable[str], vocab_size: int | None = None) -> PreTrainedTokenizerFast:
@@ -83,7 +92,11 @@ def train_word_tokenizer(texts: Iterable[str], vocab_size: int | None = None) ->
         raise InputError("There is no word to build a vocabulary from: give texts that are not blank.")
     specials = [PAD, UNK, BOS, EOS]
     words = sorted(counts.keys() - set(specials), key=lambda word: (-counts[word], word))[:vocab_size]
-    vocabulary = {token: index for index, token in enumerate(specials + words)}
+    return word_tokenizer({token: index for index, token in enumerate(specials + words)})
+
+
+def word_tokenizer(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:
+    """The tokenizer that `train_word_tokenizer` makes of the ids of words."""
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
     # The word-level model looks up any word, so a special token spelled out in a text is made unknown beforehand.
     tokenizer.normalizer = normalizers.Replace(Regex(r"(?<!\S)(<pad>|<s>|</s>)(?!\S)"), UNK)
@@ -138,6 +151,15 @@ def leading_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return first if first in {tokenizer.bos_token_id, tokenizer.cls_token_id} else None
 
 
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """What a model must know of its decoder's tokenizer; texts start with EOS where there is no BOS."""
+    return {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+
+
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     """Raises InputError if it knows no word: what Hugging Face opens in silence where there is a model only."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
@@ -170,12 +192,39 @@ def unknown_sentence(tokenizer: PreTrainedTokenizerBase, num_unknown: int, num_t
     )
 
 
+def coverage(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> dict[str, float]:
+    """How well a tokenizer fits texts, by what it makes of them without the tokens that it puts at their ends.
+
+    Returns:
+        `tokens_per_word`, words being what stands between whitespace; `unknown_share` of the tokens, as
+        [`count_unknown`] counts; and `byte_share`, if it writes in single bytes what it has no piece for.
+    """
+    ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    num_tokens, num_words = max(1, sum(map(len, ids))), max(1, sum(len(text.split()) for text in texts))
+    values = {"tokens_per_word": num_tokens / num_words,
+              "unknown_share": count_unknown(tokenizer, texts, ids) / num_tokens}  # fmt: skip
+    single = {index for token, index in tokenizer.get_vocab().items() if _BYTE.fullmatch(token)}
+    if single:
+        values["byte_share"] = sum(index in single for row in ids for index in row) / num_tokens
+    return values
+
+
+def coverage_sentence(values: dict[str, float], reader: str, remedy: str) -> str:
+    """What a user is told of the [`coverage`] by the tokenizer called `reader`; of `remedy` only where it is bad."""
+    shares = [f"{100 * values['unknown_share']:.1f} % of the tokens are unknown"]
+    if "byte_share" in values:
+        shares.append(f"{100 * values['byte_share']:.1f} % are single bytes")
+    is_bad = values["unknown_share"] > _MUCH_UNKNOWN or values.get("byte_share", 0) > _MANY_BYTES
+    said = f"{reader} makes {values['tokens_per_word']:.2f} tokens of a word of this corpus; {', '.join(shares)}"
+    return f"{said}: {remedy}." if is_bad else f"{said}."
+
+
 def _unknown_token(tokenizer: PreTrainedTokenizerBase) -> str:
     """A word tokenizer names none, as its `<unk>` is a word like others."""
     return tokenizer.unk_token or UNK
 
 
-def _sample(texts: Iterable[str], limit: int, seed: int) -> list[str]:
+def sample_texts(texts: Iterable[str], limit: int, seed: int) -> list[str]:
     """A uniform sample of `limit` texts in one pass (reservoir sampling)."""
     generator, kept = random.Random(seed), []
     for index, text in enumerate(texts):
@@ -193,7 +242,8 @@ def _training_lines(texts: Iterable[str]) -> Iterator[str]:
             yield line
 
 
-def _train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceProcessor:
+def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceProcessor:
+    """SentencePiece itself, trained as in `train_tokenizer`, on all of the texts."""
     lines = list(_training_lines(texts))
     if not lines:
         raise InputError("There is no text to train a tokenizer on: give texts that are not blank.")
@@ -209,7 +259,7 @@ def _train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePiece
             normalization_rule_name="identity",  # the lines are normalised already
             max_sentence_length=16 * _MAX_CHARACTERS,  # in bytes
             pad_id=0,
-            unk_id=1,
+            unk_id=_UNK_ID,
             bos_id=2,
             eos_id=3,
             control_symbols=[MASK],
@@ -251,9 +301,9 @@ def _varint(data: bytes | bytearray, position: int) -> tuple[int, int]:
     return value | data[position] << shift, position + 1
 
 
-def _fast_tokenizer(processor: SentencePieceProcessor) -> PreTrainedTokenizerFast:
-    """The same tokenizer, piece for piece, in the `tokenizers` library."""
-    tokenizer = Tokenizer(models.Unigram(_scored_pieces(processor), unk_id=processor.unk_id(), byte_fallback=True))
+def unigram_tokenizer(pieces: Sequence[tuple[str, float]]) -> PreTrainedTokenizerFast:
+    """The tokenizer that `train_tokenizer` makes of pieces and their log-probabilities, in the order of their ids."""
+    tokenizer = Tokenizer(models.Unigram(list(pieces), unk_id=_UNK_ID, byte_fallback=True))
     tokenizer.normalizer = _NORMALIZER
     # SentencePiece never matches its special and byte pieces in a text; `tokenizers` would, were the "<" not cut off.
     special = Regex(r"<(?=(?:pad|unk|s|/s|mask|0x[0-9A-F]{2})>)")
@@ -266,7 +316,8 @@ def _fast_tokenizer(processor: SentencePieceProcessor) -> PreTrainedTokenizerFas
     return _finish(tokenizer, unk_token=UNK, mask_token=MASK)
 
 
-def _scored_pieces(processor: SentencePieceProcessor) -> list[tuple[str, float]]:
+def scored_pieces(processor: SentencePieceProcessor) -> list[tuple[str, float]]:
+    """The pieces in the order of their ids, each with its log-probability, in 1/256 nat."""
     ids = range(processor.get_piece_size())
     meta = {i for i in ids if processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i)}
     # The lowest score of a real piece, so that an unknown character costs what it costs in SentencePiece.

@@ -9,7 +9,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import transformers
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
@@ -24,6 +23,8 @@ from textvae.corpus import Corpus
 from textvae.data import tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import bound, evaluate, posterior_terms
+from textvae.fine_tuning import report_coverage
+from textvae.labels import labels_in
 from textvae.meter import Meter
 from textvae.metrics import mutual_information
 from textvae.modeling import TextVAEModel
@@ -43,9 +44,10 @@ from textvae.preparation import (
     warn_of_unknown,
 )
 from textvae.processes import from_main, main_first, this_process
-from textvae.report import FINISHED, write_report
+from textvae.report import METRICS_FILE, write_report
 from textvae.stepper import Stepper, train_encoder
 from textvae.tokenizer_pair import Pair, save_tokenizers
+from textvae.trained import checkpoint_activations, joining_parameters
 from textvae.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -93,11 +95,13 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     set_seed(config.seed, device_specific=True)
     corpus = main_first(lambda: read_corpus(config))
     tokenizer, encoder_tokenizer = prepare_tokenizers(config, corpus, checkpoint)
-    tokenizing = {"tokenizer": tokenizer, "max_length": config.max_length, "encoder_tokenizer": encoder_tokenizer}
+    coverage = report_coverage(config, corpus["train"], (tokenizer, encoder_tokenizer))
+    model = build_model(config, tokenizer, encoder_tokenizer, labels_in(corpus["train"]))
+    tokenizing = {"tokenizer": tokenizer, "max_length": config.max_length, "encoder_tokenizer": encoder_tokenizer,
+                  "label_names": model.config.label_names}  # fmt: skip
     corpus = main_first(lambda: {name: tokenize_corpus(part, **tokenizing) for name, part in corpus.items()})
     held_out = held_out_texts(corpus["validation"])
     warn_of_unknown(held_out, tokenizer)
-    model = build_model(config, tokenizer, encoder_tokenizer)
     batches = make_batches(config, corpus["train"], tokenizer, model, accelerator, encoder_tokenizer)
     total_steps, steps_per_epoch = count_steps(config, batches)
     optimizer = make_optimizer(config, model)
@@ -115,9 +119,12 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     kept = [scheduler, progress, average, controller]
     accelerator.register_for_checkpointing(*(part for part in kept if part is not None))
     about = {"model": _architecture(model.config), "mixed_precision": accelerator.mixed_precision, "seconds": 0.0,
-             "kl_controller": controller and controller.kind}  # fmt: skip
+             "kl_controller": controller and controller.kind,
+             "num_rates": len(optimizer.param_groups) // 2}  # fmt: skip
+    if model.config.base is not None:
+        accelerator.register_save_state_pre_hook(lambda _, states, __: [_drop_base(model, state) for state in states])
     if checkpoint is not None:
-        _resume(accelerator, checkpoint, about, scheduler, config)
+        _resume(accelerator, checkpoint, about, scheduler)
     from_main(lambda: _claim_output_dir(config, (tokenizer, encoder_tokenizer), checkpoint))
     if config.report_to:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
@@ -127,7 +134,8 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     meter = Meter(accelerator, total_steps, progress.step, model.config.latent_size)
     monitor = CollapseMonitor(accelerator, config, total_steps, steps_per_epoch)
     monitor_steps = None if model.config.is_language_model else config.monitor_steps
-    stepper = Stepper(accelerator, config, wrapped, optimizer, meter, monitor)
+    joins_at = config.bottleneck_phase * total_steps
+    stepper = Stepper(accelerator, config, wrapped, optimizer, meter, monitor, joining_parameters(model), joins_at)
     seconds_before, started = about["seconds"], time.monotonic()
     model.train()
     while progress.step < total_steps and not _has_stopped_early(config, progress):
@@ -166,18 +174,10 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         tracker.finish()
     if controller is not None and accelerator.is_main_process and (missed := controller.missed()):
         logger.warning(missed)
-    return _finish(accelerator, config, held_out, progress, seconds_before + time.monotonic() - started)
+    return _finish(accelerator, config, held_out, progress, seconds_before + time.monotonic() - started, coverage)
 
 
 # before the loop
-
-
-def checkpoint_activations(model: TextVAEModel) -> None:
-    """By the name it has in the installed transformers: the old one warns since 5.23 and goes with 6."""
-    if tuple(int(number) for number in transformers.__version__.split(".")[:2]) >= (5, 23):
-        model.activation_checkpointing_enable()
-    else:
-        model.gradient_checkpointing_enable()
 
 
 def _compile(model: TextVAEModel) -> None:
@@ -191,7 +191,7 @@ def _checkpoint_to_resume(config: TrainingConfig) -> Path | None:
     output_dir = Path(config.output_dir)
     if config.resume_from_checkpoint is not None:
         return checkpoints.find_checkpoint(config.resume_from_checkpoint, output_dir)
-    taken = [output_dir / name for name in (FINISHED, "README.md", "model.safetensors")]
+    taken = [output_dir / name for name in (METRICS_FILE, "README.md", "model.safetensors")]
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir} is a file: give another --output_dir.")
     if not config.overwrite_output_dir and any(path.exists() for path in taken):
@@ -212,7 +212,7 @@ def _claim_output_dir(config: TrainingConfig, tokenizers: Pair, checkpoint: Path
         config.save(output_dir / "training_config.yaml")
         leftovers = [*output_dir.glob(".checkpoint-*.unfinished"), *output_dir.glob(".best.*")]
         if checkpoint is None:
-            (output_dir / FINISHED).unlink(missing_ok=True)
+            (output_dir / METRICS_FILE).unlink(missing_ok=True)
             leftovers += output_dir.glob(BEST)
         start = -1 if checkpoint is None else checkpoints.step_of(checkpoint)
         leftovers += [path for path in checkpoints.checkpoints_in(output_dir) if checkpoints.step_of(path) > start]
@@ -243,18 +243,32 @@ def _without_session(values: dict) -> dict:
     return {name: value for name, value in values.items() if name not in session}
 
 
-def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler, config: TrainingConfig) -> None:
+def _drop_base(model: TextVAEModel, state: dict) -> None:
+    """What is found again in the model's base need not be in every checkpoint."""
+    of_base = [name for name in state if model.is_of_base(name.removeprefix("module."))]  # as several processes call it
+    for name in of_base:
+        del state[name]
+
+
+def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler) -> None:
     _check_controller(checkpoint, about["kl_controller"])
-    saved = checkpoints.about(checkpoint)["model"]
+    # Of a run before there were labels, the architecture has none.
+    saved = {"label_names": [], **checkpoints.about(checkpoint)["model"]}
     wrong = [name for name in about["model"] if saved.get(name) != about["model"][name]]
     if wrong:
         raise InputError(
             f"The checkpoint {checkpoint} is of another architecture: its {', '.join(wrong)} differ from this run's; "
             "resume with the settings it was trained with, or start anew in another --output_dir."
         )
+    if checkpoints.about(checkpoint).get("num_rates", 1) != about["num_rates"]:
+        raise InputError(
+            f"The checkpoint {checkpoint} was trained with another set of learning rates: give encoder_learning_rate "
+            "and decoder_learning_rate where it had them, and only there."
+        )
     about["seconds"] = checkpoints.about(checkpoint)["seconds"]
-    accelerator.load_state(str(checkpoint))
-    _set_learning_rate(scheduler, config.learning_rate)
+    learning_rates = list(scheduler.base_lrs)
+    accelerator.load_state(str(checkpoint), **({} if about["model"]["base"] is None else {"strict": False}))
+    _set_learning_rates(scheduler, learning_rates)
 
 
 def _check_controller(checkpoint: Path, kind: str | None) -> None:
@@ -267,12 +281,13 @@ def _check_controller(checkpoint: Path, kind: str | None) -> None:
         )
 
 
-def _set_learning_rate(scheduler, learning_rate: float) -> None:
-    """A resumed run learns at the rate it is told now."""
-    scheduler.base_lrs = [learning_rate] * len(scheduler.base_lrs)
-    for group, schedule in zip(scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
-        group["initial_lr"] = learning_rate
-        group["lr"] = learning_rate * schedule(scheduler.last_epoch)
+def _set_learning_rates(scheduler, learning_rates: list[float]) -> None:
+    """A resumed run learns at the rates it is told now."""
+    scheduler.base_lrs = learning_rates
+    groups = scheduler.optimizer.param_groups
+    for group, rate, schedule in zip(groups, learning_rates, scheduler.lr_lambdas, strict=True):
+        group["initial_lr"] = rate
+        group["lr"] = rate * schedule(scheduler.last_epoch)
 
 
 # in the loop
@@ -332,7 +347,9 @@ def _replace_best(pipeline: TextVAEPipeline, output_dir: Path) -> None:
 # after the loop
 
 
-def _finish(accelerator, config: TrainingConfig, validation_set, progress: Progress, seconds: float) -> TextVAEPipeline:
+def _finish(
+    accelerator, config: TrainingConfig, validation_set, progress: Progress, seconds: float, coverage: dict
+) -> TextVAEPipeline:
     """The best model, measured on the held-out texts, becomes the run's result."""
     output_dir = Path(config.output_dir)
     best = output_dir / BEST if (output_dir / BEST).exists() else output_dir  # where a finished run was resumed
@@ -351,6 +368,7 @@ def _finish(accelerator, config: TrainingConfig, validation_set, progress: Progr
         seed=config.seed,
     )
     report |= {
+        **coverage,
         "steps": progress.step,
         "training_seconds": round(seconds, 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),
@@ -359,7 +377,8 @@ def _finish(accelerator, config: TrainingConfig, validation_set, progress: Progr
     if accelerator.is_main_process:
         pipeline.save_pretrained(output_dir)
         targets = None if config.target_column is None else validation_set["target"][:]
-        write_report(pipeline, report, validation_set["text"][:], output_dir, config.seed, targets)
+        labels = None if config.label_column is None else validation_set["label"][:]
+        write_report(pipeline, report, validation_set["text"][:], output_dir, config.seed, targets, labels)
         shutil.rmtree(output_dir / BEST, ignore_errors=True)
     accelerator.wait_for_everyone()
     return pipeline

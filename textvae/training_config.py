@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import torch
 import yaml
 
 from textvae.batching import InputNoise
@@ -18,22 +19,32 @@ from textvae.schedules import KLSchedule
 AT_LEAST_ONE = (
     "latent_size", "latent_tokens", "max_length", "vocab_size", "per_device_train_batch_size", "save_steps",
     "per_device_eval_batch_size", "gradient_accumulation_steps", "logging_steps", "num_importance_samples",
-    "save_total_limit",
+    "save_total_limit", "lora_rank",
 )  # fmt: skip
 AT_LEAST_ONE_OR_NONE = (
     "eval_steps", "max_steps", "monitor_steps", "early_stopping_patience", "num_importance_texts",
     "num_reconstructed_texts",
 )  # fmt: skip
-ABOVE_ZERO = ("num_train_epochs", "learning_rate", "max_grad_norm", "initializer_range", "kl_controller_gain")
+ABOVE_ZERO = (
+    "num_train_epochs", "learning_rate", "max_grad_norm", "initializer_range", "kl_controller_gain", "lora_alpha",
+)  # fmt: skip
+ABOVE_ZERO_OR_NONE = ("encoder_learning_rate", "decoder_learning_rate")
 NOT_NEGATIVE = (
     "free_bits", "weight_decay", "dataloader_num_workers", "committed_rate", "mean_batch_norm", "bag_of_words_weight",
-    "mmd_weight",
+    "mmd_weight", "extend_tokenizer",
 )  # fmt: skip
 NEEDS_LATENTS = (
     "kl_target", "kl_reset_decoder", "aggressive_encoder", "bag_of_words_weight", "mmd_weight", "committed_rate",
     "mean_batch_norm",
 )  # fmt: skip
-SHARES = ("warmup_ratio", "adam_beta1", "adam_beta2", "ema_decay", "swa_start")
+NEEDS_STANDARD_PRIOR = ("committed_rate", "mean_batch_norm", "mmd_weight")
+NEEDS_PRETRAINED = ("freeze_encoder", "freeze_decoder", "lora", "bottleneck_phase")
+# What lies between encoder and decoder.
+BOTTLENECK = (
+    "latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range", "committed_rate",
+    "mean_batch_norm",
+)  # fmt: skip
+SHARES = ("warmup_ratio", "adam_beta1", "adam_beta2", "ema_decay", "swa_start", "lora_dropout", "bottleneck_phase")
 
 
 def _encoder() -> dict:
@@ -60,6 +71,7 @@ class TrainingConfig:
     dataset_config_name: str | None = None
     text_column: str = "text"
     target_column: str | None = None  # what is decoded where that is not what is encoded: paraphrases, another style
+    label_column: str | None = None  # of a conditional VAE: what prior, encoder and decoder are told beside the text
     validation_split: float = 0.02
     streaming: bool = False
     max_train_samples: int | None = None
@@ -71,6 +83,7 @@ class TrainingConfig:
     tokenizer: str = "sentencepiece"
     encoder_tokenizer: str | None = None
     vocab_size: int = 8000
+    extend_tokenizer: int = 0  # up to so many pieces, or words, of this corpus are added to a saved model's tokenizer
 
     # The model: a saved one to fine-tune, or two pretrained parts, or the configs of its parts; a part of the default's
     # `model_type`, or of none, keeps what it is not told.
@@ -86,6 +99,17 @@ class TrainingConfig:
     initializer_range: float = 0.08  # of the maps between encoder, z and decoder
     committed_rate: float = 0.0  # δ of a δ-VAE: nats per dimension that the KL cannot go below
     mean_batch_norm: float = 0.0  # γ of a BN-VAE, the standard deviation of the means
+
+    # What is trained of a saved model or of pretrained parts; what lies between encoder and decoder always is.
+    freeze_encoder: bool = False
+    freeze_decoder: bool = False
+    lora: list[str] = field(default_factory=list)  # encoder, decoder: low-rank adapters, and nothing else of that part
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    lora_dropout: float = 0.0
+    bottleneck_phase: float = 0.0  # share of the steps in which nothing of encoder and decoder is trained yet
+    weights_dtype: Literal["float32", "bfloat16"] = "float32"  # of weights that are not trained
+    decoder_quantization: Literal["none", "8bit", "4bit"] = "none"
 
     # The objective, in nats: reconstruction + β · KL, some of it free.
     beta: float = 0.3
@@ -119,6 +143,8 @@ class TrainingConfig:
     num_train_epochs: float = 0.8
     max_steps: int | None = None
     learning_rate: float = 2e-3
+    encoder_learning_rate: float | None = None  # `learning_rate` when not given
+    decoder_learning_rate: float | None = None
     lr_scheduler_type: Literal[
         "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
     ] = "linear"
@@ -158,6 +184,7 @@ class TrainingConfig:
         self._require(AT_LEAST_ONE, lambda value: value >= 1, "at least 1")
         self._require(AT_LEAST_ONE_OR_NONE, lambda value: value is None or value >= 1, "at least 1, or left out")
         self._require(ABOVE_ZERO, lambda value: 0 < value < math.inf, "a number above 0")
+        self._require(ABOVE_ZERO_OR_NONE, lambda value: value is None or 0 < value < math.inf, "a number above 0")
         self._require(NOT_NEGATIVE, lambda value: 0 <= value < math.inf, "0 or more")
         self._require(SHARES, lambda value: 0 <= value <= 1, "from 0 to 1")
         self._require(["seed"], lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1")
@@ -166,6 +193,7 @@ class TrainingConfig:
         if self.streaming and self.tokenizer == "word":
             raise InputError("A word vocabulary needs the whole corpus: leave streaming out, or name a tokenizer.")
         self._check_parts()
+        self._check_trained()
         self._check_techniques()
         self.kl_weight, self.input_noise  # noqa: B018  both check their values
 
@@ -183,6 +211,32 @@ class TrainingConfig:
             raise InputError("A pretrained decoder has words of its own: leave tokenizer out, or name an existing one.")
         if self.encoder_tokenizer is not None and not self.has_pretrained_parts:
             raise InputError("encoder_tokenizer is for a pretrained encoder: name one in encoder_name_or_path.")
+        if self.extend_tokenizer and self.model_name_or_path is None:
+            raise InputError("extend_tokenizer adds to the tokenizer of a saved model: name one in model_name_or_path.")
+
+    def _check_trained(self) -> None:
+        for name in NEEDS_PRETRAINED:
+            if getattr(self, name) and not self.has_pretrained_parts and self.model_name_or_path is None:
+                raise InputError(f"{name} is for a saved model or pretrained parts: name them, or leave it out.")
+        for part in self.lora:
+            if part not in ("encoder", "decoder"):
+                raise InputError(f"lora names {part!r}, it must be encoder or decoder, both, or left out.")
+            if getattr(self, f"freeze_{part}"):
+                raise InputError(f"lora freezes the {part} and trains adapters of it: leave lora or freeze_{part} out.")
+        for part in ("encoder", "decoder"):
+            if getattr(self, f"freeze_{part}") and getattr(self, f"{part}_learning_rate") is not None:
+                raise InputError(f"freeze_{part} leaves nothing for {part}_learning_rate: leave one of them out.")
+        if self.extend_tokenizer and self.kept_parts:
+            raise InputError(
+                "extend_tokenizer adds embeddings, which have to be trained: leave it out, or freeze_encoder, "
+                "freeze_decoder and lora."
+            )
+        if self.weights_dtype != "float32" and not self.kept_parts:
+            raise InputError("weights_dtype is for weights that are not trained: freeze a part, or give it lora.")
+        if self.decoder_quantization != "none" and "decoder" not in self.kept_parts:
+            raise InputError("A quantized decoder cannot be trained: give freeze_decoder, or lora for the decoder.")
+        if self.decoder_quantization != "none" and not self.has_pretrained_parts:
+            raise InputError("decoder_quantization is for a pretrained decoder: name one in decoder_name_or_path.")
 
     def _check_techniques(self) -> None:
         if self.kl_target is not None:
@@ -191,6 +245,8 @@ class TrainingConfig:
             for name in NEEDS_LATENTS:
                 if getattr(self, name):
                     raise InputError(f"{name} needs a z, and latent_injection is none: leave one of them out.")
+        if self.label_column is not None:
+            self._check_labelled()
         if self.aggressive_encoder and self.streaming:
             raise InputError("aggressive_encoder draws texts at random, which a stream cannot: leave one of them out.")
         if self.kl_reset_decoder and self.kl_target is not None:
@@ -201,9 +257,34 @@ class TrainingConfig:
             if self.kl_reset_decoder and getattr(self, name) is not None:
                 raise InputError(f"kl_reset_decoder would undo the decoder of {name}: leave one of them out.")
 
+    def _check_labelled(self) -> None:
+        for name in NEEDS_STANDARD_PRIOR:
+            if getattr(self, name):
+                raise InputError(f"{name} is made for the prior N(0, I), and labels have their own: leave one out.")
+        if self.streaming:
+            raise InputError(
+                "The labels of a stream are not known before its end: leave streaming or label_column out."
+            )
+
     @property
     def has_pretrained_parts(self) -> bool:
         return self.encoder_name_or_path is not None
+
+    @property
+    def kept_parts(self) -> list[str]:
+        """Of encoder and decoder, those whose own weights are not trained."""
+        frozen = {"encoder": self.freeze_encoder, "decoder": self.freeze_decoder}
+        return [part for part, is_frozen in frozen.items() if is_frozen or part in self.lora]
+
+    def dtype_of(self, part: str) -> torch.dtype:
+        """What the weights of `encoder` or `decoder` are held in."""
+        is_bf16 = part in self.kept_parts and self.weights_dtype == "bfloat16"
+        return torch.bfloat16 if is_bf16 else torch.float32
+
+    def origin_of(self, part: str) -> str:
+        """The name or path that `encoder` or `decoder` is opened from."""
+        names = {"encoder": self.encoder_name_or_path, "decoder": self.decoder_name_or_path}
+        return self.model_name_or_path or names[part]
 
     def new_rate_controller(self) -> RateController | None:
         """What steers β, if anything does."""

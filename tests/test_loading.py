@@ -6,8 +6,8 @@ from tiny_runs import save_decoder, save_encoder
 from transformers import AutoModel, AutoModelForCausalLM
 
 from textvae.errors import InputError
+from textvae.loading import join_parts
 from textvae.pipeline import TextVAEPipeline
-from textvae.pretrained_parts import join_parts
 from textvae.tokenizer_pair import tokenizers_of_parts
 
 
