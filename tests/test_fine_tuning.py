@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from tiny_runs import (
     GRU,
     Killed,
@@ -155,6 +156,15 @@ def test_parts_are_measured_and_cannot_be_extended(others, tmp_path, caplog):
 def test_settings_that_a_saved_model_would_ignore_are_refused(source, others, tmp_path, changes, named):
     assert named in refusal(config(others, tmp_path / "run", **{**BRIEF, "model_name_or_path": source, **changes}))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_saved_model_is_trained_on_with_another_dropout(source, others, tmp_path):
+    decoder, encoder = {**GRU, "dropout": 0.3, "weight_dropout": 0.2}, {"hidden_dropout_prob": 0.4}
+    changes = {"model_name_or_path": source, "decoder": decoder, "encoder": encoder, "max_steps": 1}
+    train(config(others, tmp_path / "run", **BRIEF | changes))
+    model = TextVAEPipeline.from_pretrained(tmp_path / "run", device="cpu").model
+    assert model.decoder.model.dropout.probability == 0.3 and model.decoder.config.weight_dropout == 0.2
+    assert {layer.p for layer in model.encoder.modules() if isinstance(layer, torch.nn.Dropout)} == {0.4, 0.0}
 
 
 def test_a_vocab_size_is_said_to_be_left_aside(source, others, tmp_path, caplog):

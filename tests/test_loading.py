@@ -67,6 +67,9 @@ def test_a_tokenizer_of_another_model_is_refused(encoder, decoder):
         TextVAEPipeline(model, good[0])
     with pytest.raises(InputError, match="Texts end with"):
         TextVAEPipeline(model, good[1], encoder_tokenizer=good[1])
+    good[1].eos_token = None
+    with pytest.raises(InputError, match="tokenizer of the bert has no eos_token: set it"):
+        TextVAEPipeline(model, good[0], encoder_tokenizer=good[1])
 
 
 def test_parts_that_are_not_there_are_refused(encoder, decoder):

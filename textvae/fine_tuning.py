@@ -98,19 +98,30 @@ def load_saved(
     encoder_tokenizer: PreTrainedTokenizerBase | None,
     label_names: Sequence[str],
 ) -> TextVAEModel:
-    """The saved model, in fp32, with rows for what its tokenizers have gained.
+    """The saved model, in fp32, with rows for what its tokenizers have gained and the dropout the config asks for.
 
     Raises:
         InputError: if it cannot be opened, the config asks for another architecture, the tokenizers are not its own, or
             the corpus's labels are none of its own.
     """
-    model = load_model(config.model_name_or_path, torch.float32)
+    model = load_model(config.model_name_or_path, torch.float32, _dropout(config))
     saved = load_tokenizers(config.model_name_or_path)
     _check_settings(config, model.config, saved)
     _check_label_names(config.model_name_or_path, model.config.label_names, label_names)
     extend_model(model, saved, (tokenizer, encoder_tokenizer))
     check_match(model, tokenizer, encoder_tokenizer)
     return model
+
+
+def _dropout(config: TrainingConfig) -> dict[str, dict]:
+    """Of the parts that are described: no weight depends on it, so a saved model can be trained on with another."""
+    default = TrainingConfig()
+    described = {"encoder": config.encoder, "decoder": config.decoder}
+    return {
+        part: {name: value for name, value in settings.items() if "drop" in name}
+        for part, settings in described.items()
+        if settings != getattr(default, part)
+    }
 
 
 def _check_settings(config: TrainingConfig, saved: TextVAEConfig, tokenizers: Pair) -> None:

@@ -3,7 +3,7 @@
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from textvae.adapters import add_adapters
 from textvae.bases import check_base, weight_files
@@ -16,13 +16,17 @@ from textvae.tokenization import special_ids
 _WAY_OUT = "give a directory written by save_pretrained, or the name of a text VAE on the Hub"
 
 
-def load_model(name: str, dtype: str | torch.dtype) -> TextVAEModel:
+def load_model(
+    name: str, dtype: str | torch.dtype, dropout: dict[str, dict[str, float | bool]] | None = None
+) -> TextVAEModel:
     """A text VAE by directory or Hub name, in safetensors, with neither a weight missing nor one too many.
 
     One that was trained on top of weights that were not saved with it gets these from where they are.
 
     Args:
         dtype: of all weights; "auto" keeps the one they were saved in, and a quantized decoder quantized.
+        dropout: part → settings of its dropout that replace the saved ones, where it has such settings; of a model
+            that was trained on top of other weights they stay.
 
     Raises:
         InputError: if there is none, it is of another kind, or its weights are corrupt or not those of its config; or
@@ -34,10 +38,18 @@ def load_model(name: str, dtype: str | torch.dtype) -> TextVAEModel:
             raise InputError(f"{name!r} is a {config.model_type} model and no text VAE: {_WAY_OUT}.")
         if config.base is not None:
             return _on_base(name, config, dtype)
+        for part, settings in (dropout or {}).items():
+            _set_known(getattr(config, part), settings)
         options = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
         model, report = TextVAEModel.from_pretrained(name, config=config, dtype=dtype, **options)
     _refuse(name, report["missing_keys"] | report["unexpected_keys"] | {key for key, *_ in report["mismatched_keys"]})
     return model
+
+
+def _set_known(config: PreTrainedConfig, settings: dict) -> None:
+    for name, value in settings.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
 
 
 def _refuse(name: str, unsure: set[str], those: str = "of its config.json") -> None:
@@ -154,6 +166,12 @@ def check_match(
 
 
 def _check_vocabulary(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    lacking = [name for name in ("eos_token", "pad_token") if getattr(tokenizer, name) is None]
+    if lacking:
+        raise InputError(
+            f"The tokenizer of the {part.config.model_type} has no {' and no '.join(lacking)}: set it, to its "
+            "sep_token where it has one."
+        )
     vocab_size = part.get_input_embeddings().num_embeddings
     if len(tokenizer) > vocab_size:
         sizes = f"{len(tokenizer)} tokens and the {part.config.model_type} {vocab_size}"
