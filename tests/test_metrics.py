@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import sacrebleu
 import torch
 from torch.distributions import Normal
 
@@ -137,8 +138,9 @@ def test_perplexity():
         perplexity(1.0, 0)
 
 
-def test_word_count_is_by_whitespace():
-    assert [word_count(text) for text in ("a  small\tcat .", "", " \n")] == [4, 0, 0]
+def test_word_count_is_by_whitespace_where_there_is_any():
+    assert [word_count(text) for text in ("a  small\tcat .", "", " \n", "дом у моря")] == [4, 0, 0, 3]
+    assert [word_count(text) for text in ("我喜欢猫。", "ネコ が好き", "5只cat", "แมว")] == [5, 5, 3, 3]
 
 
 def test_exact_match_is_the_share_of_equal_texts():
@@ -155,6 +157,12 @@ def test_corpus_bleu():
 
 def test_distinct_share():
     assert distinct_share(["a", "b", "a", "A"]) == 0.75
+
+
+def test_corpus_bleu_of_chinese_is_that_of_its_characters():
+    hypotheses, references = ["我很喜欢这本书", "酒店不太好，不会再来"], ["我不喜欢这本书", "酒店很不好，不会再来"]
+    assert corpus_bleu(hypotheses, references) == sacrebleu.corpus_bleu(hypotheses, [references], tokenize="zh").score
+    assert 20 < corpus_bleu(hypotheses, references) < 90
 
 
 @pytest.mark.parametrize("metric", [exact_match, corpus_bleu])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from textvae.errors import InputError
+from textvae.tokenization import separate_words
 
 ACTIVE = 0.01  # the least variance of a unit's posterior mean over the texts
 
@@ -147,8 +148,11 @@ def perplexity(total_nats: float, count: int) -> float:
 
 
 def word_count(text: str) -> int:
-    """Number of words between whitespace; a per-word perplexity counts one EOS more for each text."""
-    return len(text.split())
+    """Number of words between whitespace, or of characters of a script that is written without it, such as Chinese.
+
+    A per-word perplexity counts one EOS more for each text.
+    """
+    return len(separate_words(text).split())
 
 
 def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> float:
@@ -164,6 +168,8 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU, 0 to 100, of one reference each, by sacrebleu with its defaults (Papineni et al. 2002; Post 2018).
 
+    In a script that is written without spaces, such as Chinese, each character is a word.
+
     Raises:
         InputError: if the two differ in number or are empty, or sacrebleu is not installed.
     """
@@ -172,8 +178,9 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
         import sacrebleu
     except ImportError:
         raise InputError("BLEU needs sacrebleu: pip install 'textvae[recipes]'.") from None
+    words = [[separate_words(text) for text in texts] for texts in (hypotheses, references)]
     # `force` changes no number: it keeps sacrebleu from warning about corpora that come tokenized, as PTB does.
-    return sacrebleu.corpus_bleu(list(hypotheses), [list(references)], force=True).score
+    return sacrebleu.corpus_bleu(words[0], [words[1]], force=True).score
 
 
 def distinct_share(texts: Sequence[str]) -> float:

@@ -26,6 +26,11 @@ _NORMALIZER = normalizers.Sequence(
     [normalizers.NFKC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
 )
 
+# Thai, Lao, Myanmar, Khmer; kana, bopomofo; Han.
+_WITHOUT_SPACES = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u312f\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+)
+
 # How a tokenizer with byte fallback writes a byte, and from what share on of the tokens that is too often.
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _MANY_BYTES = 0.05
@@ -41,6 +46,11 @@ _MAX_CHARACTERS = 4_000
 def normalize(text: str) -> str:
     """The text as a trained tokenizer sees it: NFKC, each run of whitespace (and "▁") one space, none at the ends."""
     return _NORMALIZER.normalize_str(text)
+
+
+def separate_words(text: str) -> str:
+    """The text with a space around each character of a script that puts none between words: these count as words."""
+    return _WITHOUT_SPACES.sub(r" \1 ", text)
 
 
 def train_tokenizer(
@@ -196,11 +206,13 @@ def coverage(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> dict[s
     """How well a tokenizer fits texts, by what it makes of them without the tokens that it puts at their ends.
 
     Returns:
-        `tokens_per_word`, words being what stands between whitespace; `unknown_share` of the tokens, as
-        [`count_unknown`] counts; and `byte_share`, if it writes in single bytes what it has no piece for.
+        `tokens_per_word`, words being what stands between whitespace, or one character of a script without spaces;
+        `unknown_share` of the tokens, as [`count_unknown`] counts; and `byte_share`, if it writes in single bytes what
+        it has no piece for.
     """
     ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-    num_tokens, num_words = max(1, sum(map(len, ids))), max(1, sum(len(text.split()) for text in texts))
+    num_tokens = max(1, sum(map(len, ids)))
+    num_words = max(1, sum(len(separate_words(text).split()) for text in texts))
     values = {"tokens_per_word": num_tokens / num_words,
               "unknown_share": count_unknown(tokenizer, texts, ids) / num_tokens}  # fmt: skip
     single = {index for token, index in tokenizer.get_vocab().items() if _BYTE.fullmatch(token)}
