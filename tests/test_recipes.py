@@ -1,5 +1,6 @@
 """The recipes as they are typed: what they print and leave, and one sentence and exit code 2 for a mistake."""
 
+import csv
 import json
 import runpy
 import sys
@@ -172,6 +173,21 @@ def test_every_config_is_readable_and_says_how_it_is_run(config):
     assert f"recipes/configs/{config}" in path.read_text(encoding="utf-8").split("\n\n")[0]
 
 
+def test_lengths_splits_a_file_and_loses_nothing(call, model, corpus, tmp_path, capsys):
+    call("lengths.py", model, "--file", corpus, "--edges", 1, 6, 7, 30, "--output", tmp_path / "by_length")
+    with (tmp_path / "by_length.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["from_words"], row["to_words"]) for row in rows] == [("1", "5"), ("6", "6"), ("7", "29")]
+    assert sum(int(row["texts"]) for row in rows) == len(SENTENCES)
+    assert capsys.readouterr().out.count(f"| {model} | ") == 3
+    (one,) = [row for row in rows if row["from_words"] == "6"]
+    texts = [text for text in SENTENCES if len(text.split()) == 6]
+    report = TextVAEPipeline.from_pretrained(model, device="cpu").evaluate(texts, num_importance_samples=1)
+    assert float(one["nats_per_token"]) == pytest.approx(report["reconstruction"] * len(texts) / report["num_tokens"])
+    assert float(one["bleu"]) == pytest.approx(report["bleu"])
+    assert (tmp_path / "by_length.png").read_bytes().startswith(b"\x89PNG")
+
+
 MISTAKES = {
     "no such file": ("train.py", ["--train_file", "nowhere.txt"], "nowhere.txt"),
     "no such column": ("train.py", ["--train_file", "{table}", "--text_column", "txt"], "text_id, words"),
@@ -221,6 +237,9 @@ MISTAKES = {
     ),
     "no model": ("evaluate.py", ["nowhere", "--file", "{corpus}"], "nowhere"),
     "no steps": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_steps", "0"], "num_steps"),
+    "lengths that fall": ("lengths.py", ["{model}", "--file", "{corpus}", "--edges", "5", "3"], "must be two or more"),
+    "no text so long": ("lengths.py", ["{model}", "--file", "{corpus}", "--edges", "90", "99"], "No group"),
+    "no such folder": ("lengths.py", ["{model}", "--file", "{corpus}", "--output", "no/where"], "no/where"),
     "no texts": ("paraphrase.py", ["{model}"], "--file"),
     "blank text": ("paraphrase.py", ["{model}", "  "], "blank"),
 }

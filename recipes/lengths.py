@@ -1,0 +1,115 @@
+"""What reconstruction costs as texts grow longer: by number of words, for one or several models, a table and a plot.
+
+python recipes/lengths.py runs/one runs/four --file held_out.txt --edges 5 10 20 40 80 160 --output lengths
+
+Texts of 5 to 9 words are one group, of 10 to 19 the next, and so on; texts shorter or longer than all are left out.
+Writes OUTPUT.csv and OUTPUT.png.
+"""
+
+import argparse
+import csv
+import io
+from itertools import pairwise
+from pathlib import Path
+
+from datasets import Dataset
+
+from textvae import TextVAEPipeline
+from textvae.cli import run
+from textvae.comparison import MARKERS, require_matplotlib
+from textvae.data import load_texts
+from textvae.errors import InputError
+from textvae.metrics import word_count
+from textvae.report import write_whole
+
+COLUMNS = ("model", "from_words", "to_words", "texts", "nats_per_token", "kl", "bleu", "exact_match")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="directories that train.py wrote")
+    parser.add_argument("--file", required=True, help="texts: txt, csv, tsv, jsonl or parquet")
+    parser.add_argument("--text_column", default="text")
+    parser.add_argument("--edges", nargs="+", type=int, default=[1, 10, 20, 40, 80, 160, 320], help="in words")
+    parser.add_argument("--texts_per_group", type=int, default=200, help="the first of each length")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--output", default="lengths", help="the plot and the table, without .png and .csv")
+    arguments = parser.parse_args()
+    output = Path(arguments.output)
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output} is in no directory that exists: make it, or give another --output.")
+    require_matplotlib()
+
+    groups = group_by_length(load_texts(arguments.file, arguments.text_column), arguments.edges)
+    groups = {ends: texts[: arguments.texts_per_group] for ends, texts in groups.items()}
+    rows = [row for model in arguments.models for row in measure(model, groups, arguments.batch_size)]
+    print("\n".join(["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|", *map(as_line, rows)]))
+    write_whole(output.with_name(output.name + ".csv"), as_csv(rows))
+    plot(rows).savefig(output.with_name(output.name + ".png"), dpi=200)
+
+
+def group_by_length(texts: Dataset, edges: list[int]) -> dict[tuple[int, int], list[str]]:
+    """(from, to) in words, both included → texts.
+
+    Raises:
+        InputError: if the edges do not rise, or no two texts are of one length.
+    """
+    if len(edges) < 2 or any(start >= end for start, end in pairwise(edges)):
+        raise InputError(f"--edges {' '.join(map(str, edges))} must be two or more numbers that rise.")
+    counted = [(word_count(text), text) for text in texts["text"]]
+    groups = {(start, end - 1): [text for count, text in counted if start <= count < end]
+              for start, end in pairwise(edges)}  # fmt: skip
+    groups = {ends: found for ends, found in groups.items() if len(found) > 1}
+    if not groups:
+        raise InputError("No group has two texts: give other --edges, or more texts.")
+    return groups
+
+
+def measure(model: str, groups: dict[tuple[int, int], list[str]], batch_size: int) -> list[dict]:
+    pipeline = TextVAEPipeline.from_pretrained(model)
+    rows = []
+    for (start, end), texts in groups.items():
+        report = pipeline.evaluate(texts, num_importance_samples=1, num_importance_texts=1, batch_size=batch_size)
+        values = {"model": model, "from_words": start, "to_words": end, "texts": len(texts), "kl": report["kl"],
+                  "nats_per_token": report["reconstruction"] * len(texts) / report["num_tokens"]}  # fmt: skip
+        rows.append(values | {name: report[name] for name in ("bleu", "exact_match")})
+    return rows
+
+
+def as_line(row: dict) -> str:
+    cells = [f"{row[name]:,.2f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS]
+    return "| " + " | ".join(cells) + " |"
+
+
+def as_csv(rows: list[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def plot(rows: list[dict]):
+    """A `matplotlib.figure.Figure`: BLEU, and nats per token, by length; a line for each model."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    titles = {"bleu": "BLEU of the reconstruction", "nats_per_token": "−log p(x|z), nats per token"}
+    for axes, (name, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
+        for marker, model in zip(MARKERS * len(rows), dict.fromkeys(row["model"] for row in rows), strict=False):
+            own = [row for row in rows if row["model"] == model]
+            middle = [(row["from_words"] + row["to_words"]) / 2 for row in own]
+            axes.plot(middle, [row[name] for row in own], marker=marker, label=model)
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("words of a text")
+        axes.set_title(title, fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    run(main)
