@@ -23,6 +23,7 @@ from textvae.batching import LengthGroupedBatches
 from textvae.cli import parse_training_config, run
 from textvae.collapse import RECENT_BATCHES, CollapseMonitor
 from textvae.data import load_corpus, tokenize_corpus
+from textvae.evaluation import PRECISIONS
 from textvae.labels import labels_in
 from textvae.modeling import IGNORED, TextVAEModel
 from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizers
@@ -72,7 +73,7 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
         for batch in sample:
             one_step(accelerator, wrapped, optimizer, batch, config)
     flops = counter.get_total_flops()
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision, torch.float32)
+    dtype = PRECISIONS[accelerator.mixed_precision] or torch.float32
     shares, speeds = [], []
     for _ in range(ROUNDS):
         peak = matmul_flops_per_second(device, dtype)

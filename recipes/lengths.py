@@ -9,7 +9,7 @@ Writes OUTPUT.csv and OUTPUT.png.
 import argparse
 import csv
 import io
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 from datasets import Dataset
@@ -91,14 +91,12 @@ def as_csv(rows: list[dict]) -> str:
 
 def plot(rows: list[dict]):
     """A `matplotlib.figure.Figure`: BLEU, and nats per token, by length; a line for each model."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
     titles = {"bleu": "BLEU of the reconstruction", "nats_per_token": "−log p(x|z), nats per token"}
     for axes, (name, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
-        for marker, model in zip(MARKERS * len(rows), dict.fromkeys(row["model"] for row in rows), strict=False):
+        for marker, model in zip(cycle(MARKERS), dict.fromkeys(row["model"] for row in rows), strict=False):
             own = [row for row in rows if row["model"] == model]
             middle = [(row["from_words"] + row["to_words"]) / 2 for row in own]
             axes.plot(middle, [row[name] for row in own], marker=marker, label=model)

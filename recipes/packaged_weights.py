@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
 from textvae.cli import run
 from textvae.errors import InputError
 
@@ -44,15 +46,11 @@ def install(directory: str) -> None:
 
 
 def write_minilm(source: Path, output: Path) -> None:
-    from transformers import AutoModel, AutoTokenizer
-
     AutoModel.from_pretrained(source).save_pretrained(output)
     AutoTokenizer.from_pretrained(source).save_pretrained(output)
 
 
 def write_smollm2(source: Path, output: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     expanded = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF)
     config = expanded.config
     del config.quantization_config  # it is not quantized any more, and would be opened as if it were

@@ -42,9 +42,9 @@ def tuned(parts, tmp_path_factory):
 
 def test_each_weight_is_the_saved_one_and_the_language_model_writes_as_before(parts):
     model = TextVAEModel.from_encoder_decoder(*parts, latent_size=16, latent_injection=["prefix"])
-    for part, saved in ((model.encoder, AutoModel), (model.decoder, AutoModelForCausalLM)):
-        name = parts[0] if saved is AutoModel else parts[1]
-        expected = saved.from_pretrained(name).state_dict()
+    encoder, decoder = AutoModel.from_pretrained(parts[0]), AutoModelForCausalLM.from_pretrained(parts[1])
+    for part, saved in ((model.encoder, encoder), (model.decoder, decoder)):
+        expected = saved.state_dict()
         assert all(torch.equal(weight, expected[key]) for key, weight in part.state_dict().items())
     tokenizer = AutoTokenizer.from_pretrained(parts[1])
     ids = tokenizer(PROMPT, return_tensors="pt")

@@ -176,11 +176,9 @@ def rate_distortion(outcomes: Sequence[Outcome], language_model: str | None):
     """
     require_matplotlib()
     from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     # With z unused R + D is D, exact and of all texts, where `iw_nll` may be of some.
     nll = mean_of(outcomes, language_model, "negative_elbo")

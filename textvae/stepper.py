@@ -51,7 +51,7 @@ class Stepper:
     def step(self, micro_batches: list[dict], beta: float, step: int) -> Tensor:
         """One step of all weights; the KL (Z,) of its texts, averaged over micro-batches and processes."""
         kl, _ = self._backward(micro_batches, beta, step, counts=True)
-        self._hold_back(self.joining if step < self.joins_at else ())
+        self._hold_back(self._waiting(step))
         norm = self._clip()
         if self.accelerator.scaler is None:  # which leaves out the steps that overflow fp16
             self.meter.watch("gradient", norm, step)
@@ -61,8 +61,7 @@ class Stepper:
     def encoder_step(self, micro_batches: list[dict], beta: float, step: int, decoder_parameters: list) -> Tensor:
         """One step of the encoder and the posterior alone; the loss (), averaged over processes."""
         _, loss = self._backward(micro_batches, beta, step, counts=False)
-        self._hold_back(decoder_parameters)
-        self._hold_back(self.joining if step < self.joins_at else ())
+        self._hold_back([*decoder_parameters, *self._waiting(step)])
         self._clip()
         self._apply()
         return self.accelerator.reduce(loss, "mean")
@@ -92,6 +91,9 @@ class Stepper:
     def _on_device(self, batch: dict) -> dict[str, Tensor]:
         device = self.accelerator.device
         return {name: value.to(device, non_blocking=True) for name, value in batch.items() if name != "num_texts"}
+
+    def _waiting(self, step: int) -> Sequence[nn.Parameter]:
+        return self.joining if step < self.joins_at else ()
 
     @staticmethod
     def _hold_back(parameters: Iterable[nn.Parameter]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from textvae.errors import InputError
+from textvae.evaluation import PRECISIONS
 from textvae.training_config import TrainingConfig, nearest, read_yaml
 
 EVALUATION = {
@@ -14,7 +15,7 @@ EVALUATION = {
     "num_reconstructed_texts": 1,
     "batch_size": 1,
     "seed": 0,
-    "mixed_precision": ("no", "bf16", "fp16"),
+    "mixed_precision": tuple(PRECISIONS),
 }  # name → the least it may be, or what it may be
 DEFAULTS = {"output_dir": None, "seeds": [0], "language_model": None, "base": {}, "runs": {}, "evaluation": {}}
 OF_THE_SWEEP = ("output_dir", "seed", "resume_from_checkpoint", "overwrite_output_dir")

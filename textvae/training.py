@@ -251,28 +251,28 @@ def _drop_base(model: TextVAEModel, state: dict) -> None:
 
 
 def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler) -> None:
-    _check_controller(checkpoint, about["kl_controller"])
+    saved = checkpoints.about(checkpoint)
+    _check_controller(checkpoint, saved.get("kl_controller"), about["kl_controller"])
     # Of a run before there were labels, the architecture has none.
-    saved = {"label_names": [], **checkpoints.about(checkpoint)["model"]}
-    wrong = [name for name in about["model"] if saved.get(name) != about["model"][name]]
+    architecture = {"label_names": [], **saved["model"]}
+    wrong = [name for name in about["model"] if architecture.get(name) != about["model"][name]]
     if wrong:
         raise InputError(
             f"The checkpoint {checkpoint} is of another architecture: its {', '.join(wrong)} differ from this run's; "
             "resume with the settings it was trained with, or start anew in another --output_dir."
         )
-    if checkpoints.about(checkpoint).get("num_rates", 1) != about["num_rates"]:
+    if saved.get("num_rates", 1) != about["num_rates"]:
         raise InputError(
             f"The checkpoint {checkpoint} was trained with another set of learning rates: give encoder_learning_rate "
             "and decoder_learning_rate where it had them, and only there."
         )
-    about["seconds"] = checkpoints.about(checkpoint)["seconds"]
+    about["seconds"] = saved["seconds"]
     learning_rates = list(scheduler.base_lrs)
     accelerator.load_state(str(checkpoint), **({} if about["model"]["base"] is None else {"strict": False}))
     _set_learning_rates(scheduler, learning_rates)
 
 
-def _check_controller(checkpoint: Path, kind: str | None) -> None:
-    saved = checkpoints.about(checkpoint).get("kl_controller")
+def _check_controller(checkpoint: Path, saved: str | None, kind: str | None) -> None:
     if kind != saved:
         ours, theirs = ("without kl_target" if name is None else f"with kl_target and {name}" for name in (kind, saved))
         raise InputError(
