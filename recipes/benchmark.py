@@ -13,6 +13,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -22,16 +23,23 @@ from torch.utils.flop_counter import FlopCounterMode
 from textvae.batching import LengthGroupedBatches
 from textvae.cli import parse_training_config, run
 from textvae.collapse import RECENT_BATCHES, CollapseMonitor
-from textvae.data import load_corpus, tokenize_corpus
+from textvae.data import tokenize_corpus
 from textvae.evaluation import PRECISIONS
 from textvae.labels import labels_in
 from textvae.modeling import IGNORED, TextVAEModel
-from textvae.preparation import build_model, choose_mixed_precision, make_optimizer, make_tokenizers
+from textvae.preparation import (
+    build_model,
+    choose_mixed_precision,
+    compile_parts,
+    make_optimizer,
+    make_tokenizers,
+    read_corpus,
+)
 from textvae.stepper import objective
 from textvae.trained import checkpoint_activations
 from textvae.training_config import TrainingConfig
 
-ROUNDS, BATCHES = 5, 8
+ROUNDS, BATCHES, MOST_TEXTS = 5, 8, 50_000
 DECODED_TEXTS, DECODED_TOKENS = 128, 16
 
 
@@ -62,6 +70,8 @@ def one_step(accelerator, wrapped, optimizer, batch: dict, config: TrainingConfi
 def measure_training(config: TrainingConfig, accelerator: Accelerator, model: TextVAEModel, batches) -> None:
     if config.gradient_checkpointing:
         checkpoint_activations(model)
+    if config.torch_compile:
+        compile_parts(model)
     wrapped, optimizer = accelerator.prepare(model.train(), make_optimizer(config, model))
     device = accelerator.device
     sample = [dict(batches[index]) for index in range(BATCHES)]
@@ -134,12 +144,11 @@ def _listed(values: list[float], form: str) -> str:
 def main() -> None:
     config = parse_training_config(__doc__)
     accelerator = Accelerator(mixed_precision=choose_mixed_precision(config))
-    columns = {name: getattr(config, name) for name in ("text_column", "target_column", "label_column")}
-    corpus = load_corpus(config.train_file, **columns, max_train_samples=50_000)
+    corpus = read_corpus(replace(config, streaming=False, max_train_samples=config.max_train_samples or MOST_TEXTS))
     tokenizer, encoder_tokenizer = make_tokenizers(config, corpus)
     model = build_model(config, tokenizer, encoder_tokenizer, labels_in(corpus["train"]))
     reading = {"encoder_tokenizer": encoder_tokenizer, "label_names": model.config.label_names}
-    dataset = tokenize_corpus(corpus["train"], tokenizer, config.max_length, **reading)
+    dataset = tokenize_corpus(corpus["train"], tokenizer, tokenizer.model_max_length, **reading)
     options = {"latent_size": model.config.latent_size, "seed": config.seed, "encoder_tokenizer": encoder_tokenizer}
     batches = LengthGroupedBatches(dataset, tokenizer, config.per_device_train_batch_size, **options)
     measure_training(config, accelerator, model, batches)

@@ -15,6 +15,7 @@ from textvae import TextVAEPipeline
 from textvae.cli import run
 from textvae.data import load_texts
 from textvae.errors import InputError
+from textvae.evaluation import PRECISIONS
 from textvae.processes import main_first
 from textvae.report import table, write_whole
 from textvae.tokenization import unknown_sentence
@@ -32,7 +33,8 @@ def main() -> None:
     parser.add_argument("--num_reconstructed_texts", type=int, default=1000)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--mixed_precision", default="no", help="bf16 or fp16: faster, the bounds are that model's own")
+    parser.add_argument("--mixed_precision", choices=PRECISIONS, help="faster, and the bounds are those of the "
+                        "model that computes so; when not given what accelerate launch was told, or no")  # fmt: skip
     parser.add_argument("--output", help="write the numbers to this JSON file, and the way there to FILE.partial")
     arguments = parser.parse_args()
     if arguments.output and not Path(arguments.output).absolute().parent.is_dir():
@@ -51,7 +53,7 @@ def main() -> None:
         num_reconstructed_texts=arguments.num_reconstructed_texts,
         batch_size=arguments.batch_size,
         seed=arguments.seed,
-        mixed_precision=arguments.mixed_precision,
+        mixed_precision=arguments.mixed_precision or accelerator.mixed_precision,
         cache=partial,
     )
     if accelerator.is_main_process:

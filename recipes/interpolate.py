@@ -17,11 +17,11 @@ def main() -> None:
     parser.add_argument("--num_steps", type=int, default=7, help="sentences, both ends included")
     parser.add_argument("--path", choices=["linear", "spherical"], default="linear")
     parser.add_argument("--num_beams", type=int, default=1)
+    parser.add_argument("--label", help="of both, with a model that has labels")
     arguments = parser.parse_args()
     pipeline = TextVAEPipeline.from_pretrained(arguments.model)
-    steps = pipeline.interpolate(
-        arguments.start, arguments.end, arguments.num_steps, arguments.path, num_beams=arguments.num_beams
-    )
+    options = {"label": arguments.label, "num_beams": arguments.num_beams}
+    steps = pipeline.interpolate(arguments.start, arguments.end, arguments.num_steps, arguments.path, **options)
     print("\n".join(steps))
 
 

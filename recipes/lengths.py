@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("models", nargs="+", help="directories that train.py wrote")
     parser.add_argument("--file", required=True, help="texts: txt, csv, tsv, jsonl or parquet")
     parser.add_argument("--text_column", default="text")
+    parser.add_argument("--target_column", help="what the texts are to be decoded to, where that is something else")
+    parser.add_argument("--label_column", help="of a model with labels: those of the texts")
     parser.add_argument("--edges", nargs="+", type=int, default=[1, 10, 20, 40, 80, 160, 320], help="in words")
     parser.add_argument("--texts_per_group", type=int, default=200, help="the first of each length")
     parser.add_argument("--batch_size", type=int, default=32)
@@ -40,32 +42,32 @@ def main() -> None:
         raise InputError(f"{output} is in no directory that exists: make it, or give another --output.")
     require_matplotlib()
 
-    groups = group_by_length(load_texts(arguments.file, arguments.text_column), arguments.edges)
-    groups = {ends: texts[: arguments.texts_per_group] for ends, texts in groups.items()}
+    columns = arguments.text_column, arguments.target_column, arguments.label_column
+    groups = group_by_length(load_texts(arguments.file, *columns), arguments.edges, arguments.texts_per_group)
     rows = [row for model in arguments.models for row in measure(model, groups, arguments.batch_size)]
     print("\n".join(["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|", *map(as_line, rows)]))
     write_whole(output.with_name(output.name + ".csv"), as_csv(rows))
     plot(rows).savefig(output.with_name(output.name + ".png"), dpi=200)
 
 
-def group_by_length(texts: Dataset, edges: list[int]) -> dict[tuple[int, int], list[str]]:
-    """(from, to) in words, both included → texts.
+def group_by_length(texts: Dataset, edges: list[int], at_most: int) -> dict[tuple[int, int], Dataset]:
+    """(from, to) in words, both included → the first so many texts.
 
     Raises:
         InputError: if the edges do not rise, or no two texts are of one length.
     """
     if len(edges) < 2 or any(start >= end for start, end in pairwise(edges)):
         raise InputError(f"--edges {' '.join(map(str, edges))} must be two or more numbers that rise.")
-    counted = [(word_count(text), text) for text in texts["text"]]
-    groups = {(start, end - 1): [text for count, text in counted if start <= count < end]
-              for start, end in pairwise(edges)}  # fmt: skip
-    groups = {ends: found for ends, found in groups.items() if len(found) > 1}
+    counts = [word_count(text) for text in texts["text"]]
+    rows = {(start, end - 1): [row for row, count in enumerate(counts) if start <= count < end]
+            for start, end in pairwise(edges)}  # fmt: skip
+    groups = {ends: texts.select(found[:at_most]) for ends, found in rows.items() if len(found) > 1}
     if not groups:
         raise InputError("No group has two texts: give other --edges, or more texts.")
     return groups
 
 
-def measure(model: str, groups: dict[tuple[int, int], list[str]], batch_size: int) -> list[dict]:
+def measure(model: str, groups: dict[tuple[int, int], Dataset], batch_size: int) -> list[dict]:
     pipeline = TextVAEPipeline.from_pretrained(model)
     rows = []
     for (start, end), texts in groups.items():

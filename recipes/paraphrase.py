@@ -21,14 +21,14 @@ def main() -> None:
     parser.add_argument("--num_return_sequences", type=int, default=5)
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--label", help="of all the texts, with a model that has labels")
     arguments = parser.parse_args()
     texts = arguments.texts + (load_texts(arguments.file, arguments.text_column)["text"][:] if arguments.file else [])
     if not texts:
         raise InputError("There is nothing to paraphrase: give texts or --file.")
     pipeline = TextVAEPipeline.from_pretrained(arguments.model)
-    found = pipeline.paraphrase(
-        texts, arguments.num_return_sequences, temperature=arguments.temperature, seed=arguments.seed
-    )
+    options = {"temperature": arguments.temperature, "seed": arguments.seed, "label": arguments.label}
+    found = pipeline.paraphrase(texts, arguments.num_return_sequences, **options)
     for text, paraphrases in zip(texts, found, strict=True):
         print("\n".join([text, *(f"  {paraphrase}" for paraphrase in paraphrases)]))
 

@@ -44,11 +44,12 @@ from textvae.cli import parse_with_training_flags, run
 from textvae.comparison import Outcome
 from textvae.data import load_texts
 from textvae.errors import InputError
+from textvae.pipeline import METRICS_FILE
 from textvae.preparation import build_model
 from textvae.processes import from_main, main_first, this_process
-from textvae.report import METRICS_FILE, write_whole
+from textvae.report import write_whole
 from textvae.sweep import Run, Sweep, read_sweep
-from textvae.tokenization import train_word_tokenizer
+from textvae.tokenization import MAX_LENGTH, train_word_tokenizer
 from textvae.training import train
 
 TEST, FAILED, CACHE = "test.json", "failed.txt", "test-cache"
@@ -101,6 +102,7 @@ def check_inputs(runs: list[Run]) -> None:
 
 
 def _check_model(one: Run, tokenizer) -> None:
+    tokenizer.model_max_length = one.config.max_length or MAX_LENGTH
     try:
         with torch.device("meta"):
             build_model(one.config, tokenizer)

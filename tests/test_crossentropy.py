@@ -175,6 +175,22 @@ def test_under_bf16_autocast_values_and_gradients_stay_close(upstream):
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("upstream", ["sum", "weighted"])
+def test_in_fp16_a_lower_loss_scale_keeps_large_gradients_finite(upstream):
+    """A sum over many tokens that fp16 cannot hold, which the loss scale is there to bring down."""
+    count, scale = 4096, 2.0**-8
+    hidden = torch.full((count, H), 40.0, requires_grad=True)
+    weight = torch.zeros(V, H, requires_grad=True)
+    weights = torch.ones(count) if upstream == "sum" else torch.linspace(0.5, 1.5, count)
+    with torch.autocast("cpu", torch.float16):
+        nll = linear_cross_entropy(hidden, weight, None, torch.zeros(count, dtype=torch.long))
+    (nll * weights * scale).sum().backward()
+    expected = torch.full((V, H), 1 / V)
+    expected[0] -= 1
+    assert float(expected.abs().max()) * 40 * count > torch.finfo(torch.float16).max
+    torch.testing.assert_close(weight.grad / scale, expected * 40 * count, rtol=0.01, atol=1.0)
+
+
 @pytest.mark.parametrize(
     ("wanted", "products"), [("", 1), ("h", 2), ("w", 2), ("hw", 3), ("hwb", 3), ("b", 1), ("hb", 2)]
 )

@@ -1,6 +1,7 @@
 import copy
 import logging
 import sys
+import tracemalloc
 
 import pandas
 import pytest
@@ -89,6 +90,35 @@ def test_sample_limits(tmp_path, streaming):
     corpus = load_corpus(path, streaming=streaming, max_train_samples=5, max_validation_samples=2)
     assert [sum(1 for _ in corpus[name]) for name in ("train", "validation")] == [5, 2]
     assert len(texts(load_corpus(path, max_train_samples=10_000))) == 200
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_texts_in_memory_are_what_a_file_of_them_is(tmp_path, streaming):
+    options = {"streaming": streaming, "validation_split": 0.1}
+    wanted = load_corpus(write(tmp_path / "a.txt", "\n".join(LINES)), **options)
+    for given in (LINES, tuple(LINES), Dataset.from_dict({"n": range(len(LINES)), "text": LINES})):
+        corpus = load_corpus(texts=given, **options)
+        assert [[*corpus[name]] for name in ("train", "validation")] == [[*wanted[name]] for name in wanted]
+    splits = DatasetDict(train=Dataset.from_dict({"text": ["a", " "]}), validation=Dataset.from_dict({"text": ["b"]}))
+    corpus = load_corpus(texts=splits, streaming=streaming)
+    assert [[*corpus[name]] for name in ("train", "validation")] == [[{"text": "a"}], [{"text": "b"}]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"texts": ["a"], "train_file": "a.txt"}, "Both texts and the train_file 'a.txt'"),
+        ({"texts": ["a"], "dataset_name": "a"}, "Both texts and the dataset_name 'a'"),
+        ({"texts": ["a", 7]}, "Text 1 is of type int"),
+        ({"texts": []}, "holds no text"),
+        ({"texts": DatasetDict(test=Dataset.from_dict({"text": ["a"]}))}, "no split 'train' but test"),
+        ({"texts": Dataset.from_dict({"body": ["a"]})}, "no column 'text': give --text_column one of body"),
+        ({"texts": ["a", "b"], "target_column": "to"}, "no column 'to'"),
+    ],
+)
+def test_texts_in_memory_that_cannot_be_used(arguments, told):
+    with pytest.raises(InputError, match=told):
+        load_corpus(**arguments)
 
 
 def test_a_dataset_by_name(tmp_path):
@@ -319,3 +349,14 @@ def test_bad_tokenizing(tokenizer):
     tokenizer.eos_token = None
     with pytest.raises(InputError, match="eos_token"):
         tokenize_corpus(dataset, tokenizer, max_length=4)
+
+
+def test_texts_of_very_different_lengths_take_no_more_memory_than_their_letters():
+    """One long text must not widen the others, as in an array of fixed width."""
+    texts = [*LINES * 20, "long " * 20_000]
+    tokenizer = train_word_tokenizer(LINES)
+    tracemalloc.start()
+    tokenize_corpus(Dataset.from_dict({"text": texts}), tokenizer, 20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(texts) * len(texts[-1]) / 50

@@ -10,8 +10,9 @@ from datasets import Dataset
 from tokenizers import processors
 from torch.distributions import Normal
 
-from textvae import InputError, TextVAEConfig, TextVAEModel, evaluate, evaluation, importance_weighted_nll, objectives
+from textvae import InputError, TextVAEConfig, TextVAEModel, evaluate, evaluation, importance_weighted_nll
 from textvae.corpus import Corpus
+from textvae.data import tokenize_corpus
 from textvae.evaluation import posterior_terms
 from textvae.modeling import IGNORED
 from textvae.tokenization import train_word_tokenizer
@@ -97,13 +98,36 @@ def test_chunks_and_batches_change_nothing(make_model, make_texts, monkeypatch):
     model, batch, noise = make_model("bert", "gru2"), make_texts([6, 3, 4]), normal(20, 3, 5)
     expected = importance_weighted_nll(model, batch, 20, in_turn(noise))
     for rows in (1, 3, 13, 60):
-        monkeypatch.setattr(objectives, "ROWS_AT_ONCE", rows)
+        monkeypatch.setattr("textvae.evaluation.ROWS_AT_ONCE", rows)
         found = importance_weighted_nll(model, batch, 20, in_turn(noise))
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     for row in range(3):
         alone = {name: tensor[[row]] for name, tensor in batch.items()}
         found = importance_weighted_nll(model, alone, 20, in_turn(noise[:, [row]]))
         torch.testing.assert_close(found, expected[[row]], rtol=1e-5, atol=1e-5)
+
+
+def test_the_decoder_is_given_few_latents_at_once_where_batches_are_small_or_texts_long(
+    make_model, make_texts, monkeypatch
+):
+    model, given = make_model("bert", "gru"), []
+    reconstruction = model.reconstruction
+
+    def watched(latents, labels, **options):
+        given.append(latents.shape[0] * labels.shape[1])
+        return reconstruction(latents, labels, **options)
+
+    monkeypatch.setattr(model, "reconstruction", watched)
+    batch = make_texts([6, 3])
+    importance_weighted_nll(model, batch, 1000, batch_size=2)
+    assert max(given) == 8 * 2 * 6 and sum(given) == 1000 * 2 * 6
+    given.clear()
+    importance_weighted_nll(model, batch, 1000)
+    assert max(given) == 512 * 6
+    monkeypatch.setattr("textvae.evaluation.TOKENS_AT_ONCE", 60)
+    given.clear()
+    importance_weighted_nll(model, batch, 10)
+    assert max(given) == 60
 
 
 def blind(model):
@@ -361,20 +385,22 @@ def interrupted_after(model, calls):
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tokenizer, tmp_path, caplog, decoder):
     model, cache = make_model("bert", decoder).train(), tmp_path / "values"
-    whole = evaluated(model, tokenizer, batch_size=1)
+    one_by_one = {"batch_size": 1, "num_importance_samples": 8}
+    whole = evaluated(model, tokenizer, **one_by_one)
     with pytest.raises(KeyboardInterrupt), interrupted_after(model, calls=4):
-        evaluated(model, tokenizer, batch_size=1, cache=cache)
+        evaluated(model, tokenizer, **one_by_one, cache=cache)
     assert model.training
     with cache.open("ab") as file:
         file.truncate(cache.stat().st_size - 5)  # and the machine died while it wrote
     with interrupted_after(model, calls=1000) as again:
-        assert evaluated(model, tokenizer, batch_size=1, cache=cache) == whole
+        assert evaluated(model, tokenizer, **one_by_one, cache=cache) == whole
     assert caplog.messages == [f"3 of 6 importance-weighted values were already there, in {cache}"]
     with interrupted_after(model, calls=1000) as complete:
-        assert evaluated(model, tokenizer, batch_size=1, cache=str(cache)) == whole
+        assert evaluated(model, tokenizer, **one_by_one, cache=str(cache)) == whole
     assert len(again) == len(complete) + 3
-    more = evaluated(model, tokenizer, batch_size=4, num_importance_texts=4, cache=cache)  # others of its kind profit
-    assert more["iw_nll"] == evaluated(model, tokenizer, batch_size=1, num_importance_texts=4)["iw_nll"]
+    options = {"num_importance_samples": 8, "num_importance_texts": 4}
+    more = evaluated(model, tokenizer, **options, batch_size=4, cache=cache)  # others of its kind profit
+    assert more["iw_nll"] == evaluated(model, tokenizer, **one_by_one, num_importance_texts=4)["iw_nll"]
 
 
 def test_a_cache_of_another_evaluation_is_refused_before_any_work(make_model, tokenizer, tmp_path):
@@ -418,6 +444,20 @@ def test_unknown_words_are_counted(make_model, tokenizer):
     model = make_model("bert", "gru")
     assert evaluated(model, tokenizer)["num_unknown"] == 0
     assert evaluated(model, tokenizer, [*TEXTS, "a <unk> unicorn sat sideways"])["num_unknown"] == 2
+
+
+def test_only_the_words_that_are_scored_count_in_the_perplexity(make_model, tokenizer):
+    """Of a text that was cut the likelihood is that of its beginning."""
+    model, long = make_model("bert", "gru"), "the cat sat on the mat and <unk> sat on the cat"
+    texts = [long, long, "a cat"]
+    cut = tokenize_corpus(Dataset.from_dict({"text": texts}), tokenizer, 6)
+    report = evaluate(model, tokenizer, cut, num_importance_samples=2, max_new_tokens=6)
+    words = 5 + 1 + 5 + 1 + 2 + 1
+    assert report["perplexity_word"] == pytest.approx(math.exp(report["iw_nll"] * 3 / words))
+    assert report["perplexity_word"] == pytest.approx(report["perplexity_token"])
+    uncut = tokenize_corpus(Dataset.from_dict({"text": texts}), tokenizer, 40)
+    report = evaluate(model, tokenizer, uncut, num_importance_samples=2, max_new_tokens=6)
+    assert report["perplexity_word"] == pytest.approx(report["perplexity_token"])
 
 
 def test_a_leading_token_is_read_but_not_predicted(make_model, tokenizer, tmp_path):

@@ -14,6 +14,7 @@ from tiny_runs import (
     refusal,
     results,
     save_parts,
+    settings,
     weights,
     write_lines,
 )
@@ -21,6 +22,7 @@ from tiny_runs import (
 from textvae import TextVAEPipeline
 from textvae.tokenization import coverage
 from textvae.training import train
+from textvae.training_config import TrainingConfig
 
 OTHERS = [
     f"{who} {what} {where}{end}"
@@ -79,6 +81,15 @@ def test_a_tokenizer_trained_on_the_corpus_is_not_measured(source):
 def results_of(directory: str) -> dict:
     with open(f"{directory}/metrics.json") as file:
         return json.load(file)
+
+
+@pytest.mark.parametrize(("told", "length"), [({}, 60), ({"max_length": 12}, 12)])
+def test_a_tuned_model_reads_texts_as_long_as_before_unless_told(extended, others, tmp_path, told, length):
+    values = {**settings(others, tmp_path / "run", **BRIEF), "model_name_or_path": extended, "max_steps": 1}
+    del values["max_length"]
+    assert train(TrainingConfig.from_dict(values | told)).max_length == length
+    if not told:
+        assert train(TrainingConfig.from_dict(values | {"resume_from_checkpoint": "latest"})).max_length == length
 
 
 def test_an_extended_run_has_pieces_rows_and_better_coverage(source, extended):

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"errors"},
-    {"labels", "tokenization"},
+    {"labels", "settings", "tokenization"},
     {
         "adapters",
         "averaging",
@@ -23,12 +23,14 @@ FLOORS = [
         "latents",
         "metrics",
         "objectives",
+        "posterior",
         "processes",
         "schedules",
         "value_cache",
     },
     {"parts"},
-    {"bases", "modeling", "tokenizer_pair", "training_config"},
+    {"bases"},
+    {"modeling", "tokenizer_pair", "training_config"},
     {"collapse", "corpus", "extension", "loading", "meter", "trained"},
     {"evaluation", "fine_tuning"},
     {"pipeline", "sweep"},

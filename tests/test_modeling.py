@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForTextEncoding
 
 from textvae import InputError, TextVAEConfig, TextVAEModel, crossentropy
-from textvae.modeling import IGNORED, Pooling, shift_right
+from textvae.modeling import IGNORED, shift_right
+from textvae.posterior import Pooling
 from textvae.trained import checkpoint_activations
 
 BOS, EOS, PAD = 2, 3, 0
@@ -231,6 +232,9 @@ def test_poolings_by_hand():
         torch.testing.assert_close(pooling(states, mask), torch.stack(expected[kind]))
         states_with_nan = states.masked_fill(mask[..., None] == 0, float("nan"))
         torch.testing.assert_close(pooling(states_with_nan, mask), torch.stack(expected[kind]))
+        for dtype in (torch.bfloat16, torch.float16):
+            with torch.autocast("cpu", dtype):
+                torch.testing.assert_close(pooling(states, mask), torch.stack(expected[kind]), rtol=0.02, atol=0.02)
 
 
 def test_the_log_variance_stays_within_its_bounds_and_the_loss_finite(build, make_texts):

@@ -5,11 +5,14 @@ import itertools
 import json
 import logging
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
+from tiny_runs import contents
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, GenerationConfig, PreTrainedTokenizerFast
 
@@ -265,6 +268,13 @@ def test_a_source_that_differs_only_in_what_the_tokenizer_drops_is_not_its_own_p
     assert plain(text) not in map(plain, gru.paraphrase(spaced, temperature=0.5, seed=0))
 
 
+def test_one_text_of_each_z_is_a_paraphrase_whatever_the_generation_config_says(gru):
+    several = GenerationConfig(num_beams=2, num_return_sequences=2, max_new_tokens=12)
+    alone = GenerationConfig(num_beams=2, max_new_tokens=12)
+    first, other = (gru.paraphrase(TEXTS[:2], seed=0, generation_config=each) for each in (several, alone))
+    assert first == other and all(isinstance(text, str) for found in first for text in found)
+
+
 def test_paraphrase_returns_fewer_when_no_more_are_found(gru):
     assert all(len(found) <= 1 for found in gru.paraphrase(TEXTS, temperature=0.0, seed=0))
     assert all(len(found) <= 4 for found in gru.paraphrase(TEXTS, 5, num_candidates=1, seed=0))  # four rounds of one
@@ -345,6 +355,31 @@ def test_saved_and_opened_again_it_says_the_same(pipeline, tmp_path):
     assert opened.reconstruct(TEXTS) == pipeline.reconstruct(TEXTS)
     assert opened.sample(5, seed=0) == pipeline.sample(5, seed=0)
     assert opened.score(TEXTS[:2], 5) == pipeline.score(TEXTS[:2], 5)
+
+
+def test_a_push_uploads_one_folder_with_the_runs_card_and_metrics(saved, tmp_path, monkeypatch):
+    run = shutil.copytree(saved, tmp_path / "run")
+    (run / "README.md").write_text(f'TextVAEPipeline.from_pretrained("{run}")')
+    (run / "metrics.json").write_text("{}")
+    uploads = []
+
+    class Hub:
+        def __init__(self, token):
+            assert token == "secret"
+
+        def create_repo(self, repo_id, private, exist_ok):
+            assert private is True and exist_ok
+            return SimpleNamespace(repo_id=f"me/{repo_id}")
+
+        def upload_folder(self, repo_id, folder_path):
+            uploads.append((repo_id, contents(Path(folder_path))))
+
+    monkeypatch.setattr("textvae.pipeline.HfApi", Hub)
+    TextVAEPipeline.from_pretrained(run).push_to_hub("mine", private=True, token="secret")
+    ((repo_id, files),) = uploads
+    assert repo_id == "me/mine" and files.keys() == contents(run).keys()
+    assert files["README.md"].decode() == 'TextVAEPipeline.from_pretrained("me/mine")'
+    assert files["model.safetensors"] == (run / "model.safetensors").read_bytes()
 
 
 def test_the_directory_holds_what_hugging_face_writes_and_no_pickle(saved):
@@ -430,6 +465,8 @@ def test_a_directory_that_cannot_be_used_is_refused_in_one_sentence(saved, spoil
         (lambda p: p.evaluate(["fine"]), "at least 2 texts, there are 1"),
         (lambda p: p.evaluate(["fine", " "]), "Text 1 is blank"),
         (lambda p: p.evaluate(Dataset.from_dict({"line": ["a", "b"]})), "no column 'text' but line"),
+        (lambda p: p.evaluate(Dataset.from_dict({"text": ["a", None]})), "Text 1 is of type NoneType"),
+        (lambda p: p.evaluate(Dataset.from_dict({"text": ["a", "b"], "target": [" ", "b"]})), "Text 0 is blank"),
         (lambda p: p.encode(["fine"], batch_size=0), "batch_size is 0"),
         (lambda p: p.decode(torch.zeros(2, 5)), "latents must be"),
         (lambda p: p.decode(torch.zeros(1, 2, 12)), "latents must be"),

@@ -21,7 +21,7 @@ from tiny_runs import (
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from textvae import TextVAEPipeline
-from textvae.adapters import MARK
+from textvae.adapters import LORA_MARK
 from textvae.errors import InputError
 from textvae.parts import load_decoder
 from textvae.training import train
@@ -68,7 +68,7 @@ def says(pipeline) -> list:
 def test_the_run_holds_what_was_trained_and_is_opened_quantized_or_whole(finished, kind, tmp_path):
     run, pipeline = finished(kind)
     kept = weights(Path(run.output_dir))
-    assert not [name for name in kept if name.startswith("decoder.") and MARK not in name]
+    assert not [name for name in kept if name.startswith("decoder.") and LORA_MARK not in name]
     assert any(name.startswith("decoder.") for name in kept) == (kind == "8bit")
     opened = TextVAEPipeline.from_pretrained(run.output_dir, device="cpu")
     for model in (pipeline.model, opened.model):

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState
 from datasets import Dataset
 from tiny_runs import BERT, GRU, SENTENCES, contents, results, write_lines
 
 from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline
+from textvae.settings import read_yaml
 from textvae.tokenization import train_word_tokenizer
-from textvae.training_config import TrainingConfig, read_yaml
+from textvae.training_config import TrainingConfig
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 CUT_DOWN = ["--max_steps", "30", "--eval_steps", "15", "--max_length", "24", "--per_device_train_batch_size", "16",
@@ -186,6 +188,46 @@ def test_lengths_splits_a_file_and_loses_nothing(call, model, corpus, tmp_path, 
     assert float(one["nats_per_token"]) == pytest.approx(report["reconstruction"] * len(texts) / report["num_tokens"])
     assert float(one["bleu"]) == pytest.approx(report["bleu"])
     assert (tmp_path / "by_length.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_recipes_read_and_write_with_labels_and_targets(call, tmp_path, capsys):
+    texts = SENTENCES[::4]
+    rows = [f"{text}\t{text.upper()}\t{('calm', 'loud')[i % 2]}" for i, text in enumerate(texts)]
+    table = write_lines(tmp_path / "moods.tsv", ["text\tshout\tmood", *rows])
+    call("train.py", "--config", RECIPES / "configs" / "tiny.yaml", "--train_file", table, "--label_column", "mood",
+         "--target_column", "shout", "--output_dir", tmp_path / "run", *CUT_DOWN, "--max_steps", 2,
+         "--validation_split", 0.2)  # fmt: skip
+    pipeline = TextVAEPipeline.from_pretrained(tmp_path / "run")
+    capsys.readouterr()
+    call("interpolate.py", tmp_path / "run", *texts[:2], "--num_steps", 3, "--label", "loud")
+    assert capsys.readouterr().out.rstrip("\n").split("\n") == [
+        line.rstrip("\n") for line in pipeline.interpolate(*texts[:2], num_steps=3, label="loud")
+    ]
+    call("paraphrase.py", tmp_path / "run", texts[0], "--num_return_sequences", 1, "--label", "calm")
+    assert capsys.readouterr().out.startswith(texts[0])
+    columns = ["--target_column", "shout", "--label_column", "mood"]
+    call("lengths.py", tmp_path / "run", "--file", table, *columns, "--edges", 1, 90, "--output",
+         tmp_path / "by_length")  # fmt: skip
+    with (tmp_path / "by_length.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    pairs = {"text": texts, "target": [text.upper() for text in texts], "label": ["calm", "loud"] * 25}
+    report = pipeline.evaluate(Dataset.from_dict(pairs), num_importance_samples=1)
+    assert float(row["kl"]) == pytest.approx(report["kl"], rel=1e-4)
+    assert float(row["bleu"]) == pytest.approx(report["bleu"], abs=1e-3)
+
+
+def test_evaluate_computes_as_the_launcher_was_told(call, model, corpus, tmp_path, monkeypatch):
+    arguments = [model, "--file", corpus, "--num_importance_samples", 2, "--num_reconstructed_texts", 2, "--output"]
+    call("evaluate.py", *arguments, tmp_path / "asked", "--mixed_precision", "bf16")
+    AcceleratorState._reset_state()
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    call("evaluate.py", *arguments, tmp_path / "launched")
+    AcceleratorState._reset_state()
+    call("evaluate.py", *arguments, tmp_path / "overruled", "--mixed_precision", "no")
+    asked, launched, overruled = (
+        json.loads((tmp_path / name).read_text()) for name in ("asked", "launched", "overruled")
+    )
+    assert asked == launched != overruled
 
 
 MISTAKES = {

@@ -17,8 +17,8 @@ from tiny_runs import SENTENCES, contents, results, settings, weights, write_lin
 from textvae import checkpoints
 from textvae.comparison import Outcome, add_gap, as_csv, as_markdown, rate_distortion
 from textvae.errors import InputError
+from textvae.settings import read_yaml
 from textvae.sweep import read_sweep
-from textvae.training_config import read_yaml
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 CONFIGS = [path for path in sorted((RECIPES / "configs").glob("*.yaml")) if "runs" in read_yaml(path)]

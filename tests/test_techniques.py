@@ -89,8 +89,8 @@ def reads_z(name: str) -> bool:
 
 NOISE = {"word_dropout": 0.2, "noise_drop": 0.1, "noise_mask": 0.1, "noise_substitute": 0.1, "noise_shuffle": 2}
 COMBINED = {
-    "pi, BN-VAE, EMA": {
-        "kl_target": 2.0, "kl_controller_gain": 0.01, "mean_batch_norm": 0.5, "weight_averaging": "ema",
+    "pi, BN-VAE": {
+        "kl_target": 2.0, "kl_controller_gain": 0.01, "mean_batch_norm": 0.5,
         "decoder": {**GRU, "dropout": 0.2, "weight_dropout": 0.3},
     },
     "MDR, δ-VAE, SWA, bag of words": {

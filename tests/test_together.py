@@ -17,7 +17,7 @@ from tiny_runs import (
 )
 
 from textvae import TextVAEPipeline
-from textvae.adapters import MARK
+from textvae.adapters import LORA_MARK
 from textvae.errors import InputError
 from textvae.loading import load_model
 from textvae.training import train
@@ -80,7 +80,7 @@ def test_labels_are_learnt_on_top_of_what_is_kept(parts, table, tmp_path, mode):
     made = train(config(table, tmp_path / "run", **LABELLED, **parts, **mode))
     kept = weights(tmp_path / "run")
     assert kept.keys() >= TABLES
-    assert all(MARK in name for name in kept if name.startswith(("encoder.", "decoder.")))
+    assert all(LORA_MARK in name for name in kept if name.startswith(("encoder.", "decoder.")))
     assert kept["label_to_prior.weight"].abs().sum() > 0, "it starts at 0"
     assert made.encode(SENTENCES[0], label="calm").ne(made.encode(SENTENCES[0], label="loud")).all()
     assert_same_state(says(opened(tmp_path / "run")), says(made))

@@ -18,6 +18,7 @@ from tiny_runs import (
     assert_same_checkpoint,
     assert_same_state,
     config,
+    contents,
     in_a_step,
     refusal,
     results,
@@ -28,7 +29,7 @@ from tiny_runs import (
 )
 
 from textvae import TextVAEPipeline
-from textvae.adapters import MARK
+from textvae.adapters import LORA_MARK
 from textvae.crossentropy import linear_cross_entropy
 from textvae.errors import InputError
 from textvae.loading import join_parts
@@ -137,7 +138,7 @@ def test_only_what_is_trained_has_a_state_and_is_saved(finished, mode):
     saved, kept = weights(output_dir), weights(output_dir / "checkpoint-6")
     base = pipeline.model.config.base or {}
     for part in base:
-        assert all(MARK in name for name in [*saved, *kept] if name.startswith(f"{part}."))
+        assert all(LORA_MARK in name for name in [*saved, *kept] if name.startswith(f"{part}."))
     assert saved.keys() == trained.keys() and kept.keys() == trained.keys()
     assert json.loads((output_dir / "config.json").read_text())["base"] == (base or None)
     of_decoder = {name for name in trained if name.startswith("decoder.")}
@@ -254,7 +255,7 @@ def test_saved_opened_and_merged_it_says_the_same(finished, mode, tmp_path, monk
     assert_same_state(says(opened), says(pipeline), "merging changes")
     monkeypatch.setitem(sys.modules, "peft", None)
     merged = TextVAEPipeline.from_pretrained(tmp_path / "merged", device="cpu")
-    assert merged.model.config.base is None and not any(MARK in name for name in merged.model.state_dict())
+    assert merged.model.config.base is None and not any(LORA_MARK in name for name in merged.model.state_dict())
     assert {p.dtype for p in merged.model.parameters()} == {torch.float32}
     close = {"rtol": 0.05, "atol": 0.05} if "bf16" in mode else {"rtol": 1e-4, "atol": 1e-5}
     torch.testing.assert_close(merged.encode(TEXTS), pipeline.encode(TEXTS), **close)
@@ -410,11 +411,37 @@ def test_an_average_holds_what_is_trained_and_resumes(parts, corpus, tmp_path, m
     train(cut)
     assert_same_checkpoint(tmp_path / "cut" / "checkpoint-6", tmp_path / "whole" / "checkpoint-6")
     kept = torch.load(tmp_path / "cut" / "checkpoint-6" / "custom_checkpoint_2.pkl")["weights"]
-    assert kept and all(MARK in name for name in of_parts(kept))
+    assert kept and all(LORA_MARK in name for name in of_parts(kept))
     assert kept.keys() == weights(tmp_path / "cut").keys()
 
 
+def test_weights_held_in_bf16_turn_by_the_same_angles_as_when_they_are_opened_again(finished):
+    """Rotary embeddings: rounded to bf16, they would be others from position to position."""
+    trained = finished("frozen in bf16")[1].model
+    opened = TextVAEPipeline.from_pretrained(finished("frozen in bf16")[0], device="cpu").model
+    assert trained.decoder.dtype == torch.bfloat16
+    angles = dict(trained.decoder.named_buffers())
+    assert angles and all(torch.equal(t, angles[name]) for name, t in opened.decoder.named_buffers())
+    assert all(t.dtype == torch.float32 for t in angles.values())
+
+
 # refused
+
+
+def test_no_run_and_no_model_is_written_over_what_it_needs(parts, corpus, tmp_path, finished):
+    directory = finished("frozen")[0]
+    before = contents(directory)
+    again = config(corpus, directory, model_name_or_path=str(directory), overwrite_output_dir=True,
+                   **SHORT, **{name: parts[name] for name in ["tokenizer"]})  # fmt: skip
+    assert f"written over {directory}, which it starts from" in refusal(again)
+    base = Path(parts["encoder_name_or_path"])
+    weights_before = contents(base)
+    tuned = config(corpus, base, model_name_or_path=str(directory), overwrite_output_dir=True,
+                   freeze_encoder=True, tokenizer="sentencepiece", decoder=LLAMA, **SHORT)  # fmt: skip
+    assert f"{base} holds weights that this model needs" in refusal(tuned)
+    with pytest.raises(InputError, match="holds weights that this model needs"):
+        finished("frozen")[1].save_pretrained(base)
+    assert contents(directory) == before and contents(base) == weights_before
 
 
 @pytest.mark.parametrize(
@@ -446,7 +473,7 @@ def test_a_model_without_z_has_nothing_to_train_but_its_decoder(parts, corpus, t
     alone = {**parts, **SHORT, "latent_injection": "none", "max_steps": 1}
     assert "A model without z" in refusal(config(corpus, tmp_path, **alone, freeze_decoder=True))
     made = train(config(corpus, tmp_path / "run", **alone, lora="decoder"))
-    assert all(MARK in name for name in weights(tmp_path / "run")) and made.model.encoder is None
+    assert all(LORA_MARK in name for name in weights(tmp_path / "run")) and made.model.encoder is None
 
 
 def test_missing_packages_are_named(parts, corpus, tmp_path, finished, monkeypatch):

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from datasets import Dataset
 from tiny_runs import (
     BERT,
     GPT2,
@@ -25,7 +26,7 @@ from tiny_runs import (
     write_lines,
 )
 
-from textvae import TextVAEModel, TextVAEPipeline
+from textvae import InputError, TextVAEModel, TextVAEPipeline
 from textvae.checkpoints import checkpoints_in
 from textvae.training import train
 from textvae.training_config import TrainingConfig
@@ -119,7 +120,8 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(corpus, tmp_path, unin
     assert not (tmp_path / "metrics.json").exists()
     torch.manual_seed(99)  # a new process has another random state
     if kill == "before the first checkpoint is whole":
-        assert not checkpoints_in(tmp_path)
+        assert not checkpoints_in(tmp_path) and "holds an unfinished run" in refusal(run)
+        run.overwrite_output_dir = True  # there is nothing to go on from but a model
     else:
         run.resume_from_checkpoint = "latest"
     train(run)
@@ -178,6 +180,65 @@ def test_a_resumed_run_learns_at_the_rate_it_is_told(corpus, tmp_path, optimizer
     )  # fmt: skip
     train(again)
     assert [rate for _, rate in optimizer_steps] == [1e-3] * 4 + [1e-4] * 2
+
+
+def test_a_run_resumes_with_its_own_corpus_wherever_that_lies_and_with_no_other(corpus, tmp_path):
+    shared = {"max_steps": 2, "eval_steps": 10}
+    train(config(corpus, tmp_path / "run", **shared))
+    before = contents(tmp_path / "run")
+    goes_on = {"max_steps": 4, "resume_from_checkpoint": "latest"}
+    for other in (SENTENCES[:-1], [*SENTENCES[:-1], "one word less"]):
+        file = write_lines(tmp_path / "other.txt", other)
+        message = refusal(config(file, tmp_path / "run", **shared | goes_on))
+        assert f"of a corpus of {len(SENTENCES) * 9 // 10} texts" in message
+        assert f"--config {tmp_path / 'run' / 'training_config.yaml'}" in message
+        assert contents(tmp_path / "run") == before
+    moved = shutil.copy(corpus, tmp_path / "moved.txt")
+    train(config(moved, tmp_path / "run", **shared | goes_on))
+    assert results(tmp_path / "run")["steps"] == 4
+
+
+def test_the_best_model_of_a_run_without_a_checkpoint_is_not_thrown_away(corpus, tmp_path, monkeypatch):
+    run = config(corpus, tmp_path / "run", eval_steps=2, save_steps=6, logging_steps=1)
+    with monkeypatch.context() as patch:
+        in_a_step(patch, 4)
+        with pytest.raises(Killed):
+            train(run)
+    before = contents(tmp_path / "run")
+    assert "best/model.safetensors" in before
+    assert "holds an unfinished run" in refusal(run)
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_best_model_that_was_moving_when_the_run_was_killed_is_found_again(corpus, tmp_path):
+    shared = {"eval_steps": 2, "save_steps": 2, "num_reconstructed_texts": 3}
+    train(config(corpus, tmp_path / "run", max_steps=2, **shared))
+    shutil.copytree(
+        tmp_path / "run", tmp_path / "run" / ".best.old", ignore=shutil.ignore_patterns("checkpoint-*", ".*")
+    )
+    for name in ("metrics.json", "README.md", "model.safetensors"):
+        (tmp_path / "run" / name).unlink()
+    kept = weights(tmp_path / "run" / ".best.old")
+    train(config(corpus, tmp_path / "run", max_steps=4, learning_rate=30.0, resume_from_checkpoint="latest", **shared))
+    assert_same_state(weights(tmp_path / "run"), kept)  # nothing after it was better
+
+
+def test_a_run_over_another_leaves_none_of_its_weights_beside_the_new_tokenizer(corpus, tmp_path, monkeypatch):
+    run = config(corpus, tmp_path / "run", max_steps=2, eval_steps=2)
+    train(run)
+    run.overwrite_output_dir, run.logging_steps = True, 1
+    with monkeypatch.context() as patch:
+        in_a_step(patch, 1)
+        with pytest.raises(Killed):
+            train(run)
+    left = set(contents(tmp_path / "run"))
+    assert not left & {"model.safetensors", "config.json", "metrics.json", "README.md"} and "tokenizer.json" in left
+
+
+def test_a_run_resumes_with_a_rate_for_the_part_that_had_one(corpus, tmp_path):
+    train(config(corpus, tmp_path, max_steps=2, encoder_learning_rate=1e-4))
+    other = {"decoder_learning_rate": 1e-4, "max_steps": 4, "resume_from_checkpoint": "latest"}
+    assert "another set of learning rates" in refusal(config(corpus, tmp_path, **other))
 
 
 # what a run leaves
@@ -277,6 +338,35 @@ def test_the_tracker_gets_what_the_bar_shows(finished):
 def test_the_settings_are_kept_with_the_run(finished, corpus):
     kept = TrainingConfig.from_yaml(finished[0] / "training_config.yaml")
     assert kept.train_file == str(corpus) and kept.max_steps == 40 and kept.decoder["dropout"] == 0.1
+
+
+def test_every_validation_is_told_and_the_best_so_far_marked(corpus, tmp_path, capsys):
+    run = config(corpus, tmp_path / "run", max_steps=6, eval_steps=2, report_to=["tensorboard"])
+    train(run)
+    told = [line for line in capsys.readouterr().err.replace("\r", "\n").split("\n") if ", validation: " in line]
+    validated = logged(tmp_path / "run", "validation_negative_elbo")
+    assert (
+        [line.split(",")[0] for line in told]
+        == [f"step {step}" for step, _ in validated]
+        == ["step 2", "step 4", "step 6"]
+    )
+    for number, (line, (_, value)) in enumerate(zip(told, validated, strict=True)):
+        assert f"−ELBO {value:.2f} (rec " in line
+        assert line.endswith("the best so far") == (value < min([v for _, v in validated[:number]], default=math.inf))
+
+
+def test_texts_in_memory_are_a_corpus_too(corpus, finished, tmp_path):
+    for texts in (SENTENCES, Dataset.from_dict({"text": SENTENCES})):
+        directory = tmp_path / type(texts).__name__
+        run = config(corpus, directory, max_steps=2)
+        from_file = config(corpus, tmp_path / f"{directory.name}-file", max_steps=2)
+        run.train_file = None
+        train(run, texts)
+        train(from_file)
+        assert_same_state(weights(directory), weights(tmp_path / f"{directory.name}-file"))
+    both = config(corpus, tmp_path / "both")
+    with pytest.raises(InputError, match="Both texts and the train_file"):
+        train(both, SENTENCES)
 
 
 def test_early_stopping_keeps_the_best_of_those_it_saw(corpus, tmp_path):
@@ -505,6 +595,8 @@ BAD_SETTINGS = [
     ({"pooling": "sum"}, ["pooling", "'sum'", "mean"]),
     ({"latent_injection": ["memory"]}, ["latent_injection", "memory", "prefix"]),
     ({"max_length": 65}, ["bert", "64 positions", "max_length 65"]),
+    ({"encoder": {**BERT, "model_type": "roberta"}, "max_length": 64}, ["roberta", "63 positions", "max_length 64"]),
+    ({"gradient_checkpointing": True, "latent_injection": "none"}, ["gradient_checkpointing is for transformers"]),
     ({"decoder": GPT2, "max_length": 64, "latent_injection": ["prefix"], "latent_tokens": 2}, ["gpt2", "64 + 2"]),
     ({"max_length": 1}, ["max_length"]),
     ({"tokenizer": "no/such/tokenizer"}, ["no/such/tokenizer"]),

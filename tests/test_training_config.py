@@ -10,7 +10,8 @@ import yaml
 from textvae.cli import parse_training_config
 from textvae.controllers import RateController
 from textvae.errors import InputError
-from textvae.training_config import TrainingConfig, read_yaml
+from textvae.settings import read_yaml
+from textvae.training_config import TrainingConfig
 
 DEFAULT = TrainingConfig()
 HINTS = get_type_hints(TrainingConfig)
@@ -104,6 +105,7 @@ def test_saved_and_read_again_it_is_the_same(tmp_path):
         "streaming": False,
         "model_name_or_path": None,
         "extend_tokenizer": 0,
+        "weight_averaging": "none",
         **dict.fromkeys([*PARTS, "encoder_tokenizer", "kl_target", "label_column"]),
         **{name: getattr(DEFAULT, name) for name in (*TRAINED, "weights_dtype", "decoder_quantization")},
     }
@@ -280,6 +282,8 @@ def test_a_wrong_value_is_one_sentence_with_its_name(name, value):
         ({**PARTS, "kl_reset_decoder": True, "kl_schedule": "cyclical"}, "decoder_name_or_path"),
         ({"encoder_tokenizer": "a"}, "encoder_name_or_path"),
         ({"extend_tokenizer": 5}, "name one in model_name_or_path"),
+        ({"mean_batch_norm": 0.6, "weight_averaging": "ema"}, "not those of an average"),
+        ({"streaming": True, "max_steps": 5, "dataloader_num_workers": 2}, "dataloader_num_workers to 0 or 1"),
         ({"extend_tokenizer": -1, "model_name_or_path": "a"}, "extend_tokenizer is -1"),
     ],
 )
@@ -397,6 +401,7 @@ def test_help_names_every_flag_and_its_default(capsys):
     assert done.value.code == 0 and shown.startswith("usage:") and "a recipe" in shown
     for field in fields(TrainingConfig):
         assert f"--{field.name} " in shown
+        assert " ".join(field.metadata["explanation"].split()[:3]) in " ".join(shown.split())
     assert "--latent_size int" in shown and "constant|linear|logistic|cosine|cyclical" in shown
     assert "<class" not in shown and "typing" not in shown
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from textvae.errors import InputError
 
-MARK = ".lora_"  # in the name of each weight of an adapter
+LORA_MARK = ".lora_"  # in the name of each weight of an adapter
 
 
 def _peft():
@@ -43,7 +43,7 @@ def add_adapters(part: PreTrainedModel, rank: int, alpha: float, dropout: float)
         ) from error
     part.requires_grad_(False)
     for name, parameter in part.named_parameters():
-        if MARK in name:
+        if LORA_MARK in name:
             parameter.data = parameter.data.float()  # small steps would be lost to the rounding of a bf16 part
             parameter.requires_grad_(True)
 

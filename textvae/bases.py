@@ -51,3 +51,10 @@ def check_base(base: dict, part: str, model: str) -> None:
         raise InputError(
             f"{name!r} is not the {part} that {model!r} was trained on, its weights are others: {_WAY_OUT}."
         )
+
+
+def check_apart(bases: dict[str, dict] | None, directory: str | Path) -> None:
+    """Raises InputError if a model would be written over one that it is on top of."""
+    for base in (bases or {}).values():
+        if Path(base["name_or_path"]).resolve() == Path(directory).resolve():
+            raise InputError(f"{directory} holds weights that this model needs: write it to another directory.")

@@ -6,14 +6,14 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import Field, asdict, fields
-from typing import Literal, get_args, get_origin
+from dataclasses import asdict, fields
 
 import transformers
 
 from textvae.errors import InputError
 from textvae.processes import this_process
-from textvae.training_config import TrainingConfig, nearest, read_yaml
+from textvae.settings import kind_of_value, nearest, read_yaml
+from textvae.training_config import TrainingConfig
 
 
 def run(main: Callable[[], None]) -> None:
@@ -61,18 +61,11 @@ def parse_with_training_flags(parser: argparse.ArgumentParser, arguments: Sequen
     defaults = asdict(TrainingConfig())
     for field in fields(TrainingConfig):
         number = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
-        default = f"default: {json.dumps(defaults[field.name])}"
-        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, metavar=_kind(field), help=default, **number)
+        default = json.dumps(defaults[field.name], ensure_ascii=False)
+        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, metavar=kind_of_value(field), **number,
+                            help=f"{field.metadata['explanation']} (default: {default})")  # fmt: skip
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag, names = unknown[0].split("=")[0], [*(field.name for field in fields(TrainingConfig)), *vars(known)]
         raise InputError(f"There is no flag {flag!r}; did you mean '--{nearest(flag.strip('-'), names)}'?")
     return vars(known)
-
-
-def _kind(field: Field) -> str:
-    """What a flag takes, for its help."""
-    if get_origin(field.type) is Literal:
-        return "|".join(get_args(field.type))
-    named = isinstance(field.type, type) and get_origin(field.type) is None
-    return field.type.__name__ if named else str(field.type).removeprefix("list").strip("[]").removesuffix(" | None")

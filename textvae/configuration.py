@@ -83,7 +83,7 @@ class TextVAEConfig(PreTrainedConfig):
             so many nats; 0 for none.
         mean_batch_norm: γ of a BN-VAE (Zhu et al. 2020): the means of a batch are normalised to this standard deviation
             in each dimension, so that E[KL] ≥ Z · γ² / 2; 0 for none.
-        bag_of_words: whether a head predicts the words of a text, in no order, from z alone (Zhao et al. 2017).
+        bag_of_words: whether a head predicts the words of a text, in no order, from z alone (kgCVAE, Zhao et al. 2017).
         initializer_range: standard deviation of the initial weights of the maps to the mean and from z. Large enough
             for z to say something from the first step; at the usual 0.02 the decoder learns to do without it.
         initial_logvar: log σ² of every posterior before training.
@@ -97,8 +97,8 @@ class TextVAEConfig(PreTrainedConfig):
 
     Raises:
         InputError: for a family that is not supported, a `latent_size` or `latent_tokens` below 1, a negative rate or
-            γ, an unknown pooling or injection, a single label or one named twice, or labels together with a rate or
-            γ, which hold for the prior N(0, I) only.
+            γ, an unknown pooling or injection, the pooling `cls` of a causal encoder, a single label or one named
+            twice, or labels together with a rate or γ, which hold for the prior N(0, I) only.
     """
 
     model_type = "textvae"

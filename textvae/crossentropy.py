@@ -31,8 +31,8 @@ def linear_cross_entropy(
     """-log softmax(hidden · weightᵀ + bias) at `labels`, in nats, without ever holding the (N, V) logits.
 
     The softmax is of the logits as [`transform_logits`] changes them. With gradients on, those of a chunk are taken
-    right after its logits, so nothing is computed twice. Matrix products run at the autocast precision, the softmax in
-    fp32.
+    right after its logits, so nothing is computed twice, but in fp16. Matrix products run at the autocast precision,
+    the softmax in fp32.
 
     Args:
         hidden: (N, H).
@@ -61,15 +61,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx, hidden, weight, bias, labels, softcap):
         if not any(ctx.needs_input_grad):
             return _token_nll(hidden, weight, bias, labels, softcap)
-        nll, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, softcap, ctx.needs_input_grad, None)
         ctx.softcap = softcap
+        if hidden.dtype == torch.float16:  # whose sums over tokens stay finite only when the loss scale is in them
+            ctx.save_for_backward(hidden, weight, bias, labels)
+            return _token_nll(hidden, weight, bias, labels, softcap)
+        nll, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, softcap, ctx.needs_input_grad, None)
         ctx.save_for_backward(hidden, weight, bias, labels, *gradients)
         return nll
 
     @staticmethod
     def backward(ctx, grad_nll):
         hidden, weight, bias, labels, *gradients = ctx.saved_tensors
-        if grad_nll.numel() and bool((grad_nll != grad_nll[0]).any()):  # the sum over tokens was not a plain one
+        is_plain_sum = not grad_nll.numel() or not bool((grad_nll != grad_nll[0]).any())
+        if not gradients or not is_plain_sum:
             needed = ctx.needs_input_grad
             _, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, ctx.softcap, needed, grad_nll)
             scale = 1.0

@@ -29,6 +29,9 @@ _CHECKED_BYTES = 1 << 24
 _MAX_VALIDATION_TEXTS = 5_000
 _STREAMED_ROWS = 100_000
 _TEXT = Features({"text": Value("string")})
+_IN_MEMORY = "what was given"  # by which sentences call a corpus without a file
+
+Texts = Sequence[str] | Dataset | DatasetDict
 
 
 def load_corpus(
@@ -37,6 +40,7 @@ def load_corpus(
     dataset_name: str | None = None,
     dataset_config_name: str | None = None,
     *,
+    texts: Texts | None = None,
     text_column: str = "text",
     target_column: str | None = None,
     label_column: str | None = None,
@@ -46,7 +50,7 @@ def load_corpus(
     max_validation_samples: int | None = None,
     seed: int = 0,
 ) -> DatasetDict | IterableDatasetDict:
-    """The splits `train` and `validation`, each with the one column `text`; the embedded default corpus if unnamed.
+    """The splits `train` and `validation`, each with the one column `text`; by default the embedded corpus.
 
     With `target_column` each is of pairs, `text` and `target`: what is encoded and what is decoded from its z. Blank
     texts, and pairs with a blank on either side, are dropped, and counted in a warning unless `streaming`. Files are
@@ -56,6 +60,7 @@ def load_corpus(
     Args:
         train_file, validation_file: txt (a text a line), csv, tsv, jsonl, json or parquet, by its ending; UTF-8.
         dataset_name, dataset_config_name: a dataset of the Hub, in place of files.
+        texts: in place of both, a list of texts, a dataset, or a `DatasetDict` with `train` and perhaps `validation`.
         text_column, target_column, label_column: where the texts, their targets and their labels are; a txt has one
             column, of texts.
         validation_split: share of the texts held out, at least 1 and at most 5,000 of them, where there is no
@@ -67,24 +72,27 @@ def load_corpus(
             column, or too small to be split; for one label or more than 1,000, a label that only the validation has,
             and labels of a stream, which are not known before its end.
     """
-    _check_arguments(train_file, validation_file, dataset_name, validation_split)
+    _check_arguments(train_file, validation_file, dataset_name, texts, validation_split)
     for name, column in (("target", target_column), ("label", label_column)):
-        if column is not None and train_file is None and dataset_name is None:
+        if column is not None and train_file is dataset_name is texts is None:
             raise InputError(f"The embedded corpus has no {name}s: give a --train_file, or leave {name}_column out.")
     if label_column is not None and streaming:
         raise InputError("The labels of a stream are not known before its end: leave streaming or label_column out.")
     columns = _columns(text_column, target_column, label_column)
-    if dataset_name is not None:
+    if texts is not None:
+        splits = _in_memory(texts, columns)
+    elif dataset_name is not None:
         splits = _load_named(dataset_name, dataset_config_name, columns, streaming)
     elif train_file is not None:
         files = {"train": train_file, "validation": validation_file}
         splits = {k: _load_file(Path(v), columns, streaming) for k, v in files.items() if v is not None}
     else:
         splits = load_chitchat(seed)
-        splits = {k: v.to_iterable_dataset() for k, v in splits.items()} if streaming else splits
+    if streaming:
+        splits = {k: v.to_iterable_dataset() if isinstance(v, Dataset) else v for k, v in splits.items()}
     was_split = "validation" not in splits
     if was_split:
-        splits = _split(splits["train"], validation_split, seed, train_file or dataset_name)
+        splits = _split(splits["train"], validation_split, seed, train_file or dataset_name or _IN_MEMORY)
     limits = {"train": max_train_samples, "validation": max_validation_samples}
     splits = {name: _first(splits[name], limit) for name, limit in limits.items()}
     if label_column is not None:
@@ -144,7 +152,10 @@ def _sentences(conversation: dict) -> list[str]:
     return [part for part in parts if 5 <= len(part.split()) <= 30]
 
 
-def _check_arguments(train_file, validation_file, dataset_name, validation_split) -> None:
+def _check_arguments(train_file, validation_file, dataset_name, texts, validation_split) -> None:
+    for name, value in (("train_file", train_file), ("dataset_name", dataset_name)):
+        if texts is not None and value is not None:
+            raise InputError(f"Both texts and the {name} {value!r} were given: keep one of the two.")
     if dataset_name is not None and (train_file is not None or validation_file is not None):
         raise InputError(f"Both a file and the dataset {dataset_name!r} were given: keep one of the two.")
     if validation_file is not None and train_file is None:
@@ -165,6 +176,18 @@ def _columns(text_column: str, target_column: str | None, label_column: str | No
         if column is not None:
             columns[what] = column
     return columns
+
+
+def _in_memory(texts: Texts, wanted: dict[str, str]) -> dict:
+    if not isinstance(texts, Dataset | DatasetDict):
+        texts = list(texts)
+        if wrong := [number for number, text in enumerate(texts) if not isinstance(text, str)]:
+            raise InputError(f"Text {wrong[0]} is of type {type(texts[wrong[0]]).__name__}: give strings.")
+        texts = Dataset.from_dict({wanted["text"]: texts}, features=Features({wanted["text"]: Value("string")}))
+    splits = texts if isinstance(texts, DatasetDict) else {"train": texts}
+    if "train" not in splits:
+        raise InputError(f"The datasets have no split 'train' but {', '.join(splits)}: give one that name.")
+    return {name: _texts_of(splits[name], wanted, _IN_MEMORY) for name in ("train", "validation") if name in splits}
 
 
 def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming: bool) -> dict:
@@ -350,7 +373,7 @@ def tokenize_corpus(
         columns["labels"] = ids
     features = Features({**dataset.features, **columns})
     tokenized = dataset.map(tokenize, features=features, num_proc=num_proc, desc="Tokenizing", **options)
-    truncated = int(tokenized.with_format("numpy")[:]["truncated"].sum())
+    truncated = int(tokenized.select_columns("truncated").with_format("numpy")[:]["truncated"].sum())
     if truncated:
         logger.warning("%d of %d texts were cut to %d tokens", truncated, len(tokenized), max_length)
     tokenized = tokenized.remove_columns("truncated")

@@ -24,7 +24,7 @@ from textvae.corpus import Corpus, gather, of_all_processes
 from textvae.errors import InputError
 from textvae.latents import preceding_of_label
 from textvae.modeling import IGNORED, TextVAEModel
-from textvae.objectives import importance_weighted_bound, normal_kl
+from textvae.objectives import ROWS_AT_ONCE, importance_weighted_bound, normal_kl, reparameterize
 from textvae.processes import from_main
 from textvae.tokenization import count_unknown
 from textvae.value_cache import append_values, fingerprint_of_model, fingerprint_of_texts, read_values
@@ -32,22 +32,29 @@ from textvae.value_cache import append_values, fingerprint_of_model, fingerprint
 logger = logging.getLogger(__name__)
 
 POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is for
+SAMPLES_AT_ONCE, TOKENS_AT_ONCE = 8, 2**15  # of importance sampling, where `batch_size` texts fit
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 STANDARD_ERROR = "_standard_error"  # added to the name of what it is the error of
 
 
 @torch.no_grad()
 def importance_weighted_nll(
-    model: TextVAEModel, batch: dict[str, Tensor], num_samples: int, draw: Callable[[int], Tensor] | None = None
+    model: TextVAEModel,
+    batch: dict[str, Tensor],
+    num_samples: int,
+    draw: Callable[[int], Tensor] | None = None,
+    batch_size: int = 64,
 ) -> Tensor:
     """Upper bound on -log p(x) of each text from `num_samples` draws of q(z|x), in nats (Burda et al. 2016, eq. 8).
 
     See [`textvae.objectives.importance_weighted_bound`]. Of a language model it is -log p(x) itself, from one draw.
 
     Args:
+        model: in evaluation mode, or dropout makes it a bound of another model for every draw.
         batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T); `label_ids` (B,) of a
             model with labels, for -log p(x|c).
         draw: k → standard normal noise (k, B, Z); torch's own when not given.
+        batch_size: the decoder is given at most eight times so many latents at once, and no more than 512.
 
     Returns:
         (B,)
@@ -66,7 +73,8 @@ def importance_weighted_nll(
         return -nll.view(k, -1)
 
     prior, num_samples = model.prior_parameters(label_ids), _samples_needed(model, num_samples)
-    return importance_weighted_bound(log_likelihood, mean, logvar, num_samples, draw, prior)
+    rows = min(ROWS_AT_ONCE, SAMPLES_AT_ONCE * batch_size, TOKENS_AT_ONCE // labels.shape[1])
+    return importance_weighted_bound(log_likelihood, mean, logvar, num_samples, draw, prior, rows)
 
 
 def _samples_needed(model: TextVAEModel, num_samples: int) -> int:
@@ -100,7 +108,7 @@ def posterior_terms(model: TextVAEModel, corpus: Corpus, indices: Sequence[int],
         label_ids = batch.get("label_ids")
         mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
         noise = _noise(seed, POSTERIOR, rows)(1, model.config.latent_size)[0].to(mean.device)
-        latents = mean + (logvar / 2).exp() * noise
+        latents = reparameterize(mean, logvar, noise)
         terms = {
             "mean": mean,
             "logvar": logvar,
@@ -156,7 +164,8 @@ def _importance_weighted(
         found = {}
         for rows, batch in batches:
             draw = partial(_noise(seed, IMPORTANCE, rows), size=model.config.latent_size)
-            found |= zip(rows, importance_weighted_nll(model, batch, num_samples, draw).tolist(), strict=True)
+            nll = importance_weighted_nll(model, batch, num_samples, draw, corpus.batch_size)
+            found |= zip(rows, nll.tolist(), strict=True)
         found = of_all_processes(found)
         values |= found
         if is_main and cache is not None:
@@ -227,10 +236,15 @@ def evaluate(
     and active units count what z says of the text and of its label together.
 
     Args:
+        model: on whatever device; it is put in evaluation mode, and afterwards back in the mode it was in.
         tokenizer: the decoder's.
+        dataset: what [`textvae.data.tokenize_corpus`] gives, or columns of the same names.
         num_importance_samples: K of the importance-weighted bound; 1 of a language model, where it is exact.
         num_importance_texts: how many of the texts, chosen by `seed`, that bound and the perplexities are taken on.
         num_reconstructed_texts: how many are written back greedily from their posterior mean.
+        max_new_tokens: at most, of a text that is written back.
+        batch_size: texts in the model at a time; it changes no number.
+        seed: of all noise and of the texts that are chosen.
         mixed_precision: `bf16` or `fp16` for the matrix products, faster where training is; sums of probabilities stay
             in fp32, so that every bound is one, of the model as it computes at that precision.
         cache: a file to keep the importance-weighted values in as they are found; an evaluation that was interrupted

@@ -129,6 +129,11 @@ def _check_settings(config: TrainingConfig, saved: TextVAEConfig, tokenizers: Pa
     for name in NEEDS_LATENTS if saved.is_language_model else ():
         if getattr(config, name):
             raise InputError(f"{name} needs a z, and {config.model_name_or_path!r} has none: leave one of them out.")
+    if saved.mean_batch_norm and config.weight_averaging != "none":
+        raise InputError(
+            f"{config.model_name_or_path!r} has a mean_batch_norm, whose statistics are those of the last weights and "
+            "not of an average: leave weight_averaging out."
+        )
     given, default, model = asdict(config), asdict(TrainingConfig()), saved.to_dict()
     ignored = _differing({name: given[name] for name in BOTTLENECK}, default, model)
     for part, sub_config in (("encoder", saved.encoder), ("decoder", saved.decoder)):

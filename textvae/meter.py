@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from textvae.metrics import ACTIVE
 from textvae.modeling import IGNORED, TextVAEOutput
 
 
@@ -67,7 +68,7 @@ class Meter:
             "reconstruction": reconstruction / texts,
             "kl": kl / texts,
             "beta": beta,
-            "active_units": int((square - mean**2 >= 0.01).sum()),
+            "active_units": int((square - mean**2 >= ACTIVE).sum()),
             "tokens_per_second": tokens / (time.monotonic() - self.since),
             "learning_rate": learning_rate,
         }

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import sacrebleu
 import torch
 from torch import Tensor
 
@@ -171,13 +172,9 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     In a script that is written without spaces, such as Chinese, each character is a word.
 
     Raises:
-        InputError: if the two differ in number or are empty, or sacrebleu is not installed.
+        InputError: if the two differ in number or are empty.
     """
     _check_pairs(hypotheses, references)
-    try:
-        import sacrebleu
-    except ImportError:
-        raise InputError("BLEU needs sacrebleu: pip install 'textvae[recipes]'.") from None
     words = [[separate_words(text) for text in texts] for texts in (hypotheses, references)]
     # `force` changes no number: it keeps sacrebleu from warning about corpora that come tokenized, as PTB does.
     return sacrebleu.corpus_bleu(words[0], [words[1]], force=True).score

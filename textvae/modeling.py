@@ -12,16 +12,25 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import ModelOutput
 
-from textvae.adapters import MARK
+from textvae.adapters import LORA_MARK
+from textvae.bases import check_apart
 from textvae.configuration import TextVAEConfig
 from textvae.crossentropy import linear_cross_entropy, transform_logits
 from textvae.errors import InputError
-from textvae.objectives import logvar_of_rate, normal_kl
-from textvae.parts import encoder_class, load_decoder, load_encoder, logits_change, states_size
+from textvae.objectives import logvar_of_rate, normal_kl, reparameterize
+from textvae.parts import (
+    cast_weights,
+    encoder_class,
+    load_decoder,
+    load_encoder,
+    logits_change,
+    set_frozen_mode,
+    states_size,
+)
+from textvae.posterior import MeanBatchNorm, Pooling
 
 IGNORED = -100
 
@@ -54,60 +63,6 @@ def shift_right(labels: Tensor, bos_token_id: int, pad_token_id: int) -> Tensor:
     return shifted.masked_fill(shifted == IGNORED, pad_token_id)
 
 
-class Pooling(nn.Module):
-    """One vector (B, H) from the states (B, S, H) at the positions where the mask (B, S) is 1."""
-
-    def __init__(self, kind: str, hidden_size: int):
-        super().__init__()
-        self.kind = kind
-        self.score = nn.Linear(hidden_size, 1) if kind == "attention" else None
-
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        if self.kind == "cls":
-            return states[:, 0]
-        if self.kind == "last":
-            last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
-            return states[torch.arange(len(states), device=mask.device), last]
-        hidden = ~mask.bool().unsqueeze(-1)  # (B, S, 1)
-        if self.kind == "max":
-            return states.masked_fill(hidden, torch.finfo(states.dtype).min).amax(1)
-        if self.kind == "attention":
-            weights = self.score(states).masked_fill(hidden, torch.finfo(states.dtype).min).softmax(1)
-        else:
-            weights = mask.unsqueeze(-1) / mask.sum(1, keepdim=True).unsqueeze(-1)
-        return (weights.to(states.dtype) * states.masked_fill(hidden, 0)).sum(1)
-
-
-class MeanBatchNorm(nn.Module):
-    """The means (B, Z) of a batch with standard deviation γ around a learned centre, in each dimension (BN-VAE).
-
-    In training by the batch of this process, in evaluation by the moving average of the batches.
-    """
-
-    def __init__(self, latent_size: int, scale: float):
-        super().__init__()
-        self.scale = scale
-        # At torch's ε of 1e-5 the encoder learns to give means of so small a variance that it is not scaled up to γ.
-        self.norm = nn.BatchNorm1d(latent_size, eps=1e-8, affine=False)
-        self.center = nn.Parameter(torch.zeros(latent_size))
-
-    def forward(self, mean: Tensor) -> Tensor:
-        if self.training and len(mean) == 1:  # one text has no spread
-            normal = nn.functional.batch_norm(mean, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
-        else:
-            normal = self.norm(mean)
-        return self.scale * normal + self.center
-
-
-def _rest(part: PreTrainedModel, mode: bool) -> None:
-    """A frozen part is in evaluation mode, except for what the backward pass through it asks for in training."""
-    part.eval()
-    for module in part.modules():
-        recomputes = isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
-        if recomputes or isinstance(module, nn.GRU):  # cuDNN's has no gradient otherwise; it has no dropout
-            module.training = mode
-
-
 def _mapped(layer: nn.Linear, latents: Tensor, dtype: torch.dtype) -> Tensor:
     """What a map makes of z for a decoder that, being frozen, may be in another dtype."""
     return layer(latents.to(layer.weight.dtype)).to(dtype)
@@ -122,9 +77,9 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
 
     x → encoder → pooling → q(z|x) = N(mean, diag(exp(logvar))) → z → decoder → log p(x|z).
 
-    With `label_names` it is a conditional one (Sohn et al. 2015; of text Zhao et al. 2017). Of the label's three
-    learned vectors the first is added to what the encoder has pooled, the second is mean and log-variance of the prior
-    p(z|c), N(0, I) before training, and the third is added to every input embedding of the decoder, soft tokens
+    With `label_names` it is a conditional one (Sohn et al. 2015; of text kgCVAE, Zhao et al. 2017). Of the label's
+    three learned vectors the first is added to what the encoder has pooled, the second is mean and log-variance of the
+    prior p(z|c), N(0, I) before training, and the third is added to every input embedding of the decoder, soft tokens
     included. A language model has the third only.
     """
 
@@ -207,14 +162,21 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def from_parts(cls, encoder: PreTrainedModel, decoder: PreTrainedModel, **config) -> "TextVAEModel":
-        """An encoder and a decoder, as they are, joined by a new bottleneck in fp32; in evaluation mode."""
+        """An encoder and a decoder, as they are, joined by a new bottleneck in fp32; in evaluation mode.
+
+        Args:
+            config: what [`TextVAEConfig`] takes beside the configs of the two.
+
+        Raises:
+            InputError: if one of them is of no supported family, or the config cannot be.
+        """
         decoder_config = decoder.config.to_dict()
         decoder_config.pop("quantization_config", None)  # says how the weights are held here, not what they are
         return cls(TextVAEConfig(encoder=encoder.config, decoder=decoder_config, **config), encoder, decoder).eval()
 
     def cast(self, dtype: torch.dtype) -> "TextVAEModel":
         """All weights become of this dtype, but those of a `mean_batch_norm`, which stay in fp32."""
-        self.to(dtype)
+        cast_weights(self, dtype)
         if self.mean_norm is not None:
             self.mean_norm.float()
         return self
@@ -223,16 +185,21 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         """Training mode, or evaluation mode; frozen parts stay in the latter."""
         super().train(mode)
         for name in self.config.frozen_parts:
-            _rest(self.get_submodule(name), mode)
+            set_frozen_mode(self.get_submodule(name), mode)
         return self
 
     def is_of_base(self, name: str) -> bool:
         """Whether this entry of the state dictionary comes from the base, and is neither trained nor saved."""
-        return name.partition(".")[0] in (self.config.base or {}) and MARK not in name
+        return name.partition(".")[0] in (self.config.base or {}) and LORA_MARK not in name
 
     def save_pretrained(self, save_directory, **options) -> None:
-        """As in every model of transformers, but what is still as in the base is left out."""
+        """As in every model of transformers, but what is still as in the base is left out.
+
+        Raises:
+            InputError: if the base is in that directory.
+        """
         if self.config.base is not None:
+            check_apart(self.config.base, save_directory)
             options["state_dict"] = {name: t for name, t in self.state_dict().items() if not self.is_of_base(name)}
         super().save_pretrained(save_directory, **options)
 
@@ -290,7 +257,11 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     def posterior_parameters(
         self, input_ids: Tensor, attention_mask: Tensor, label_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, within its bounds, of q(z|x) for texts (B, S): two times (B, Z), in fp32."""
+        """Mean and log-variance, within its bounds, of q(z|x) for texts (B, S): two times (B, Z), in fp32.
+
+        Raises:
+            InputError: if `label_ids` are missing, or given to a model without labels.
+        """
         self._check_labels(label_ids, len(input_ids))
         if self.encoder is None:
             prior = torch.zeros(len(input_ids), self.config.latent_size, device=input_ids.device)
@@ -309,11 +280,19 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         return mean, logvar.clamp(self.config.min_logvar, self.config.max_logvar)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor, label_ids: Tensor | None = None) -> Normal:
-        """q(z|x) of texts (B, S), with batch shape (B, Z)."""
+        """q(z|x) of texts (B, S), with batch shape (B, Z).
+
+        Raises:
+            InputError: if `label_ids` are missing, or given to a model without labels.
+        """
         mean, logvar = self.posterior_parameters(input_ids, attention_mask, label_ids)
         return Normal(mean, (logvar / 2).exp())
 
     # z → text
+
+    def _check_latents(self, latents: Tensor) -> None:
+        if latents.dim() != 2 or latents.shape[1] != self.config.latent_size:
+            raise InputError(f"latents must be (texts, {self.config.latent_size}), not {tuple(latents.shape)}.")
 
     def _inputs_embeds(
         self, latents: Tensor, decoder_input_ids: Tensor, label_ids: Tensor | None = None, *, first: bool
@@ -360,7 +339,11 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             decoder_input_ids: (B, T), BOS first.
             attention_mask: (B, T), 0 at padding on the right.
             label_ids: (B,), of a model with labels.
+
+        Raises:
+            InputError: if `latents` is not (B, Z), or `label_ids` are missing, or given to a model without labels.
         """
+        self._check_latents(latents)
         states = self._decoder_states(latents, decoder_input_ids, attention_mask, label_ids)
         logits = self.get_output_embeddings()(states)
         return transform_logits(logits, self.logit_scale, self.logit_softcap)
@@ -382,6 +365,9 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
 
         Returns:
             (B,) in fp32.
+
+        Raises:
+            InputError: if `label_ids` are missing, or given to a model without labels.
         """
         if decoder_input_ids is None:
             decoder_input_ids = shift_right(labels, self.config.bos_token_id, self.config.pad_token_id)
@@ -396,7 +382,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         return token_nll.new_zeros(len(labels)).index_add(0, rows, token_nll)
 
     def bag_of_words(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """-Σ_t log softmax(W tanh(V z))[x_t] of each text, in nats (Zhao et al. 2017, eq. 5).
+        """-Σ_t log softmax(W tanh(V z))[x_t] of each text, in nats (kgCVAE, Zhao et al. 2017, eq. 5).
 
         Args:
             latents: (B, Z).
@@ -404,7 +390,12 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
 
         Returns:
             (B,) in fp32.
+
+        Raises:
+            InputError: if the model has no head for it (`bag_of_words` of [`TextVAEConfig`]).
         """
+        if self.to_bag_of_words is None:
+            raise InputError("This model has no bag-of-words head: build it with bag_of_words=True.")
         log_probabilities = self.to_bag_of_words(latents).float().log_softmax(-1)  # (B, V)
         predicted = labels != IGNORED
         return -(log_probabilities.gather(1, labels.masked_fill(~predicted, 0)) * predicted).sum(1)
@@ -437,6 +428,12 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             latents: (B, Z), decoded instead of a sample of the posterior.
             noise: (B, Z), the standard normal draw to use in z = mean + exp(logvar / 2) · noise.
             label_ids: (B,), of a model with labels.
+            past_key_values, use_cache: the decoder's cache, in the steps of [`generate`].
+            return_dict: taken because transformers gives it; the output is never a tuple.
+
+        Returns:
+            [`TextVAEOutput`], its `loss` in nats per text; without `input_ids` the decoder's own output, with logits
+            (B, 1, V) of the next token.
 
         Raises:
             InputError: if `label_ids` are missing, or given to a model without labels.
@@ -451,7 +448,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         mean, logvar = self.posterior_parameters(input_ids, attention_mask, label_ids)
         if latents is None:
             noise = torch.randn_like(mean) if noise is None else noise
-            latents = mean + (logvar / 2).exp() * noise
+            latents = reparameterize(mean, logvar, noise)
         kl = normal_kl(mean, logvar, *self.prior_parameters(label_ids))
         reconstruction = self.reconstruction(latents, labels, decoder_input_ids, label_ids)
         loss = (reconstruction + kl.sum(-1)).mean()
@@ -499,8 +496,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         Raises:
             InputError: if `latents` is not (B, Z), or `label_ids` are missing, or given to a model without labels.
         """
-        if latents.dim() != 2 or latents.shape[1] != self.config.latent_size:
-            raise InputError(f"latents must be (texts, {self.config.latent_size}), not {tuple(latents.shape)}.")
+        self._check_latents(latents)
         self._check_labels(label_ids, len(latents))
         if decoder_input_ids is None:
             decoder_input_ids = torch.full((len(latents), 1), self.config.bos_token_id, device=latents.device)

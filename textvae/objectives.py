@@ -60,6 +60,19 @@ def standard_normal_log_density(x: Tensor) -> Tensor:
     return -0.5 * (x.square() + LOG_2PI).sum(-1)
 
 
+def reparameterize(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
+    """z = mean + exp(logvar / 2) · noise: a draw of N(mean, diag exp logvar) (Kingma & Welling 2014, section 2.4).
+
+    Args:
+        mean, logvar: (B, Z).
+        noise: (B, Z) or (K, B, Z), standard normal.
+
+    Returns:
+        The shape of `noise`.
+    """
+    return mean + (logvar / 2).exp() * noise
+
+
 def free_bits_kl(kl: Tensor, free_bits: float, mode: str = "batch", mean_kl: Tensor | None = None) -> Tensor:
     """KL averaged over texts and summed over dimensions, each of which has `free_bits` nats for nothing.
 
@@ -178,6 +191,7 @@ def importance_weighted_bound(
     num_samples: int,
     draw: Callable[[int], Tensor] | None = None,
     prior: tuple[Tensor, Tensor] | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> Tensor:
     """-log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x) with z_k from q(z|x), in nats (Burda et al. 2016, eq. 8).
 
@@ -190,6 +204,7 @@ def importance_weighted_bound(
         num_samples: K.
         draw: k → standard normal noise (k, B, Z); torch's own when not given.
         prior: mean and log-variance of p(z), both (B, Z) or (1, Z); N(0, I) when not given.
+        rows_at_once: the most latents that are given to `log_likelihood`, but never fewer than one for each text.
 
     Returns:
         (B,)
@@ -200,10 +215,11 @@ def importance_weighted_bound(
     if num_samples < 1:
         raise InputError(f"num_samples is {num_samples}, it must be at least 1.")
     draw = draw or (lambda k: torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device))
-    at_once = max(1, ROWS_AT_ONCE // len(mean))
+    at_once = max(1, rows_at_once // len(mean))
     log_sum = mean.new_full(mean.shape[:1], -math.inf)
     for start in range(0, num_samples, at_once):
-        latents = mean + (logvar / 2).exp() * draw(min(at_once, num_samples - start)).to(mean)  # (k, B, Z)
+        noise = draw(min(at_once, num_samples - start)).to(mean)
+        latents = reparameterize(mean, logvar, noise)  # (k, B, Z)
         # The two densities first: where q is the prior they cancel exactly.
         log_prior = standard_normal_log_density(latents) if prior is None else normal_log_density(latents, *prior)
         log_ratio = log_prior - normal_log_density(latents, mean, logvar)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
     AutoConfig,
@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from textvae.configuration import DECODERS, check_decoder, check_encoder
 from textvae.errors import InputError
@@ -181,3 +182,18 @@ def logits_change(config: PreTrainedConfig) -> tuple[float, float | None]:
     if config.model_type in ("gemma2", "gemma3_text"):
         return 1.0, config.final_logit_softcapping
     return 1.0, None
+
+
+def set_frozen_mode(part: PreTrainedModel, mode: bool) -> None:
+    """A frozen part is in evaluation mode, except for what the backward pass through it asks for in training."""
+    part.eval()
+    for module in part.modules():
+        recomputes = isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
+        if recomputes or isinstance(module, nn.GRU):  # cuDNN's has no gradient otherwise; it has no dropout
+            module.training = mode
+
+
+def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
+    """The parameters become of this dtype, and no buffer does: a checkpoint opened in it has rotary angles in fp32."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.to(dtype)

@@ -7,9 +7,12 @@ import logging
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from datasets import Dataset
+from huggingface_hub import HfApi
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
@@ -24,8 +27,8 @@ from textvae.labels import label_ids, listed
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
 from textvae.processes import main_first
-from textvae.tokenization import normalize
-from textvae.tokenizer_pair import load_tokenizers, push_tokenizers, save_tokenizers
+from textvae.tokenization import MAX_LENGTH, normalize
+from textvae.tokenizer_pair import load_tokenizers, save_tokenizers
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ Texts = str | Sequence[str]
 Label = str | int | Sequence[str | int] | None
 Written = str | list[str] | list[list[str]]
 
-_MAX_LENGTH = 64
+CARD_FILE, METRICS_FILE = "README.md", "metrics.json"  # of a run, beside its model
 _QUIET_BATCHES = 8  # up to so many need no progress bar
 _PARAPHRASE_ROUNDS = 4
 _PARAPHRASE_GROWTH = 1.5  # of the temperature, from round to round
@@ -78,7 +81,7 @@ class TextVAEPipeline:
         """
         if max_length is None:
             is_set = tokenizer.model_max_length < 1e9  # Hugging Face's default is astronomical
-            max_length = tokenizer.model_max_length if is_set else _MAX_LENGTH
+            max_length = tokenizer.model_max_length if is_set else MAX_LENGTH
         _at_least(2, max_length=max_length)
         check_match(model, tokenizer, encoder_tokenizer)
         self.model = model.eval()
@@ -131,10 +134,24 @@ class TextVAEPipeline:
         merged(self.model).save_pretrained(path)
         save_tokenizers(path, self.tokenizer, self.encoder_tokenizer)
 
-    def push_to_hub(self, repo_id: str, private: bool | None = None) -> None:
-        """Upload what `save_pretrained` writes."""
-        self.model.push_to_hub(repo_id, private=private)
-        push_tokenizers(repo_id, private, self.tokenizer, self.encoder_tokenizer)
+    def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
+        """Upload what `save_pretrained` writes, with the model card and the metrics of the run it was opened from.
+
+        Args:
+            private: whether a new repository is; when not given, it is what the account makes of new ones, public as
+                a rule.
+            token: when not given, that of `hf auth login` or of HF_TOKEN.
+        """
+        hub = HfApi(token=token)
+        repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id  # with the user's name in front
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            run = Path(self.model.config.name_or_path)
+            for name in (CARD_FILE, METRICS_FILE):
+                if (run / name).is_file():
+                    content = (run / name).read_text(encoding="utf-8")
+                    Path(folder, name).write_text(content.replace(f'("{run}")', f'("{repo_id}")'), encoding="utf-8")
+            hub.upload_folder(repo_id=repo_id, folder_path=folder)
 
     # text → z → text
 
@@ -291,6 +308,7 @@ class TextVAEPipeline:
         _at_least(1, num_return_sequences=num_return_sequences, num_candidates=num_candidates)
         _at_least(0, temperature=temperature)
         texts, single = _as_list(texts)
+        one_each = generation_kwargs | {"num_return_sequences": 1}  # of each z
         corpus = self._corpus(texts, label)
         ids = corpus.label_ids
         mean, stddev = (part.unsqueeze(1) for part in self._posteriors(corpus, batch_size, progress))  # (N, 1, Z)
@@ -300,11 +318,13 @@ class TextVAEPipeline:
             for attempt in range(_PARAPHRASE_ROUNDS):
                 scale = temperature * _PARAPHRASE_GROWTH**attempt
                 lacking = [i for i, found in enumerate(candidates) if len(found.texts) < num_return_sequences]
+                if not lacking:
+                    break
                 # For all texts, so that the noise of one does not depend on which others are drawn for again.
                 noise = torch.randn(len(texts), num_candidates, mean.shape[-1])
                 around = (mean + scale * stddev * noise)[lacking]
                 own_ids = ids and [ids[i] for i in lacking]
-                written = self._write_each(around, batch_size, progress, generation_kwargs, own_ids)
+                written = self._write_each(around, batch_size, progress, one_each, own_ids)
                 for i, texts_of_one in zip(lacking, written, strict=True):
                     candidates[i].add(texts_of_one)
         ranked = self._nearest_first([found.texts for found in candidates], mean, ids, batch_size, progress)
@@ -341,7 +361,7 @@ class TextVAEPipeline:
             rows = iter(noise.expand(-1, len(indices), -1))
             batch = corpus.batch(indices)
             return importance_weighted_nll(
-                self.model, batch, num_samples, lambda k: torch.stack([next(rows) for _ in range(k)])
+                self.model, batch, num_samples, lambda k: torch.stack([next(rows) for _ in range(k)]), batch_size
             ).tolist()
 
         scores = _in_batches(nll, corpus.lengths, batch_size, progress, "scoring")
@@ -356,13 +376,15 @@ class TextVAEPipeline:
                 model with labels there must be a column `label`; another takes no notice of it.
 
         Raises:
-            InputError: if there are fewer than two texts, the column `target` holds something else, a label is missing
+            InputError: if there are fewer than two texts, one is blank or no string, a label is missing
                 or unknown, or one of the options cannot be used.
         """
         if not isinstance(texts, Dataset):
             texts = Dataset.from_dict({"text": _as_list(texts)[0]})
         if "text" not in texts.column_names:
             raise InputError(f"The dataset has no column 'text' but {', '.join(texts.column_names)}: rename one.")
+        for column in {"text", "target"} & set(texts.column_names):
+            _as_list(texts[column][:])
         encoder_tokenizer = self.encoder_tokenizer
         reading = {"encoder_tokenizer": encoder_tokenizer, "label_names": self.model.config.label_names}
         dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizer, self.max_length, **reading))

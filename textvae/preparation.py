@@ -15,18 +15,20 @@ from accelerate.utils import broadcast_object_list
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from textvae import checkpoints
 from textvae.batching import LengthGroupedBatches, StreamedBatches
 from textvae.configuration import TextVAEConfig
-from textvae.data import iterate_texts, load_corpus
+from textvae.data import Texts, iterate_texts, load_corpus
 from textvae.errors import InputError
 from textvae.fine_tuning import extended_tokenizers, load_saved
 from textvae.loading import join_parts
 from textvae.modeling import TextVAEModel
 from textvae.processes import from_main, this_process
+from textvae.settings import nearest
 from textvae.tokenization import (
+    MAX_LENGTH,
     check_vocabulary,
     count_unknown,
     load_tokenizer,
@@ -37,17 +39,18 @@ from textvae.tokenization import (
 )
 from textvae.tokenizer_pair import Pair, load_tokenizers, tokenizers_of_parts
 from textvae.trained import choose_trained, parameter_groups
-from textvae.training_config import BOTTLENECK, TrainingConfig, nearest
+from textvae.training_config import BOTTLENECK, TrainingConfig
 
 logger = logging.getLogger(__name__)
 
 
-def read_corpus(config: TrainingConfig) -> DatasetDict | IterableDatasetDict:
+def read_corpus(config: TrainingConfig, texts: Texts | None = None) -> DatasetDict | IterableDatasetDict:
     return load_corpus(
         config.train_file,
         config.validation_file,
         config.dataset_name,
         config.dataset_config_name,
+        texts=texts,
         text_column=config.text_column,
         target_column=config.target_column,
         label_column=config.label_column,
@@ -83,21 +86,28 @@ def prepare_tokenizers(config: TrainingConfig, corpus, checkpoint: Path | None) 
     """The interrupted run's tokenizers, or those that the main process makes."""
     if checkpoint is not None:
         pair = load_tokenizers(config.output_dir)
-    else:
-        pair = from_main(lambda: make_tokenizers(config, corpus))
-    for tokenizer in pair:
-        if tokenizer is not None:
-            tokenizer.model_max_length = config.max_length
-    return pair
+        return _limited(pair, config.max_length or pair[0].model_max_length)
+    return from_main(lambda: make_tokenizers(config, corpus))
 
 
 def make_tokenizers(config: TrainingConfig, corpus) -> Pair:
+    """The tokenizers of the run, with its `max_length` as their `model_max_length`."""
     if config.model_name_or_path is not None:
-        return extended_tokenizers(config, corpus["train"])
+        pair = extended_tokenizers(config, corpus["train"])
+        return _limited(pair, config.max_length or pair[0].model_max_length)
     if config.has_pretrained_parts:
         decoder = config.decoder_name_or_path if config.tokenizer == "sentencepiece" else config.tokenizer
-        return tokenizers_of_parts(config.encoder_tokenizer or config.encoder_name_or_path, decoder)
-    return _make_tokenizer(config, corpus), None
+        pair = tokenizers_of_parts(config.encoder_tokenizer or config.encoder_name_or_path, decoder)
+    else:
+        pair = _make_tokenizer(config, corpus), None
+    return _limited(pair, config.max_length or MAX_LENGTH)
+
+
+def _limited(pair: Pair, max_length: int) -> Pair:
+    for tokenizer in pair:
+        if tokenizer is not None:
+            tokenizer.model_max_length = max_length
+    return pair
 
 
 def _make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
@@ -117,30 +127,42 @@ def build_model(
     encoder_tokenizer: PreTrainedTokenizerBase | None = None,
     label_names: Sequence[str] = (),
 ) -> TextVAEModel:
-    """The model to train; `label_names` are those of the corpus, which a saved model must know."""
+    """The model to train; `label_names` are those of the corpus, which a saved model must know.
+
+    The tokenizer says in `model_max_length` how long its texts are.
+    """
     if config.model_name_or_path is not None:
         model = load_saved(config, tokenizer, encoder_tokenizer, label_names)
     elif config.has_pretrained_parts:
         names = config.encoder_name_or_path, config.decoder_name_or_path
         held = {"encoder_dtype": config.dtype_of("encoder"), "decoder_dtype": config.dtype_of("decoder"),
                 "quantization": config.decoder_quantization,
-                "decoder_learns": "decoder" not in config.kept_parts}  # fmt: skip
+                "decoder_learns": "decoder" not in config.untrained_parts}  # fmt: skip
         model = join_parts(*names, tokenizer, encoder_tokenizer, **held, **_bottleneck(config, label_names))
     else:
         model = _new_model(config, tokenizer, _bottleneck(config, label_names))
-    _check_positions(config, model.config)
+    _check_positions(tokenizer.model_max_length, model)
     choose_trained(model, config)
     return model
 
 
-def _check_positions(config: TrainingConfig, model: TextVAEConfig) -> None:
-    for part, length in ((model.encoder, 0), (model.decoder, model.prefix_length)):
-        limit = part.to_dict().get(part.attribute_map.get("max_position_embeddings", "max_position_embeddings"))
-        if limit is not None and config.max_length + length > limit:
+def _check_positions(max_length: int, model: TextVAEModel) -> None:
+    for part, length in ((model.encoder, 0), (model.decoder, model.config.prefix_length)):
+        if part is not None and (limit := _positions(part)) is not None and max_length + length > limit:
             raise InputError(
-                f"The {part.model_type} has {limit} positions, too few for max_length {config.max_length} + {length}: "
+                f"The {part.config.model_type} has {limit} positions, too few for max_length {max_length} + {length}: "
                 "lower max_length or raise max_position_embeddings."
             )
+
+
+def _positions(part: PreTrainedModel) -> int | None:
+    """How many tokens a text can have, where there is a limit."""
+    name = "max_position_embeddings"
+    limit = part.config.to_dict().get(part.config.attribute_map.get(name, name))
+    table = getattr(getattr(part, "embeddings", None), "position_embeddings", None)
+    # RoBERTa and its kin count them from behind the padding's.
+    first = 0 if getattr(table, "padding_idx", None) is None else table.padding_idx + 1
+    return None if limit is None else limit - first
 
 
 def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, bottleneck: dict) -> TextVAEModel:
@@ -179,12 +201,18 @@ def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
 def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: int) -> None:
     """Draw the weights of all that generates anew, and forget what the optimizer knew of them (Li et al. 2019)."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # and not that of a GPU, where each process has its own noise
         fresh = TextVAEModel(model.config).decoding_modules()
     for name, module in model.decoding_modules().items():
         module.load_state_dict(fresh[name].state_dict())
         for parameter in module.parameters():
             optimizer.state.pop(parameter, None)
+
+
+def compile_parts(model: TextVAEModel) -> None:
+    for part in (model.encoder, model.decoder.base_model):
+        if part is not None:
+            part.compile(dynamic=True)
 
 
 def make_batches(config, dataset, tokenizer, model: TextVAEModel, accelerator: Accelerator, encoder_tokenizer=None):

@@ -8,9 +8,8 @@ import numpy as np
 
 from textvae import metrics
 from textvae.evaluation import STANDARD_ERROR
-from textvae.pipeline import TextVAEPipeline
+from textvae.pipeline import CARD_FILE, METRICS_FILE, TextVAEPipeline
 
-METRICS_FILE = "metrics.json"
 NUM_PRIOR_SAMPLES = 100
 # With the sign ∣ for “given”: a plain | would end the cell of a Markdown table.
 EXPLAINED = {
@@ -55,7 +54,8 @@ def write_report(
     sampled = _prior_samples(prior, names)
     body = f"{table(report)}\n\n{samples(pipeline, texts, sampled, seed, targets, labels)}"
     print(body, flush=True)
-    (output_dir / "README.md").write_text(CARD.format(body=body, name=output_dir.name), encoding="utf-8")
+    card = CARD.format(body=body, name=output_dir.absolute().name, path=output_dir)
+    (output_dir / CARD_FILE).write_text(card, encoding="utf-8")
     write_whole(output_dir / METRICS_FILE, json.dumps(report, indent=1))
 
 
@@ -146,7 +146,7 @@ A text VAE trained with textvae. Open it with
 ```python
 from textvae import TextVAEPipeline
 
-pipeline = TextVAEPipeline.from_pretrained("{name}")
+pipeline = TextVAEPipeline.from_pretrained("{path}")
 ```
 
 ## On held-out texts

@@ -7,7 +7,8 @@ from textwrap import shorten
 
 from textvae.errors import InputError
 from textvae.evaluation import PRECISIONS
-from textvae.training_config import TrainingConfig, nearest, read_yaml
+from textvae.settings import nearest, read_yaml
+from textvae.training_config import TrainingConfig
 
 EVALUATION = {
     "num_importance_samples": 1,

@@ -19,6 +19,7 @@ from textvae.errors import InputError
 
 PAD, UNK, BOS, EOS, MASK = "<pad>", "<unk>", "<s>", "</s>", "<mask>"
 _UNK_ID = 1
+MAX_LENGTH = 64  # of a text in tokens, where nobody says another
 FIRST_PIECE = 5 + 256  # of a trained tokenizer: behind the special tokens and the bytes
 
 # SentencePiece writes spaces as "▁", so a "▁" in a text is a space too.

@@ -7,9 +7,8 @@ Everywhere a pair is (the decoder's, the encoder's or None). In a directory the 
 import logging
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import snapshot_download
 from transformers import PreTrainedTokenizerBase
 
 from textvae.tokenization import EOS, check_vocabulary, load_tokenizer, open_tokenizer
@@ -42,17 +41,6 @@ def save_tokenizers(path: str | Path, tokenizer: PreTrainedTokenizerBase, encode
     shutil.rmtree(Path(path, ENCODER_TOKENIZER), ignore_errors=True)
     if encoder_tokenizer is not None:
         encoder_tokenizer.save_pretrained(Path(path, ENCODER_TOKENIZER))
-
-
-def push_tokenizers(repo_id: str, private: bool | None, tokenizer: PreTrainedTokenizerBase, encoder_tokenizer) -> None:
-    """Upload what `save_tokenizers` writes."""
-    tokenizer.push_to_hub(repo_id, private=private)
-    if encoder_tokenizer is not None:
-        hub = HfApi()
-        repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id  # with the user's name in front
-        with TemporaryDirectory() as folder:
-            encoder_tokenizer.save_pretrained(folder)
-            hub.upload_folder(repo_id=repo_id, folder_path=folder, path_in_repo=ENCODER_TOKENIZER)
 
 
 def tokenizers_of_parts(encoder: str, decoder: str) -> Pair:

@@ -16,6 +16,7 @@ from textvae.adapters import add_adapters
 from textvae.bases import new_base
 from textvae.errors import InputError
 from textvae.modeling import TextVAEModel
+from textvae.parts import cast_weights
 from textvae.training_config import TrainingConfig
 
 PARTS = ("encoder", "decoder")
@@ -35,12 +36,12 @@ def choose_trained(model: TextVAEModel, config: TrainingConfig) -> None:
     if model.to_bag_of_words is not None and not config.bag_of_words_weight:
         model.to_bag_of_words.requires_grad_(False)  # several processes wait for a gradient of all that is trained
     base = {}
-    for name in config.kept_parts:
+    for name in config.untrained_parts:
         origin = before.get(name) or new_base(config.origin_of(name), name)
         part = model.get_submodule(name).requires_grad_(False)
         quantization = config.decoder_quantization if name == "decoder" else "none"
         if quantization == "none":
-            part.to(config.dtype_of(name))
+            cast_weights(part, config.dtype_of(name))
         lora = None
         if name in config.lora:
             lora = {"rank": config.lora_rank, "alpha": config.lora_alpha, "dropout": config.lora_dropout}
@@ -56,7 +57,7 @@ def _check(model: TextVAEModel, config: TrainingConfig, before: dict) -> None:
         )
     if not model.config.is_language_model:
         return
-    if "encoder" in config.kept_parts or config.encoder_learning_rate is not None:
+    if "encoder" in config.untrained_parts or config.encoder_learning_rate is not None:
         raise InputError(
             "A model without z has no encoder: leave freeze_encoder, encoder_learning_rate and lora of the encoder out."
         )
@@ -92,7 +93,13 @@ def _group_of(name: str, own: dict) -> str | None:
 
 
 def checkpoint_activations(model: TextVAEModel) -> None:
-    """Layers compute their activations again in the backward pass, where there is one, instead of keeping them."""
+    """Layers compute their activations again in the backward pass, where there is one, instead of keeping them.
+
+    Raises:
+        InputError: if no layer can, as where all there is is a GRU.
+    """
+    if not any(isinstance(layer, GradientCheckpointingLayer) for layer in model.modules()):
+        raise InputError("gradient_checkpointing is for transformers, and this model has none: leave it out.")
     # Recomputed this way, a layer whose input has no gradient still gives one to its own weights.
     how = {"use_reentrant": False}
     # By the name it has in the installed transformers: the old one warns since 5.23 and goes with 6.

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,14 +14,17 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
+from tqdm.auto import tqdm
 from transformers import get_scheduler
 
 from textvae import checkpoints
 from textvae.averaging import WeightAverage
+from textvae.bases import check_apart
+from textvae.batching import LengthGroupedBatches
 from textvae.collapse import CollapseMonitor
 from textvae.configuration import TextVAEConfig
 from textvae.corpus import Corpus
-from textvae.data import tokenize_corpus
+from textvae.data import Texts, tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import bound, evaluate, posterior_terms
 from textvae.fine_tuning import report_coverage
@@ -28,10 +32,11 @@ from textvae.labels import labels_in
 from textvae.meter import Meter
 from textvae.metrics import mutual_information
 from textvae.modeling import TextVAEModel
-from textvae.pipeline import TextVAEPipeline
+from textvae.pipeline import CARD_FILE, METRICS_FILE, TextVAEPipeline
 from textvae.preparation import (
     build_model,
     choose_mixed_precision,
+    compile_parts,
     count_steps,
     held_out_texts,
     make_batches,
@@ -44,15 +49,17 @@ from textvae.preparation import (
     warn_of_unknown,
 )
 from textvae.processes import from_main, main_first, this_process
-from textvae.report import METRICS_FILE, write_report
+from textvae.report import write_report
 from textvae.stepper import Stepper, train_encoder
 from textvae.tokenizer_pair import Pair, save_tokenizers
-from textvae.trained import checkpoint_activations, joining_parameters
+from textvae.trained import PARTS, checkpoint_activations, joining_parameters
 from textvae.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
-BEST = "best"  # the best model so far, a pipeline of its own until the run is over
+CONFIG_FILE = "training_config.yaml"
+BEST, OLD_BEST = "best", ".best.old"  # the best model so far, a pipeline of its own until the run is over
+OF_A_MODEL = (METRICS_FILE, CARD_FILE, "config.json", "generation_config.json", "model*.safetensors*")
 
 
 @dataclass
@@ -72,13 +79,17 @@ class Progress:
         self.__dict__.update(values)
 
 
-def train(config: TrainingConfig) -> TextVAEPipeline:
+def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline:
     """Train a text VAE and leave in `output_dir` a directory that `TextVAEPipeline.from_pretrained` opens.
 
     Each step minimises mean(reconstruction) + β · free_bits(KL), in nats per text, and what else the config asks for.
     The best model by validation −ELBO is kept; the directory also gets `metrics.json` and a model card with what it
     reaches on the held-out texts. An interrupted run that is resumed equals an uninterrupted one, and several processes
     equal one with the same global batch.
+
+    Args:
+        texts: what to train on where that is no file: a list of texts, a `datasets.Dataset` with the config's columns,
+            or a `DatasetDict` with `train` and perhaps `validation`.
 
     Raises:
         InputError: for input that cannot be used, or a loss that is no longer finite, in one sentence.
@@ -93,12 +104,13 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
         project_dir=config.output_dir,
     )
     set_seed(config.seed, device_specific=True)
-    corpus = main_first(lambda: read_corpus(config))
+    corpus = main_first(lambda: read_corpus(config, texts))
     tokenizer, encoder_tokenizer = prepare_tokenizers(config, corpus, checkpoint)
     coverage = report_coverage(config, corpus["train"], (tokenizer, encoder_tokenizer))
     model = build_model(config, tokenizer, encoder_tokenizer, labels_in(corpus["train"]))
-    tokenizing = {"tokenizer": tokenizer, "max_length": config.max_length, "encoder_tokenizer": encoder_tokenizer,
-                  "label_names": model.config.label_names}  # fmt: skip
+    check_apart(model.config.base, config.output_dir)
+    tokenizing = {"tokenizer": tokenizer, "max_length": tokenizer.model_max_length,
+                  "encoder_tokenizer": encoder_tokenizer, "label_names": model.config.label_names}  # fmt: skip
     corpus = main_first(lambda: {name: tokenize_corpus(part, **tokenizing) for name, part in corpus.items()})
     held_out = held_out_texts(corpus["validation"])
     warn_of_unknown(held_out, tokenizer)
@@ -112,15 +124,20 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
     start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
     average = WeightAverage(model, config.weight_averaging, config.ema_decay, start)
     if config.torch_compile:
-        _compile(model)
+        compile_parts(model)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     progress = Progress(is_aggressive=config.aggressive_encoder)
     controller = config.new_rate_controller()
     kept = [scheduler, progress, average, controller]
     accelerator.register_for_checkpointing(*(part for part in kept if part is not None))
-    about = {"model": _architecture(model.config), "mixed_precision": accelerator.mixed_precision, "seconds": 0.0,
-             "kl_controller": controller and controller.kind,
-             "num_rates": len(optimizer.param_groups) // 2}  # fmt: skip
+    about = {
+        "model": _architecture(model.config),
+        "mixed_precision": accelerator.mixed_precision,
+        "seconds": 0.0,
+        "kl_controller": controller and controller.kind,
+        "own_rates": [part for part in PARTS if getattr(config, f"{part}_learning_rate") is not None],
+        "corpus": None if config.streaming else _size(batches),
+    }
     if model.config.base is not None:
         accelerator.register_save_state_pre_hook(lambda _, states, __: [_drop_base(model, state) for state in states])
     if checkpoint is not None:
@@ -163,7 +180,7 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
             _stop_if_not_finite(meter, config)
             meter.show(progress.step, beta, scheduler.get_last_lr()[0])
         if due_evaluation:
-            pipeline = TextVAEPipeline(average.of(model), tokenizer, config.max_length, encoder_tokenizer)
+            pipeline = TextVAEPipeline(average.of(model), tokenizer, encoder_tokenizer=encoder_tokenizer)
             _keep_if_best(accelerator, pipeline, validation, config, progress)
             model.train()
         if due_checkpoint:
@@ -180,25 +197,23 @@ def train(config: TrainingConfig) -> TextVAEPipeline:
 # before the loop
 
 
-def _compile(model: TextVAEModel) -> None:
-    for part in (model.encoder, model.decoder.base_model):
-        if part is not None:
-            part.compile(dynamic=True)
-
-
 def _checkpoint_to_resume(config: TrainingConfig) -> Path | None:
     """The checkpoint to resume from, if any; a directory that is taken is refused unless that is asked for."""
     output_dir = Path(config.output_dir)
     if config.resume_from_checkpoint is not None:
         return checkpoints.find_checkpoint(config.resume_from_checkpoint, output_dir)
-    taken = [output_dir / name for name in (METRICS_FILE, "README.md", "model.safetensors")]
+    taken = [output_dir / name for name in (METRICS_FILE, CARD_FILE, "model.safetensors")]
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir} is a file: give another --output_dir.")
+    for name in (config.model_name_or_path, config.encoder_name_or_path, config.decoder_name_or_path):
+        if name is not None and Path(name).resolve() == output_dir.resolve():
+            raise InputError(f"The run would be written over {name}, which it starts from: give another --output_dir.")
     if not config.overwrite_output_dir and any(path.exists() for path in taken):
         raise InputError(f"{output_dir} holds a finished run: give --overwrite_output_dir or another --output_dir.")
-    if not config.overwrite_output_dir and checkpoints.checkpoints_in(output_dir):
+    unfinished = [*checkpoints.checkpoints_in(output_dir), *output_dir.glob(BEST), *output_dir.glob(OLD_BEST)]
+    if not config.overwrite_output_dir and unfinished:
         raise InputError(
-            f"{output_dir} holds an unfinished run: give --resume_from_checkpoint latest, "
+            f"{output_dir} holds an unfinished run: give --resume_from_checkpoint latest where it has a checkpoint, "
             "--overwrite_output_dir, or another --output_dir."
         )
     return None
@@ -209,10 +224,13 @@ def _claim_output_dir(config: TrainingConfig, tokenizers: Pair, checkpoint: Path
     output_dir = Path(config.output_dir)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        config.save(output_dir / "training_config.yaml")
+        config.save(output_dir / CONFIG_FILE)
+        if checkpoint is not None and (output_dir / OLD_BEST).exists() and not (output_dir / BEST).exists():
+            os.replace(output_dir / OLD_BEST, output_dir / BEST)  # the run was killed while a better one moved there
         leftovers = [*output_dir.glob(".checkpoint-*.unfinished"), *output_dir.glob(".best.*")]
         if checkpoint is None:
-            (output_dir / METRICS_FILE).unlink(missing_ok=True)
+            for path in [path for name in OF_A_MODEL for path in output_dir.glob(name)]:
+                path.unlink()  # or the old weights would stand beside the new tokenizer until the run is over
             leftovers += output_dir.glob(BEST)
         start = -1 if checkpoint is None else checkpoints.step_of(checkpoint)
         leftovers += [path for path in checkpoints.checkpoints_in(output_dir) if checkpoints.step_of(path) > start]
@@ -261,15 +279,30 @@ def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler) 
             f"The checkpoint {checkpoint} is of another architecture: its {', '.join(wrong)} differ from this run's; "
             "resume with the settings it was trained with, or start anew in another --output_dir."
         )
-    if saved.get("num_rates", 1) != about["num_rates"]:
+    if saved.get("own_rates", about["own_rates"]) != about["own_rates"]:
         raise InputError(
             f"The checkpoint {checkpoint} was trained with another set of learning rates: give encoder_learning_rate "
             "and decoder_learning_rate where it had them, and only there."
         )
+    _check_corpus(checkpoint, saved.get("corpus"), about["corpus"])
     about["seconds"] = saved["seconds"]
     learning_rates = list(scheduler.base_lrs)
     accelerator.load_state(str(checkpoint), **({} if about["model"]["base"] is None else {"strict": False}))
     _set_learning_rates(scheduler, learning_rates)
+
+
+def _size(batches: LengthGroupedBatches) -> dict[str, int]:
+    """By which one corpus is known from another, wherever it lies."""
+    return {"texts": len(batches.lengths), "tokens": int(batches.lengths.sum())}
+
+
+def _check_corpus(checkpoint: Path, saved: dict | None, ours: dict | None) -> None:
+    if None not in (saved, ours) and saved != ours:
+        was, now = (f"{size['texts']:,} texts and {size['tokens']:,} tokens" for size in (saved, ours))
+        raise InputError(
+            f"The checkpoint {checkpoint} is of a corpus of {was}, and this one is of {now}: resume with --config "
+            f"{checkpoint.parent / CONFIG_FILE}, which has all its settings, or start anew in another --output_dir."
+        )
 
 
 def _check_controller(checkpoint: Path, saved: str | None, kind: str | None) -> None:
@@ -317,13 +350,14 @@ def _keep_if_best(accelerator, pipeline: TextVAEPipeline, validation: Corpus, co
     values = bound(terms)
     values["mutual_information"] = mutual_information(terms["mean"], terms["logvar"], terms["latents"])
     accelerator.log({f"validation_{name}": value for name, value in values.items()}, step=progress.step)
+    is_best = values["negative_elbo"] < progress.best_negative_elbo
     if accelerator.is_main_process:
-        logger.info("step %d, validation: %s", progress.step, values)
+        tqdm.write(_validation_line(values, progress.step, pipeline.model.config.latent_size, is_best), sys.stderr)
     if not math.isfinite(values["negative_elbo"]):
         raise _gone_wrong("validation −ELBO", values["negative_elbo"], progress.step, config)
     progress.is_aggressive &= values["mutual_information"] > progress.most_information
     progress.most_information = max(progress.most_information, values["mutual_information"])
-    if values["negative_elbo"] < progress.best_negative_elbo:
+    if is_best:
         progress.best_negative_elbo, progress.evaluations_since_best = values["negative_elbo"], 0
         if accelerator.is_main_process:
             _replace_best(pipeline, Path(config.output_dir))
@@ -332,9 +366,17 @@ def _keep_if_best(accelerator, pipeline: TextVAEPipeline, validation: Corpus, co
     accelerator.wait_for_everyone()
 
 
+def _validation_line(values: dict, step: int, latent_size: int, is_best: bool) -> str:
+    return (
+        f"step {step:,}, validation: −ELBO {values['negative_elbo']:.2f} (rec {values['reconstruction']:.2f}, "
+        f"KL {values['kl']:.2f}), MI {values['mutual_information']:.2f}, AU {values['active_units']}/{latent_size}"
+        f"{', the best so far' if is_best else ''}"
+    )
+
+
 def _replace_best(pipeline: TextVAEPipeline, output_dir: Path) -> None:
     """Written beside the old one first: a run killed here still has one of the two."""
-    unfinished, old, best = (output_dir / name for name in (".best.unfinished", ".best.old", BEST))
+    unfinished, old, best = (output_dir / name for name in (".best.unfinished", OLD_BEST, BEST))
     shutil.rmtree(unfinished, ignore_errors=True)
     pipeline.save_pretrained(unfinished)
     shutil.rmtree(old, ignore_errors=True)
@@ -363,7 +405,7 @@ def _finish(
         num_importance_samples=config.num_importance_samples,
         num_importance_texts=config.num_importance_texts,
         num_reconstructed_texts=config.num_reconstructed_texts,
-        max_new_tokens=config.max_length,
+        max_new_tokens=pipeline.max_length,
         batch_size=config.per_device_eval_batch_size,
         seed=config.seed,
     )
@@ -376,6 +418,7 @@ def _finish(
     }
     if accelerator.is_main_process:
         pipeline.save_pretrained(output_dir)
+        pipeline.model.config.name_or_path = str(output_dir)
         targets = None if config.target_column is None else validation_set["target"][:]
         labels = None if config.label_column is None else validation_set["label"][:]
         write_report(pipeline, report, validation_set["text"][:], output_dir, config.seed, targets, labels)

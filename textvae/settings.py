@@ -1,0 +1,115 @@
+"""Settings: fields of a dataclass that say what they mean, read from what people write in YAML or on a command line."""
+
+import math
+import types
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from textvae.errors import InputError
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a number must lie, and how a sentence says so."""
+
+    wanted: str
+    contains: Callable[[float], bool]
+
+
+COUNT = Range("at least 1", lambda value: value >= 1)
+POSITIVE = Range("a number above 0", lambda value: 0 < value < math.inf)
+NOT_NEGATIVE = Range("0 or more", lambda value: 0 <= value < math.inf)
+SHARE = Range("from 0 to 1", lambda value: 0 <= value <= 1)
+SEED = Range("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
+
+
+def setting(default: Any, explanation: str, within: Range | None = None) -> Any:
+    """A field of a dataclass; `explanation` is what `--help` says of it, and None is within every range."""
+    metadata = {"explanation": explanation, "within": within}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: deepcopy(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def check_settings(config) -> None:
+    """Each value becomes what its field is: `"1e-3"` a number, one name a list of one.
+
+    Raises:
+        InputError: for a value of another kind, or out of its range.
+    """
+    hints = get_type_hints(type(config))
+    for one in fields(config):
+        value = _read(one.name, getattr(config, one.name), hints[one.name])
+        setattr(config, one.name, value)
+        within = one.metadata["within"]
+        if within is not None and value is not None and not within.contains(value):
+            or_none = ", or left out" if type(None) in get_args(hints[one.name]) else ""
+            raise InputError(f"{one.name} is {value}, it must be {within.wanted}{or_none}.")
+
+
+def read_yaml(path: str | Path) -> dict:
+    """The names and values of a YAML file.
+
+    Raises:
+        InputError: if it is missing or is not YAML with one value per name.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from error
+    if not isinstance(values or {}, dict):
+        raise InputError(f"{path} must hold lines of `name: value`.")
+    return values or {}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant: the first that holds this one, or else the most similar."""
+    longer = (right for right in known if f"_{name}_" in f"_{right}_")
+    return next(longer, get_close_matches(name, known, n=1, cutoff=0)[0])
+
+
+def kind_of_value(one: Field) -> str:
+    """What a field takes, for `--help`."""
+    if get_origin(one.type) is Literal:
+        return "|".join(get_args(one.type))
+    named = isinstance(one.type, type) and get_origin(one.type) is None
+    return one.type.__name__ if named else str(one.type).removeprefix("list").strip("[]").removesuffix(" | None")
+
+
+def _read(name: str, value: Any, hint: Any) -> Any:
+    """`value`, possibly a string of the command line or of YAML, as the type of its field."""
+    if get_origin(hint) in (Union, types.UnionType):
+        if value is None or value in ("none", "None", "null"):
+            return None
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    try:
+        return _as(value, hint)
+    except (TypeError, ValueError, OverflowError, yaml.YAMLError) as error:
+        kind = getattr(hint, "__name__", str(hint))
+        choices = f"one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else f"of type {kind}"
+        raise InputError(f"{name} must be {choices}, not {value!r}.") from error
+
+
+def _as(value: Any, hint: Any) -> Any:
+    if get_origin(hint) is Literal:
+        value = "no" if value is False else value  # YAML reads a bare `no` as False
+        if value not in get_args(hint):
+            raise ValueError
+        return value
+    if hint in (bool, dict):
+        value = yaml.safe_load(value) if isinstance(value, str) else value
+        if not isinstance(value, hint):
+            raise ValueError
+        return value
+    if get_origin(hint) is list:
+        values = value if isinstance(value, list) else [value]
+        return [] if values == ["none"] else [_as(item, str) for item in values]
+    if value is None or isinstance(value, (bool, list, dict)) or (hint is int and float(value) % 1):
+        raise ValueError
+    return int(float(value)) if hint is int else hint(value)
