@@ -3,10 +3,7 @@
 N texts · Z latent_size · K samples
 """
 
-import logging
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,32 +11,24 @@ import torch
 from datasets import Dataset
 from huggingface_hub import HfApi
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from textvae import latents as geometry
 from textvae.adapters import merged
-from textvae.corpus import Corpus
-from textvae.data import tokenize, tokenize_corpus
+from textvae.codec import Codec, Label, Written
+from textvae.data import tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import evaluate, importance_weighted_nll
-from textvae.labels import label_ids, listed
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
+from textvae.paraphrases import find_paraphrases
 from textvae.processes import main_first
-from textvae.tokenization import MAX_LENGTH, normalize
+from textvae.tokenization import MAX_LENGTH
 from textvae.tokenizer_pair import load_tokenizers, save_tokenizers
 
-logger = logging.getLogger(__name__)
-
 Texts = str | Sequence[str]
-Label = str | int | Sequence[str | int] | None
-Written = str | list[str] | list[list[str]]
 
 CARD_FILE, METRICS_FILE = "README.md", "metrics.json"  # of a run, beside its model
-_QUIET_BATCHES = 8  # up to so many need no progress bar
-_PARAPHRASE_ROUNDS = 4
-_PARAPHRASE_GROWTH = 1.5  # of the temperature, from round to round
 
 
 class TextVAEPipeline:
@@ -170,9 +159,10 @@ class TextVAEPipeline:
             (N, Z), or (Z,) for one string; float32, on the CPU.
         """
         texts, single = _as_list(texts)
-        latents, stddev = self._posteriors(self._corpus(texts, label), batch_size, progress)
+        codec = self._codec(batch_size, progress)
+        latents, stddev = codec.posteriors(codec.read(texts, codec.label_ids(label, len(texts))))
         if sample:
-            with self._seeded(seed):
+            with codec.seeded(seed):
                 latents = latents + stddev * torch.randn(latents.shape)
         return latents[0] if single else latents
 
@@ -193,9 +183,10 @@ class TextVAEPipeline:
         latents = torch.as_tensor(latents)
         single = latents.dim() == 1
         latents = latents[None] if single else latents
-        ids = self._label_ids(label, len(latents))
-        with self._seeded(seed):
-            written = self._write(latents, batch_size, progress, generation_kwargs, ids)
+        codec = self._codec(batch_size, progress)
+        ids = codec.label_ids(label, len(latents))
+        with codec.seeded(seed):
+            written = codec.write(latents, ids, generation_kwargs)
         return written[0] if single else written
 
     def reconstruct(
@@ -207,12 +198,17 @@ class TextVAEPipeline:
         label: Label = None,
         **generation_kwargs,
     ) -> Written:
-        """Each text, written back from the mean of its q(z|x)."""
+        """Each text, written back from the mean of its q(z|x).
+
+        Returns:
+            a text for each, or a list of texts where `num_return_sequences` is above 1.
+        """
         texts, single = _as_list(texts)
-        corpus = self._corpus(texts, label)
-        latents, _ = self._posteriors(corpus, batch_size, progress)
-        with self._seeded(seed):
-            written = self._write(latents, batch_size, progress, generation_kwargs, corpus.label_ids, corpus.lengths)
+        codec = self._codec(batch_size, progress)
+        corpus = codec.read(texts, codec.label_ids(label, len(texts)))
+        latents, _ = codec.posteriors(corpus)
+        with codec.seeded(seed):
+            written = codec.write(latents, corpus.label_ids, generation_kwargs, corpus.lengths)
         return written[0] if single else written
 
     def sample(
@@ -230,16 +226,20 @@ class TextVAEPipeline:
         With labels from p(z|c): z = mean + temperature · std · ε; a list of labels has `num_samples` of them. The
         temperature at which words are drawn is another one; give it in a `generation_config`.
 
+        Returns:
+            `num_samples` texts, always as a list.
+
         Raises:
             InputError: if `num_samples` is below 1 or `temperature` is negative.
         """
         _at_least(1, num_samples=num_samples)
         _at_least(0, temperature=temperature)
-        ids = self._label_ids(label, num_samples)
-        mean, stddev = self._prior(ids)
-        with self._seeded(seed):
+        codec = self._codec(batch_size, progress)
+        ids = codec.label_ids(label, num_samples)
+        mean, stddev = codec.prior(ids)
+        with codec.seeded(seed):
             latents = mean + temperature * stddev * torch.randn(num_samples, self.model.config.latent_size)
-            return self._write(latents, batch_size, progress, generation_kwargs, ids)
+            return codec.write(latents, ids, generation_kwargs)
 
     def interpolate(
         self,
@@ -269,11 +269,12 @@ class TextVAEPipeline:
         (starts, single), (ends, _) = _as_list(start), _as_list(end)
         if len(starts) != len(ends) or isinstance(start, str) != isinstance(end, str):
             raise InputError("start and end must be two texts, or two lists of the same length.")
-        ids = self._label_ids(label, len(starts))
-        means, _ = self._posteriors(self._corpus_of(starts + ends, ids and ids + ids), batch_size, progress)
+        codec = self._codec(batch_size, progress)
+        ids = codec.label_ids(label, len(starts))
+        means, _ = codec.posteriors(codec.read(starts + ends, ids and ids + ids))
         ways = geometry.interpolate(*means.split([len(starts), len(ends)]), num_steps, path)  # (N, num_steps, Z)
-        with self._seeded(seed):
-            written = self._write_each(ways, batch_size, progress, generation_kwargs, ids)
+        with codec.seeded(seed):
+            written = codec.write_each(ways, ids, generation_kwargs)
         return written[0] if single else written
 
     def paraphrase(
@@ -308,28 +309,14 @@ class TextVAEPipeline:
         _at_least(1, num_return_sequences=num_return_sequences, num_candidates=num_candidates)
         _at_least(0, temperature=temperature)
         texts, single = _as_list(texts)
-        one_each = generation_kwargs | {"num_return_sequences": 1}  # of each z
-        corpus = self._corpus(texts, label)
-        ids = corpus.label_ids
-        mean, stddev = (part.unsqueeze(1) for part in self._posteriors(corpus, batch_size, progress))  # (N, 1, Z)
-        read = [self.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in corpus.labels]
-        candidates = [_Candidates(copies) for copies in zip(texts, read, strict=True)]
-        with self._seeded(seed):
-            for attempt in range(_PARAPHRASE_ROUNDS):
-                scale = temperature * _PARAPHRASE_GROWTH**attempt
-                lacking = [i for i, found in enumerate(candidates) if len(found.texts) < num_return_sequences]
-                if not lacking:
-                    break
-                # For all texts, so that the noise of one does not depend on which others are drawn for again.
-                noise = torch.randn(len(texts), num_candidates, mean.shape[-1])
-                around = (mean + scale * stddev * noise)[lacking]
-                own_ids = ids and [ids[i] for i in lacking]
-                written = self._write_each(around, batch_size, progress, one_each, own_ids)
-                for i, texts_of_one in zip(lacking, written, strict=True):
-                    candidates[i].add(texts_of_one)
-        ranked = self._nearest_first([found.texts for found in candidates], mean, ids, batch_size, progress)
-        ranked = [found[:num_return_sequences] for found in ranked]
-        return ranked[0] if single else ranked
+        codec = self._codec(batch_size, progress)
+        corpus = codec.read(texts, codec.label_ids(label, len(texts)))
+        with codec.seeded(seed):
+            found = find_paraphrases(
+                codec, corpus, num_return_sequences, num_candidates, temperature, generation_kwargs
+            )
+        nearest = [paraphrases[:num_return_sequences] for paraphrases in found]
+        return nearest[0] if single else nearest
 
     def score(
         self,
@@ -347,13 +334,17 @@ class TextVAEPipeline:
         It grows with the length of a text. All texts share the same K draws of noise, so that a text's score does not
         depend on the others; for a corpus's likelihood, where independent draws are better, see [`evaluate`].
 
+        Returns:
+            nats of each text; one number for one string.
+
         Raises:
             InputError: if `num_samples` is below 1.
         """
         _at_least(1, num_samples=num_samples)
         texts, single = _as_list(texts)
-        corpus = self._corpus(texts, label)
-        with self._seeded(seed):
+        codec = self._codec(batch_size, progress)
+        corpus = codec.read(texts, codec.label_ids(label, len(texts)))
+        with codec.seeded(seed):
             noise = torch.randn(num_samples, 1, self.model.config.latent_size)  # (K, 1, Z)
 
         @torch.no_grad()
@@ -364,7 +355,7 @@ class TextVAEPipeline:
                 self.model, batch, num_samples, lambda k: torch.stack([next(rows) for _ in range(k)]), batch_size
             ).tolist()
 
-        scores = _in_batches(nll, corpus.lengths, batch_size, progress, "scoring")
+        scores = codec.in_batches(nll, corpus.lengths, "scoring")
         return scores[0] if single else scores
 
     def evaluate(self, texts: Sequence[str] | Dataset, **options) -> dict[str, float | int]:
@@ -391,154 +382,8 @@ class TextVAEPipeline:
         options = {"max_new_tokens": self.max_length, **options, "encoder_tokenizer": encoder_tokenizer}
         return evaluate(self.model, self.tokenizer, dataset, **options)
 
-    # what the verbs share
-
-    def _label_ids(self, label: Label, count: int) -> list[int] | None:
-        """The id of the label of each of so many texts, or None with a model that has no labels."""
-        names = self.model.config.label_names
-        if not names:
-            if label is not None:
-                raise InputError("This model has no labels: leave label out.")
-            return None
-        if label is None:
-            raise InputError(f"This model has labels: give label, one of {listed(names)}, or a list of one for each.")
-        labels = [label] * count if isinstance(label, str | int) else list(label)
-        if len(labels) != count:
-            raise InputError(f"There are {len(labels)} labels for {count}: give one for all, or a list of {count}.")
-        return label_ids(labels, names)
-
-    @torch.no_grad()
-    def _prior(self, ids: list[int] | None) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of p(z) for texts of these labels: two times (N, Z) or (1, Z), on the CPU."""
-        label_ids = None if ids is None else torch.tensor(ids, device=self.model.device)
-        mean, logvar = self.model.prior_parameters(label_ids)
-        return mean.cpu(), (logvar / 2).exp().cpu()
-
-    def _corpus(self, texts: list[str], label: Label = None) -> Corpus:
-        return self._corpus_of(texts, self._label_ids(label, len(texts)))
-
-    def _corpus_of(self, texts: list[str], ids: list[int] | None) -> Corpus:
-        columns = {"input_ids": [], "labels": [], "truncated": []}
-        if texts:
-            columns = tokenize({"text": texts}, self.tokenizer, self.max_length, self.encoder_tokenizer)
-        if any(columns["truncated"]):
-            logger.warning(
-                "%d of %d texts were cut to %d tokens", sum(columns["truncated"]), len(texts), self.max_length
-            )
-        columns |= {"text": texts} if ids is None else {"text": texts, "label_id": ids}
-        return Corpus(columns, self.tokenizer, self.model.device, 1, self.encoder_tokenizer)
-
-    def _posteriors(self, corpus: Corpus, batch_size: int, progress: bool) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of q(z|x) of all texts: two times (N, Z), on the CPU."""
-
-        @torch.no_grad()  # and not inference mode, whose tensors the user could not train anything on
-        def encode(indices: list[int]) -> Tensor:
-            batch = corpus.batch(indices)
-            posterior = self.model.encode(batch["input_ids"], batch["attention_mask"], batch.get("label_ids"))
-            return torch.stack([posterior.mean, posterior.stddev], dim=1).cpu()  # (B, 2, Z)
-
-        rows = _in_batches(encode, corpus.lengths, batch_size, progress, "encoding")
-        rows = torch.stack(rows) if rows else torch.empty(0, 2, self.model.config.latent_size)
-        return rows.unbind(1)
-
-    def _write(
-        self,
-        latents: Tensor,
-        batch_size: int,
-        progress: bool,
-        generation_kwargs: dict,
-        ids: list[int] | None,
-        lengths: list[int] | None = None,
-    ) -> Written:
-        """The texts of (N, Z), with the ids of their labels if they have any.
-
-        `lengths`, where they can be guessed, keep a long text from holding up short ones.
-        """
-        own_limit = {"max_new_tokens", "max_length", "generation_config"} & generation_kwargs.keys()
-        options = generation_kwargs if own_limit else {"max_new_tokens": self.max_length, **generation_kwargs}
-
-        def write(indices: list[int]) -> Written:
-            label_ids = None if ids is None else torch.tensor([ids[i] for i in indices], device=self.model.device)
-            tokens = self.model.generate(latents[indices].to(self.model.device), label_ids=label_ids, **options)
-            texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-            k = len(texts) // len(indices)
-            return texts if k == 1 else _groups(texts, k)
-
-        return _in_batches(write, lengths or [0] * len(latents), batch_size, progress, "decoding")
-
-    def _write_each(
-        self, latents: Tensor, batch_size: int, progress: bool, generation_kwargs: dict, ids: list[int] | None
-    ) -> list[list]:
-        """The texts of (N, M, Z), M for each of N and its label."""
-        count = latents.shape[1]
-        ids = ids and [i for i in ids for _ in range(count)]
-        return _groups(self._write(latents.flatten(0, 1), batch_size, progress, generation_kwargs, ids), count)
-
-    def _nearest_first(
-        self, candidates: list[list[str]], mean: Tensor, ids: list[int] | None, batch_size: int, progress: bool
-    ) -> list[list[str]]:
-        """The candidates of each text by the distance of their own posterior mean from the text's (N, 1, Z)."""
-        flat = [text for found in candidates for text in found]
-        ids = ids and [i for i, found in zip(ids, candidates, strict=True) for _ in found]
-        means, _ = self._posteriors(self._corpus_of(flat, ids), batch_size, progress)
-        owns = means.split([len(found) for found in candidates])
-        orders = [(own - center).norm(dim=-1).argsort().tolist() for own, center in zip(owns, mean, strict=True)]
-        return [[found[i] for i in order] for found, order in zip(candidates, orders, strict=True)]
-
-    @contextmanager
-    def _seeded(self, seed: int | None) -> Iterator[None]:
-        """Within it torch's random numbers follow from `seed`; after it they go on as if nothing had happened."""
-        device = self.model.device
-        if seed is None:
-            yield
-            return
-        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
-            torch.default_generator.manual_seed(seed)
-            if device.type == "cuda":
-                torch.cuda.default_generators[device.index].manual_seed(seed)
-            elif device.type == "mps":
-                torch.mps.manual_seed(seed)
-            yield
-
-
-class _Candidates:
-    """Distinct texts, none of them among `copies`."""
-
-    def __init__(self, copies: Sequence[str]):
-        self.texts: list[str] = []
-        self.seen = {"", *map(_comparable, copies)}
-
-    def add(self, texts: Sequence[str]) -> None:
-        for text in texts:
-            if (key := _comparable(text)) not in self.seen:
-                self.seen.add(key)
-                self.texts.append(text)
-
-
-def _comparable(text: str) -> str:
-    """The text without what makes no paraphrase: case, spaces, punctuation at the end."""
-    text = normalize(text).casefold()
-    while text and unicodedata.category(text[-1])[0] in "PZ":
-        text = text[:-1]
-    return text
-
-
-def _in_batches(
-    function: Callable[[list[int]], Sequence], lengths: list[int], batch_size: int, progress: bool, name: str
-) -> list:
-    """One result for each index, in order; `function` is given batches of indices of similar length, longest first."""
-    _at_least(1, batch_size=batch_size)
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    batches = _groups(order, batch_size)
-    results = [None] * len(order)
-    for batch in tqdm(batches, desc=name, leave=False, disable=not progress or len(batches) <= _QUIET_BATCHES):
-        for index, result in zip(batch, function(batch), strict=True):
-            results[index] = result
-    return results
-
-
-def _groups(items: list, size: int) -> list[list]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
+    def _codec(self, batch_size: int, progress: bool) -> Codec:
+        return Codec(self.model, self.tokenizer, self.encoder_tokenizer, batch_size, progress)
 
 
 def _as_list(texts: Texts) -> tuple[list[str], bool]:
