@@ -24,6 +24,7 @@ from tiny_runs import (
 )
 
 from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline, metrics
+from textvae.codec import Codec
 from textvae.data import tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import IMPORTANCE, POSTERIOR, evaluate, importance_weighted_nll
@@ -252,7 +253,8 @@ def test_saved_and_opened_again_it_says_the_same(pipeline, tmp_path):
 
 def test_the_longer_side_is_cut_too(pipeline, caplog):
     short = TextVAEPipeline(pipeline.model, copy.deepcopy(pipeline.tokenizer), 10, pipeline.encoder_tokenizer)
-    corpus = short._corpus(["the movie the movie the movie talked", "pizza"])
+    codec = Codec(short.model, short.tokenizer, short.encoder_tokenizer, batch_size=8, progress=False)
+    corpus = codec.read(["the movie the movie the movie talked", "pizza"], ids=None)
     assert [len(ids) for ids in corpus.ids] == [10, 7] and max(map(len, corpus.labels)) == 10
     assert caplog.text.count("1 of 2 texts were cut to 10 tokens") == 1
     pipeline.encoder_tokenizer.model_max_length = 48

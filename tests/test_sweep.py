@@ -298,6 +298,12 @@ def test_every_sweep_file_is_right_and_says_how_it_is_run(config, tmp_path, monk
     assert f"python recipes/sweep.py recipes/configs/{config.name}" in config.read_text(encoding="utf-8")
 
 
+def test_the_vae_of_the_full_length_sweep_is_that_of_the_config_beside_it():
+    values = read_yaml(RECIPES / "configs" / "ptb.yaml")
+    alone = read_yaml(RECIPES / "configs" / "ptb-gru.yaml")
+    assert values["base"] | values["runs"]["VAE"] == {k: v for k, v in alone.items() if k != "output_dir"}
+
+
 # tables and plots of given numbers
 
 GIVEN = [
