@@ -33,6 +33,7 @@ import platform
 import shlex
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -51,6 +52,7 @@ from textvae.report import write_whole
 from textvae.sweep import Run, Sweep, read_sweep
 from textvae.tokenization import MAX_LENGTH, train_word_tokenizer
 from textvae.training import train
+from textvae.training_config import CONFIG_FILE
 
 TEST, FAILED, CACHE = "test.json", "failed.txt", "test-cache"
 
@@ -134,8 +136,11 @@ def carry_out(one: Run, test: TestSet | None, evaluation: dict) -> None:
     from_main(lambda: (one.directory / FAILED).unlink(missing_ok=True))
     if not from_main(lambda: (one.directory / METRICS_FILE).exists()):
         from_main(lambda: ((one.directory / TEST).unlink(missing_ok=True), forget_measurements(one)))
-        was_cut = from_main(lambda: bool(checkpoints_in(one.directory)))
-        train(replace(one.config, resume_from_checkpoint="latest" if was_cut else None))
+        has_checkpoint = from_main(lambda: bool(checkpoints_in(one.directory)))
+        # Cut before its first checkpoint, it may have left a model, of these settings.
+        has_begun = from_main(lambda: (one.directory / CONFIG_FILE).exists())
+        way = {"resume_from_checkpoint": "latest"} if has_checkpoint else {"overwrite_output_dir": has_begun}
+        train(replace(one.config, **way))
     if test is not None and from_main(lambda: measured(one, test)) is None:
         measure(one, test, evaluation)
 
@@ -144,7 +149,12 @@ def measure(one: Run, test: TestSet, evaluation: dict) -> None:
     """What the run reaches on the test texts, to its `test.json`."""
     pipeline = TextVAEPipeline.from_pretrained(one.directory, device=this_process().device)
     name = f"{CACHE}-{hashlib.sha256(json.dumps(test.settings).encode()).hexdigest()[:8]}"
-    results = pipeline.evaluate(test.texts, cache=one.directory / name, **evaluation)
+    measured_with = partial(pipeline.evaluate, test.texts, cache=one.directory / name, **evaluation)
+    try:
+        results = measured_with()
+    except InputError:  # before any work, if another model, or this one under another version, left values there
+        from_main(lambda: forget_measurements(one))
+        results = measured_with()
     content = json.dumps({"settings": test.settings, "results": results}, indent=1)
     from_main(lambda: write_whole(one.directory / TEST, content))
     from_main(lambda: forget_measurements(one))
@@ -195,7 +205,7 @@ def _progress(one: Run) -> str:
     if found := checkpoints_in(one.directory):
         total = f" of {one.config.max_steps:,}" if one.config.max_steps else ""
         return f"running, step {step_of(found[-1]):,}{total}"
-    return "running, no checkpoint yet" if (one.directory / "training_config.yaml").exists() else "not started"
+    return "running, no checkpoint yet" if (one.directory / CONFIG_FILE).exists() else "not started"
 
 
 def write_comparison(sweep: Sweep, test: TestSet | None, command: str) -> str:

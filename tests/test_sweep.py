@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from tiny_runs import SENTENCES, contents, results, settings, weights, write_lines
+from tiny_runs import SENTENCES, Killed, contents, results, settings, weights, write_lines
 
 from textvae import checkpoints
 from textvae.comparison import Outcome, add_gap, as_csv, as_markdown, rate_distortion
@@ -187,6 +187,37 @@ def test_a_cut_sweep_goes_on_and_equals_an_uninterrupted_one(swept, corpus, test
     assert results(resumed) == results(whole)
     assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(resumed).items())
     assert (resumed / "test.json").read_text() == (whole / "test.json").read_text()
+
+
+def test_a_run_cut_before_its_first_checkpoint_starts_anew(swept, corpus, test_file, tmp_path, monkeypatch):
+    """Though it has left the best model until then."""
+    path = write_sweep(tmp_path, corpus)
+    cut = tmp_path / "runs" / "free-bits-0.25-seed0"
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(checkpoints, "save_checkpoint", killed)
+        sweep(path, "--test_file", test_file, "--only", VAE)
+    assert (cut / "best").exists() and not checkpoints.checkpoints_in(cut)
+    assert sweep(path, "--test_file", test_file) == 0
+    assert results(cut) == results(swept.parent / "runs" / cut.name)
+
+
+def test_values_that_another_model_left_are_measured_again(swept, corpus, test_file, tmp_path):
+    copy = Path(shutil.copytree(swept.parent / "runs", tmp_path / "runs"))
+    path, run = write_sweep(tmp_path, corpus), copy / "free-bits-0.25-seed0"
+    whole = (run / "test.json").read_bytes()
+    caches = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textvae.evaluation.append_values", lambda cache, _: caches.append(cache))
+        (run / "test.json").unlink()
+        assert sweep(path, "--test_file", test_file, "--only", VAE) == 0
+    (run / "test.json").unlink()
+    caches[0].write_text('{"model": "another"}\n[[0, 1.0]]\n')
+    assert sweep(path, "--test_file", test_file, "--only", VAE) == 0
+    assert (run / "test.json").read_bytes() == whole and not caches[0].exists()
 
 
 def test_the_table_of_a_half_finished_sweep_shows_both_halves(swept, corpus, test_file, tmp_path):

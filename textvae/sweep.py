@@ -8,7 +8,7 @@ from textwrap import shorten
 from textvae.errors import InputError
 from textvae.evaluation import PRECISIONS
 from textvae.settings import nearest, read_yaml
-from textvae.training_config import TrainingConfig
+from textvae.training_config import CONFIG_FILE, TrainingConfig
 
 EVALUATION = {
     "num_importance_samples": 1,
@@ -160,12 +160,12 @@ def _check_directories(runs: list[Run]) -> None:
     for one in runs:
         if (other := names.setdefault(one.directory, one.name)) != one.name:
             raise InputError(f"The runs {other!r} and {one.name!r} would share {one.directory}: rename one of them.")
-        if (one.directory / "training_config.yaml").exists():
+        if (one.directory / CONFIG_FILE).exists():
             _check_settings(one)
 
 
 def _check_settings(one: Run) -> None:
-    was = asdict(TrainingConfig.from_yaml(one.directory / "training_config.yaml"))
+    was = asdict(TrainingConfig.from_yaml(one.directory / CONFIG_FILE))
     now = {name: value for name, value in asdict(one.config).items() if name not in WITHOUT_EFFECT}
     changes = [f"{name} was {was[name]!r} and is now {now[name]!r}" for name in now if now[name] != was[name]]
     if changes:

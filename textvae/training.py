@@ -53,11 +53,10 @@ from textvae.report import write_report
 from textvae.stepper import Stepper, train_encoder
 from textvae.tokenizer_pair import Pair, save_tokenizers
 from textvae.trained import PARTS, checkpoint_activations, joining_parameters
-from textvae.training_config import TrainingConfig
+from textvae.training_config import CONFIG_FILE, TrainingConfig
 
 logger = logging.getLogger(__name__)
 
-CONFIG_FILE = "training_config.yaml"
 BEST, OLD_BEST = "best", ".best.old"  # the best model so far, a pipeline of its own until the run is over
 OF_A_MODEL = (METRICS_FILE, CARD_FILE, "config.json", "generation_config.json", "model*.safetensors*")
 

@@ -13,6 +13,7 @@ from textvae.errors import InputError
 from textvae.schedules import KLSchedule
 from textvae.settings import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_settings, nearest, read_yaml, setting
 
+CONFIG_FILE = "training_config.yaml"  # of a run
 NEEDS_LATENTS = (
     "kl_target", "kl_reset_decoder", "aggressive_encoder", "bag_of_words_weight", "mmd_weight", "committed_rate",
     "mean_batch_norm",
