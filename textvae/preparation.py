@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from textvae import checkpoints
+from textvae.averaging import WeightAverage
 from textvae.batching import LengthGroupedBatches, StreamedBatches
 from textvae.configuration import TextVAEConfig
 from textvae.data import Texts, iterate_texts, load_corpus
@@ -255,6 +256,11 @@ def make_optimizer(config: TrainingConfig, model: TextVAEModel) -> torch.optim.O
     """AdamW (Loshchilov & Hutter 2019) of what is trained, at the rate of each part."""
     betas = (config.adam_beta1, config.adam_beta2)
     return torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=betas, fused=True)
+
+
+def make_average(config: TrainingConfig, model: TextVAEModel, total_steps: int) -> WeightAverage:
+    start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
+    return WeightAverage(model, config.weight_averaging, config.ema_decay, start)
 
 
 def read_batches(config: TrainingConfig, batches, step: int, total_steps: int) -> Iterator[dict]:

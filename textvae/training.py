@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 from transformers import get_scheduler
 
 from textvae import checkpoints
-from textvae.averaging import WeightAverage
 from textvae.bases import check_apart
 from textvae.batching import LengthGroupedBatches
 from textvae.collapse import CollapseMonitor
@@ -39,6 +38,7 @@ from textvae.preparation import (
     compile_parts,
     count_steps,
     held_out_texts,
+    make_average,
     make_batches,
     make_optimizer,
     prepare_tokenizers,
@@ -120,8 +120,7 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
     scheduler = get_scheduler(config.lr_scheduler_type, optimizer, int(config.warmup_ratio * total_steps), total_steps)
     if config.gradient_checkpointing:
         checkpoint_activations(model)
-    start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
-    average = WeightAverage(model, config.weight_averaging, config.ema_decay, start)
+    average = make_average(config, model, total_steps)
     if config.torch_compile:
         compile_parts(model)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
@@ -129,14 +128,7 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
     controller = config.new_rate_controller()
     kept = [scheduler, progress, average, controller]
     accelerator.register_for_checkpointing(*(part for part in kept if part is not None))
-    about = {
-        "model": _architecture(model.config),
-        "mixed_precision": accelerator.mixed_precision,
-        "seconds": 0.0,
-        "kl_controller": controller and controller.kind,
-        "own_rates": [part for part in PARTS if getattr(config, f"{part}_learning_rate") is not None],
-        "corpus": None if config.streaming else _size(batches),
-    }
+    about = _describe(config, model, accelerator, batches)
     if model.config.base is not None:
         accelerator.register_save_state_pre_hook(lambda _, states, __: [_drop_base(model, state) for state in states])
     if checkpoint is not None:
@@ -288,6 +280,18 @@ def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler) 
     learning_rates = list(scheduler.base_lrs)
     accelerator.load_state(str(checkpoint), **({} if about["model"]["base"] is None else {"strict": False}))
     _set_learning_rates(scheduler, learning_rates)
+
+
+def _describe(config: TrainingConfig, model: TextVAEModel, accelerator: Accelerator, batches) -> dict:
+    """What a checkpoint must be of, to go on from; and the `seconds` trained before it."""
+    return {
+        "model": _architecture(model.config),
+        "mixed_precision": accelerator.mixed_precision,
+        "seconds": 0.0,
+        "kl_controller": None if config.kl_target is None else config.kl_controller,
+        "own_rates": [part for part in PARTS if getattr(config, f"{part}_learning_rate") is not None],
+        "corpus": None if config.streaming else _size(batches),
+    }
 
 
 def _size(batches: LengthGroupedBatches) -> dict[str, int]:
