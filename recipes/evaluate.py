@@ -17,7 +17,7 @@ from textvae.data import load_texts
 from textvae.errors import InputError
 from textvae.evaluation import PRECISIONS
 from textvae.processes import main_first
-from textvae.report import table, write_whole
+from textvae.report import check_place, table, write_whole
 from textvae.tokenization import unknown_sentence
 
 
@@ -37,8 +37,8 @@ def main() -> None:
                         "model that computes so; when not given what accelerate launch was told, or no")  # fmt: skip
     parser.add_argument("--output", help="write the numbers to this JSON file, and the way there to FILE.partial")
     arguments = parser.parse_args()
-    if arguments.output and not Path(arguments.output).absolute().parent.is_dir():
-        raise InputError(f"{arguments.output} is in no directory that exists: make it, or give another --output.")
+    if arguments.output:
+        check_place(Path(arguments.output))
 
     accelerator = Accelerator()
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)

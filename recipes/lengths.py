@@ -20,7 +20,7 @@ from textvae.comparison import MARKERS, require_matplotlib
 from textvae.data import load_texts
 from textvae.errors import InputError
 from textvae.metrics import word_count
-from textvae.report import write_whole
+from textvae.report import check_place, write_whole
 
 COLUMNS = ("model", "from_words", "to_words", "texts", "nats_per_token", "kl", "bleu", "exact_match")
 
@@ -38,8 +38,7 @@ def main() -> None:
     parser.add_argument("--output", default="lengths", help="the plot and the table, without .png and .csv")
     arguments = parser.parse_args()
     output = Path(arguments.output)
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"{output} is in no directory that exists: make it, or give another --output.")
+    check_place(output)
     require_matplotlib()
 
     columns = arguments.text_column, arguments.target_column, arguments.label_column

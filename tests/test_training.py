@@ -210,6 +210,14 @@ def test_the_best_model_of_a_run_without_a_checkpoint_is_not_thrown_away(corpus,
     assert contents(tmp_path / "run") == before
 
 
+@pytest.mark.parametrize("name", ["config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"])
+def test_a_model_of_whatever_kind_is_not_replaced_unasked(corpus, tmp_path, name):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).write_text("another's")
+    assert "--overwrite_output_dir or another --output_dir" in refusal(config(corpus, tmp_path / "run"))
+    assert contents(tmp_path / "run") == {name: b"another's"}
+
+
 def test_a_best_model_that_was_moving_when_the_run_was_killed_is_found_again(corpus, tmp_path):
     shared = {"eval_steps": 2, "save_steps": 2, "num_reconstructed_texts": 3}
     train(config(corpus, tmp_path / "run", max_steps=2, **shared))

@@ -28,7 +28,6 @@ class Corpus:
         label_ids: of each text, or None where there is no column `label_id`.
         texts: as they are written, what is decoded: the column `target` where there is one, else `text`.
         lengths: in tokens, of the longer of `ids` and `labels`.
-        longest: of the `labels`, in tokens.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class Corpus:
             self.labels = [ids[1:] for ids in self.ids] if is_marked else self.ids
         self.label_ids = dataset["label_id"][:] if "label_id" in columns else None
         self.texts = dataset["target" if "target" in columns else "text"][:]
-        self.longest = max(map(len, self.labels), default=0)  # as long as a text that was cut, where one was
         self.lengths = [max(map(len, pair)) for pair in zip(self.ids, self.labels, strict=True)]
         self.tokenizer = tokenizer
         self.pad_token_id = (encoder_tokenizer or tokenizer).pad_token_id
@@ -90,11 +88,12 @@ class Corpus:
 
     def num_words(self, indices: Sequence[int]) -> int:
         """Words and one EOS for each text; of one that was cut the words that are left."""
-        return sum(self._num_words(i) + 1 for i in indices)
+        longest = max(map(len, self.labels), default=0)  # as long as a text that was cut, where one was
+        return sum(self._num_words(i, longest) + 1 for i in indices)
 
-    def _num_words(self, index: int) -> int:
+    def _num_words(self, index: int, longest: int) -> int:
         words = metrics.word_count(self.texts[index])
-        if len(self.labels[index]) < self.longest:
+        if len(self.labels[index]) < longest:
             return words
         *left, _ = self.labels[index]  # perhaps not cut, and then there are as many words in it
         return min(words, metrics.word_count(self.tokenizer.decode(left)))

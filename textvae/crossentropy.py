@@ -72,14 +72,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_nll):
         hidden, weight, bias, labels, *gradients = ctx.saved_tensors
-        is_plain_sum = not grad_nll.numel() or not bool((grad_nll != grad_nll[0]).any())
-        if not gradients or not is_plain_sum:
-            needed = ctx.needs_input_grad
-            _, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, ctx.softcap, needed, grad_nll)
-            scale = 1.0
-        else:
+        if gradients and bool((grad_nll == grad_nll[:1]).all()):  # a plain sum over tokens, or over none
             scale = grad_nll[0] if grad_nll.numel() else 1.0
-        return *(None if gradient is None else gradient * scale for gradient in gradients), None, None
+            return *(None if gradient is None else gradient * scale for gradient in gradients), None, None
+        needed = ctx.needs_input_grad
+        _, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, ctx.softcap, needed, grad_nll)
+        return *gradients, None, None
 
 
 def _chunks(hidden: Tensor, weight: Tensor):

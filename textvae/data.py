@@ -178,11 +178,17 @@ def _columns(text_column: str, target_column: str | None, label_column: str | No
     return columns
 
 
+def check_strings(texts: Sequence[object]) -> None:
+    """Raises InputError for the first text that is none."""
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"Text {number} is of type {type(text).__name__}: give strings.")
+
+
 def _in_memory(texts: Texts, wanted: dict[str, str]) -> dict:
     if not isinstance(texts, Dataset | DatasetDict):
         texts = list(texts)
-        if wrong := [number for number, text in enumerate(texts) if not isinstance(text, str)]:
-            raise InputError(f"Text {wrong[0]} is of type {type(texts[wrong[0]]).__name__}: give strings.")
+        check_strings(texts)
         texts = Dataset.from_dict({wanted["text"]: texts}, features=Features({wanted["text"]: Value("string")}))
     splits = texts if isinstance(texts, DatasetDict) else {"train": texts}
     if "train" not in splits:

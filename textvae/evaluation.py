@@ -243,7 +243,8 @@ def evaluate(
         num_importance_texts: how many of the texts, chosen by `seed`, that bound and the perplexities are taken on.
         num_reconstructed_texts: how many are written back greedily from their posterior mean.
         max_new_tokens: at most, of a text that is written back.
-        batch_size: texts in the model at a time; it changes no number.
+        batch_size: texts in the model at a time, and up to eight z of each in importance sampling; it changes no
+            number.
         seed: of all noise and of the texts that are chosen.
         mixed_precision: `bf16` or `fp16` for the matrix products, faster where training is; sums of probabilities stay
             in fp32, so that every bound is one, of the model as it computes at that precision.

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from textvae import latents as geometry
 from textvae.adapters import merged
 from textvae.codec import Codec, Label, Written
-from textvae.data import tokenize_corpus
+from textvae.data import check_strings, tokenize_corpus
 from textvae.errors import InputError
 from textvae.evaluation import evaluate, importance_weighted_nll
 from textvae.loading import check_match, load_model
@@ -372,10 +372,11 @@ class TextVAEPipeline:
         """
         if not isinstance(texts, Dataset):
             texts = Dataset.from_dict({"text": _as_list(texts)[0]})
-        if "text" not in texts.column_names:
+        elif "text" not in texts.column_names:
             raise InputError(f"The dataset has no column 'text' but {', '.join(texts.column_names)}: rename one.")
-        for column in {"text", "target"} & set(texts.column_names):
-            _as_list(texts[column][:])
+        else:
+            for column in {"text", "target"} & set(texts.column_names):
+                _as_list(texts[column][:])
         encoder_tokenizer = self.encoder_tokenizer
         reading = {"encoder_tokenizer": encoder_tokenizer, "label_names": self.model.config.label_names}
         dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizer, self.max_length, **reading))
@@ -390,9 +391,8 @@ def _as_list(texts: Texts) -> tuple[list[str], bool]:
     """The texts, and whether it was a single one."""
     single = isinstance(texts, str)
     texts = [texts] if single else list(texts)
+    check_strings(texts)
     for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"Text {index} is of type {type(text).__name__}: give strings.")
         if not text.strip():
             raise InputError(f"Text {index} is blank: leave it out, or write something.")
     return texts, single

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from textvae import metrics
+from textvae.errors import InputError
 from textvae.evaluation import STANDARD_ERROR
 from textvae.pipeline import CARD_FILE, METRICS_FILE, TextVAEPipeline
 
@@ -57,6 +58,12 @@ def write_report(
     card = CARD.format(body=body, name=output_dir.absolute().name, path=output_dir)
     (output_dir / CARD_FILE).write_text(card, encoding="utf-8")
     write_whole(output_dir / METRICS_FILE, json.dumps(report, indent=1))
+
+
+def check_place(path: Path) -> None:
+    """Raises InputError if there is no directory to write this --output to."""
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path} is in no directory that exists: make it, or give another --output.")
 
 
 def write_whole(path: Path, content: str) -> None:

@@ -193,21 +193,28 @@ def _checkpoint_to_resume(config: TrainingConfig) -> Path | None:
     output_dir = Path(config.output_dir)
     if config.resume_from_checkpoint is not None:
         return checkpoints.find_checkpoint(config.resume_from_checkpoint, output_dir)
-    taken = [output_dir / name for name in (METRICS_FILE, CARD_FILE, "model.safetensors")]
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir} is a file: give another --output_dir.")
     for name in (config.model_name_or_path, config.encoder_name_or_path, config.decoder_name_or_path):
         if name is not None and Path(name).resolve() == output_dir.resolve():
             raise InputError(f"The run would be written over {name}, which it starts from: give another --output_dir.")
-    if not config.overwrite_output_dir and any(path.exists() for path in taken):
+    if config.overwrite_output_dir:
+        return None
+    if any((output_dir / name).exists() for name in (METRICS_FILE, CARD_FILE, "model.safetensors")):
         raise InputError(f"{output_dir} holds a finished run: give --overwrite_output_dir or another --output_dir.")
-    unfinished = [*checkpoints.checkpoints_in(output_dir), *output_dir.glob(BEST), *output_dir.glob(OLD_BEST)]
-    if not config.overwrite_output_dir and unfinished:
+    if checkpoints.checkpoints_in(output_dir) or any((output_dir / name).exists() for name in (BEST, OLD_BEST)):
         raise InputError(
             f"{output_dir} holds an unfinished run: give --resume_from_checkpoint latest where it has a checkpoint, "
             "--overwrite_output_dir, or another --output_dir."
         )
+    if _model_files(output_dir):
+        raise InputError(f"{output_dir} holds a model: give --overwrite_output_dir or another --output_dir.")
     return None
+
+
+def _model_files(output_dir: Path) -> list[Path]:
+    """What a finished run leaves, or any model of Hugging Face, and another run there would replace."""
+    return [path for name in OF_A_MODEL for path in output_dir.glob(name)]
 
 
 def _claim_output_dir(config: TrainingConfig, tokenizers: Pair, checkpoint: Path | None) -> None:
@@ -220,7 +227,7 @@ def _claim_output_dir(config: TrainingConfig, tokenizers: Pair, checkpoint: Path
             os.replace(output_dir / OLD_BEST, output_dir / BEST)  # the run was killed while a better one moved there
         leftovers = [*output_dir.glob(".checkpoint-*.unfinished"), *output_dir.glob(".best.*")]
         if checkpoint is None:
-            for path in [path for name in OF_A_MODEL for path in output_dir.glob(name)]:
+            for path in _model_files(output_dir):
                 path.unlink()  # or the old weights would stand beside the new tokenizer until the run is over
             leftovers += output_dir.glob(BEST)
         start = -1 if checkpoint is None else checkpoints.step_of(checkpoint)
