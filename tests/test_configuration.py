@@ -12,7 +12,7 @@ from textvae import GRUConfig, InputError, TextVAEConfig, TextVAEModel
 def test_defaults_make_a_bert_and_a_gru():
     config = TextVAEConfig()
     assert isinstance(config.encoder, BertConfig) and isinstance(config.decoder, GRUConfig)
-    assert config.latent_injection == ["embedding"] and config.prefix_length == 0
+    assert config.latent_injection == ["prefix"] and config.prefix_length == 1
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_the_decoder_is_given_few_latents_at_once_where_batches_are_small_or_tex
 
 
 def blind(model):
-    """A decoder that cannot see z and a posterior that is the prior."""
+    """A decoder that cannot see z, which is added to its inputs, and a posterior that is the prior."""
     with torch.no_grad():
         for layer in (model.to_mean, model.to_logvar, model.to_embedding):
             layer.weight.zero_()
@@ -142,7 +142,7 @@ def blind(model):
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_without_z_the_bound_is_the_language_models_nll(make_model, decoder):
     """And it has the right sign: what the decoder expects costs less than what it expects least."""
-    model = blind(make_model("bert", decoder))
+    model = blind(make_model("bert", decoder, latent_injection="embedding"))
     rows = []
     for pick in (torch.argmax, torch.argmin):
         ids = torch.tensor([[2]])
@@ -287,7 +287,7 @@ def test_every_text_and_every_purpose_has_noise_of_its_own(make_model, tokenizer
 
 def test_the_shuffle_gap_is_what_the_others_z_costs(make_model, tokenizer):
     """Of two texts each gets the other's z; and a given z reaches the text that it is given to."""
-    model, corpus = make_model("bert", "gru"), tokenized(tokenizer)
+    model, corpus = make_model("bert", "gru", initializer_range=0.5), tokenized(tokenizer)
     texts = Corpus(corpus, tokenizer, model.device, batch_size=2)
     some, latents = [5, 1, 4, 2], normal(4, 5)
     found = evaluation._nll_with(model, texts, some, latents)
@@ -319,7 +319,7 @@ def test_the_models_mode_and_gradients_are_left_alone(make_model, tokenizer, tra
 
 
 def test_a_decoder_blind_to_z_and_a_collapsed_encoder_are_seen_through(make_model, tokenizer):
-    report = evaluated(blind(make_model("bert", "gru2")), tokenizer)
+    report = evaluated(blind(make_model("bert", "gru2", latent_injection="embedding")), tokenizer)
     assert report["shuffle_gap"] == pytest.approx(0, abs=1e-5)
     assert report["active_units"] == 0
     assert report["kl"] == pytest.approx(0, abs=1e-6)
@@ -467,7 +467,7 @@ def test_a_leading_token_is_read_but_not_predicted(make_model, tokenizer, tmp_pa
         single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
     )
     assert leading("on")["input_ids"][0] == 2
-    model = make_model("bert", "gru")
+    model = make_model("bert", "gru", latent_injection="embedding")
     report = evaluated(model, leading)
     assert report["num_tokens"] == evaluated(model, tokenizer)["num_tokens"]
     # a decoder that does not see z predicts the same tokens after the same BOS, whatever the encoder read

@@ -152,7 +152,7 @@ def test_a_table_of_pairs_is_learnt_by_heart(tmp_path):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("from", "to"), *zip(texts, targets, strict=True)])
     settings = {**COLUMNS, "per_device_train_batch_size": 8, "max_steps": 150, "eval_steps": 150, "learning_rate": 0.03,
-                "beta": 0.01, "kl_schedule": "constant"}  # fmt: skip
+                "beta": 0.01, "kl_schedule": "constant", "latent_injection": ["embedding"]}  # fmt: skip
     pipeline = train(config(path, tmp_path / "run", validation_file=str(path), **settings))
     assert pipeline.reconstruct(texts) == targets
     assert results(tmp_path / "run")["exact_match"] == 1

@@ -175,7 +175,8 @@ def test_beta_is_what_the_controller_says_and_follows_the_kl(corpus, tmp_path):
 
 def test_a_low_target_is_held(corpus, tmp_path):
     """pi takes the KL down to its target, which the same run without it is far above."""
-    changes = {"max_steps": 100, "learning_rate": 0.01, "beta": 1.0, "lr_scheduler_type": "constant"}
+    changes = {"max_steps": 100, "learning_rate": 0.01, "beta": 1.0, "lr_scheduler_type": "constant",
+               "latent_injection": ["embedding"]}  # fmt: skip
     run(corpus, tmp_path / "free", **changes, kl_schedule="constant", kl_zero_phase=0.99)
     run(corpus, tmp_path / "held", **changes, kl_target=3.0, kl_controller_gain=0.01)
     assert results(tmp_path / "free")["kl"] > 6
@@ -270,7 +271,7 @@ def test_the_aggressive_phase_ends_once_z_holds_no_more_of_the_text(corpus, tmp_
         most = max(most, information[step])
         assert kept(tmp_path / f"checkpoint-{step}", 1)["is_aggressive"] == is_aggressive[step]
     assert is_aggressive[2] and not is_aggressive[6], "both phases are there to be seen"
-    alone = [not by_name(pipeline, step)["has_gradient"]["to_embedding.weight"] for step in steps]
+    alone = [not by_name(pipeline, step)["has_gradient"]["to_prefix.weight"] for step in steps]
     after_encoder_steps = [alone[i - 1] if i else False for i, is_alone in enumerate(alone) if not is_alone]
     assert after_encoder_steps == [is_aggressive[step] for step in range(8)]
 

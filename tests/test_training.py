@@ -490,9 +490,9 @@ def test_eight_sentences_are_learnt_by_heart(tmp_path, decoder):
             validation_file=str(file),
             decoder=decoder,
             per_device_train_batch_size=8,
-            max_steps=250,
-            eval_steps=250,
-            learning_rate=0.02,
+            max_steps=500,
+            eval_steps=500,
+            learning_rate=0.01,
             beta=0.01,
             kl_schedule="constant",
         )  # fmt: skip

@@ -72,9 +72,9 @@ class TextVAEConfig(PreTrainedConfig):
         encoder: config (or its dict, with `model_type`) of one of the families in `ENCODERS` or `DECODERS`.
         decoder: config (or its dict) of one of the causal language models in `DECODERS`.
         latent_size: Z, the number of dimensions of z.
-        latent_injection: how the decoder is told about z: `embedding` adds a linear map of z to every input embedding,
-            `prefix` puts `latent_tokens` soft tokens in front; both may be given. `none` is the language model that a
-            VAE is compared with: the decoder alone, without encoder, its q(z|x) the prior.
+        latent_injection: how the decoder is told about z: `prefix` puts `latent_tokens` soft tokens in front,
+            `embedding` adds a linear map of z to every input embedding; both may be given. `none` is the language model
+            that a VAE is compared with: the decoder alone, without encoder, its q(z|x) the prior.
         latent_tokens: P, the soft tokens that z becomes under `prefix`.
         pooling: how the encoder's states become one vector: `mean`, `cls` (the first), `last`, `max` or `attention`.
             `last` is the natural one for a causal language model; `cls`, which there sees nothing, is refused.
@@ -108,7 +108,7 @@ class TextVAEConfig(PreTrainedConfig):
     encoder: dict | PreTrainedConfig | None = None
     decoder: dict | PreTrainedConfig | None = None
     latent_size: int = 64
-    latent_injection: list[str] | str = "embedding"
+    latent_injection: list[str] | str = "prefix"
     latent_tokens: int = 1
     pooling: str = "mean"
     min_logvar: float = -10.0
