@@ -23,7 +23,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from textvae.batching import LengthGroupedBatches
 from textvae.cli import parse_training_config, run
 from textvae.collapse import RECENT_BATCHES, CollapseMonitor
-from textvae.data import tokenize_corpus
 from textvae.evaluation import PRECISIONS
 from textvae.labels import labels_in
 from textvae.modeling import IGNORED, TextVAEModel
@@ -36,6 +35,7 @@ from textvae.preparation import (
     read_corpus,
 )
 from textvae.stepper import objective
+from textvae.tokenized import tokenize_corpus
 from textvae.trained import checkpoint_activations
 from textvae.training_config import TrainingConfig
 

@@ -9,10 +9,11 @@ from tokenizers.processors import TemplateProcessing
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
-from textvae.batching import InputNoise, LengthGroupedBatches, StreamedBatches, padded_batch
-from textvae.data import tokenize_corpus
+from textvae.batching import LengthGroupedBatches, StreamedBatches, padded_batch
 from textvae.errors import InputError
+from textvae.noise import InputNoise
 from textvae.tokenization import train_tokenizer, train_word_tokenizer
+from textvae.tokenized import tokenize_corpus
 
 PAD, UNK, BOS, EOS = range(4)
 WORDS = [f"w{i:02}" for i in range(50)]

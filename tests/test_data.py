@@ -8,9 +8,10 @@ import pytest
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from tokenizers.processors import TemplateProcessing
 
-from textvae.data import load_chitchat, load_corpus, load_texts, tokenize_corpus
+from textvae.data import load_chitchat, load_corpus, load_texts
 from textvae.errors import InputError
 from textvae.tokenization import train_word_tokenizer
+from textvae.tokenized import tokenize_corpus
 
 LINES = [f"text number {i} of many" for i in range(200)]
 

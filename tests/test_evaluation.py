@@ -10,12 +10,12 @@ from datasets import Dataset
 from tokenizers import processors
 from torch.distributions import Normal
 
-from textvae import InputError, TextVAEConfig, TextVAEModel, evaluate, evaluation, importance_weighted_nll
+from textvae import InputError, TextVAEConfig, TextVAEModel, evaluate, evaluation, importance_weighted_nll, likelihood
 from textvae.corpus import Corpus
-from textvae.data import tokenize_corpus
-from textvae.evaluation import posterior_terms
+from textvae.likelihood import posterior_terms
 from textvae.modeling import IGNORED
 from textvae.tokenization import train_word_tokenizer
+from textvae.tokenized import tokenize_corpus
 
 DECODERS = ["gru2", "gpt2"]
 TEXTS = ["a cat sat", "the dog", "a dog and the cat sat on a mat", "on", "the cat ran", "a bird sang on the mat"]
@@ -98,7 +98,7 @@ def test_chunks_and_batches_change_nothing(make_model, make_texts, monkeypatch):
     model, batch, noise = make_model("bert", "gru2"), make_texts([6, 3, 4]), normal(20, 3, 5)
     expected = importance_weighted_nll(model, batch, 20, in_turn(noise))
     for rows in (1, 3, 13, 60):
-        monkeypatch.setattr("textvae.evaluation.ROWS_AT_ONCE", rows)
+        monkeypatch.setattr("textvae.likelihood.ROWS_AT_ONCE", rows)
         found = importance_weighted_nll(model, batch, 20, in_turn(noise))
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     for row in range(3):
@@ -124,7 +124,7 @@ def test_the_decoder_is_given_few_latents_at_once_where_batches_are_small_or_tex
     given.clear()
     importance_weighted_nll(model, batch, 1000)
     assert max(given) == 512 * 6
-    monkeypatch.setattr("textvae.evaluation.TOKENS_AT_ONCE", 60)
+    monkeypatch.setattr("textvae.likelihood.TOKENS_AT_ONCE", 60)
     given.clear()
     importance_weighted_nll(model, batch, 10)
     assert max(given) == 60
@@ -280,7 +280,9 @@ def test_every_text_and_every_purpose_has_noise_of_its_own(make_model, tokenizer
     terms = posterior_terms(model, Corpus(corpus, tokenizer, model.device, batch_size=4), range(6))
     noise = (terms["latents"] - terms["mean"]) / (terms["logvar"] / 2).exp()
     assert len(noise.unique(dim=0)) == 6 and noise.abs().max() < 5
-    streams = [evaluation._noise(0, purpose, [4])(1, 5)[0] for purpose in (evaluation.POSTERIOR, evaluation.IMPORTANCE)]
+    streams = [
+        likelihood.noise_of_texts(0, purpose, [4])(1, 5)[0] for purpose in (likelihood.POSTERIOR, likelihood.IMPORTANCE)
+    ]
     torch.testing.assert_close(noise[[4]], streams[0], rtol=1e-3, atol=1e-4)
     assert not torch.isclose(*streams).any()
 
@@ -290,7 +292,7 @@ def test_the_shuffle_gap_is_what_the_others_z_costs(make_model, tokenizer):
     model, corpus = make_model("bert", "gru", initializer_range=0.5), tokenized(tokenizer)
     texts = Corpus(corpus, tokenizer, model.device, batch_size=2)
     some, latents = [5, 1, 4, 2], normal(4, 5)
-    found = evaluation._nll_with(model, texts, some, latents)
+    found = likelihood.nll_with(model, texts, some, latents)
     for row, index in enumerate(sorted(some)):
         expected = model.reconstruction(latents[[row]], torch.tensor([corpus["input_ids"][index]]))
         torch.testing.assert_close(found[[row]], expected.detach(), rtol=1e-4, atol=1e-4)

@@ -17,12 +17,14 @@ from torch.distributions import Normal, kl_divergence
 from textvae import InputError, TextVAEConfig, TextVAEModel, TextVAEPipeline
 from textvae.batching import LengthGroupedBatches
 from textvae.corpus import Corpus
-from textvae.data import load_corpus, load_texts, tokenize_corpus
-from textvae.evaluation import evaluate, importance_weighted_nll, posterior_terms
+from textvae.data import load_corpus, load_texts
+from textvae.evaluation import evaluate
 from textvae.latents import preceding_of_label
+from textvae.likelihood import importance_weighted_nll, posterior_terms
 from textvae.modeling import IGNORED
 from textvae.objectives import normal_kl, standard_normal_kl
 from textvae.tokenization import train_word_tokenizer
+from textvae.tokenized import tokenize_corpus
 from textvae.training import train
 from textvae.training_config import TrainingConfig
 

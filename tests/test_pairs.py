@@ -25,12 +25,13 @@ from tiny_runs import (
 
 from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline, metrics
 from textvae.codec import Codec
-from textvae.data import tokenize_corpus
 from textvae.errors import InputError
-from textvae.evaluation import IMPORTANCE, POSTERIOR, evaluate, importance_weighted_nll
+from textvae.evaluation import evaluate
+from textvae.likelihood import IMPORTANCE, POSTERIOR, importance_weighted_nll
 from textvae.meter import Meter
 from textvae.preparation import make_tokenizers, read_corpus
 from textvae.tokenization import train_word_tokenizer
+from textvae.tokenized import tokenize_corpus
 from textvae.tokenizer_pair import ENCODER_TOKENIZER
 from textvae.training import train
 

@@ -18,12 +18,13 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, Genera
 
 from textvae import TextVAEConfig, TextVAEModel
 from textvae.batching import padded_batch
-from textvae.data import tokenize_corpus
 from textvae.errors import InputError
-from textvae.evaluation import evaluate, importance_weighted_nll
+from textvae.evaluation import evaluate
 from textvae.latents import interpolate
+from textvae.likelihood import importance_weighted_nll
 from textvae.pipeline import TextVAEPipeline
 from textvae.tokenization import train_tokenizer, train_word_tokenizer
+from textvae.tokenized import tokenize_corpus
 
 DECODERS = {
     "gru": {"model_type": "gru", "hidden_size": 48, "embedding_size": 32},

@@ -24,10 +24,10 @@ from tiny_runs import (
 
 from textvae import TextVAEPipeline
 from textvae.checkpoints import checkpoints_in
-from textvae.data import tokenize_corpus
 from textvae.objectives import maximum_mean_discrepancy
 from textvae.preparation import make_batches, read_corpus, read_random_batches, reset_decoder
 from textvae.stepper import ENCODER_STEPS, MOST_ENCODER_STEPS, objective
+from textvae.tokenized import tokenize_corpus
 from textvae.training import train
 
 BRIEF = {"num_reconstructed_texts": 2, "num_importance_texts": 2, "num_importance_samples": 1}

@@ -4,8 +4,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from textvae.configuration import TextVAEConfig
 from textvae.errors import InputError
-from textvae.evaluation import evaluate, importance_weighted_nll
+from textvae.evaluation import evaluate
 from textvae.gru import GRUConfig, GRUForCausalLM, GRUModel
+from textvae.likelihood import importance_weighted_nll
 from textvae.modeling import TextVAEModel, TextVAEOutput
 from textvae.objectives import negative_elbo
 from textvae.pipeline import TextVAEPipeline

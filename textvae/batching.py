@@ -18,7 +18,6 @@ N texts · n texts of a global batch · b of them in this process · S, T padded
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count, islice
 from typing import NamedTuple
 
@@ -29,58 +28,10 @@ from torch.utils.data import get_worker_info
 from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import InputError
-from textvae.tokenization import leading_token
+from textvae.noise import NO_NOISE, InputNoise, SpecialIds, corrupt
 
 _MEGABATCH = 100  # global batches that are sorted by length together
 _ORDER, _INPUT_NOISE, _WORD_DROPOUT, _LATENT_NOISE = range(4)  # independent streams of random numbers
-
-
-@dataclass(frozen=True)
-class InputNoise:
-    """Corruption of what the model reads, never of what it must write; special tokens are spared.
-
-    On the encoder's side (Shen et al. 2020, DAAE), in this order: each token moves by at most `shuffle` places, and
-    is dropped, replaced by a random one and masked with the probabilities `drop`, `substitute` and `mask`. On the
-    decoder's side `word_dropout` is the probability that an input token is masked (Bowman et al. 2016).
-
-    Raises:
-        InputError: if a probability is outside 0 to 1, or `shuffle` negative.
-    """
-
-    drop: float = 0.0
-    mask: float = 0.0
-    substitute: float = 0.0
-    shuffle: int = 0
-    word_dropout: float = 0.0
-
-    def __post_init__(self):
-        for name in ("drop", "mask", "substitute", "word_dropout"):
-            if not 0 <= vars(self)[name] <= 1:
-                raise InputError(f"{name} is {vars(self)[name]}: give a probability between 0 and 1.")
-        if self.shuffle < 0:
-            raise InputError(f"shuffle is {self.shuffle}: give the largest displacement in tokens, 0 or more.")
-
-
-NO_NOISE = InputNoise()
-
-
-class _SpecialIds:
-    """What batches need to know of a tokenizer."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        starts = [i for i in (tokenizer.bos_token_id, tokenizer.cls_token_id) if i is not None]
-        self.pad = tokenizer.pad_token_id
-        self.leading = leading_token(tokenizer)
-        self.start = starts[0] if starts else tokenizer.eos_token_id
-        blanks = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.get_vocab().get("<unk>"))
-        self.blank = next((i for i in blanks if i is not None), None)
-        ids = np.array(sorted(tokenizer.get_vocab().values()))
-        ends = {tokenizer.bos_token_id, tokenizer.eos_token_id}  # one of which GPT-2 calls unknown, too
-        word = None if tokenizer.unk_token_id in ends else tokenizer.unk_token_id
-        special = np.isin(ids, [i for i in tokenizer.all_special_ids if i != word])
-        self.ordinary = ids[~special]
-        self.is_special = np.zeros(ids[-1] + 1, dtype=bool)
-        self.is_special[ids[special]] = True
 
 
 def _gather(flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray, fill: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,38 +73,6 @@ def padded_batch(texts: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Ten
     return torch.from_numpy(ids), torch.from_numpy(real.astype(np.int64))
 
 
-def _shuffle(ids: np.ndarray, movable: np.ndarray, distance: int, generator: np.random.Generator) -> np.ndarray:
-    """Permute the movable tokens of each row, each by at most `distance` places among them (Lample et al. 2018)."""
-    slots = np.argsort(~movable, axis=1, kind="stable")  # the movable positions, then the others
-    rank = np.arange(ids.shape[1])
-    keys = rank + generator.uniform(0, distance + 1, ids.shape)
-    keys = np.where(rank < movable.sum(1, keepdims=True), keys, rank + distance + 1.0)
-    sources = np.take_along_axis(slots, np.argsort(keys, axis=1, kind="stable"), axis=1)
-    shuffled = np.empty_like(ids)
-    np.put_along_axis(shuffled, slots, np.take_along_axis(ids, sources, axis=1), axis=1)
-    return shuffled
-
-
-def _corrupt(
-    ids: np.ndarray, real: np.ndarray, noise: InputNoise, special: _SpecialIds, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """The encoder's noisy input and where it is real, both (n, at most S), from clean ids (n, S)."""
-    movable = real & ~special.is_special[ids]
-    if noise.shuffle:
-        ids = _shuffle(ids, movable, noise.shuffle, generator)
-    if noise.drop:
-        kept = real & ~(movable & (generator.random(ids.shape) < noise.drop))
-        order = np.argsort(~kept, axis=1, kind="stable")[:, : kept.sum(1).max()]
-        real, movable = (np.take_along_axis(mask, order, axis=1) for mask in (kept, kept & movable))
-        ids = np.where(real, np.take_along_axis(ids, order, axis=1), special.pad)
-    if noise.substitute:
-        others = generator.choice(special.ordinary, ids.shape)
-        ids = np.where(movable & (generator.random(ids.shape) < noise.substitute), others, ids)
-    if noise.mask:
-        ids = np.where(movable & (generator.random(ids.shape) < noise.mask), special.blank, ids)
-    return ids, real
-
-
 class _Collator:
     """Turns a global batch into this process's item."""
 
@@ -162,8 +81,8 @@ class _Collator:
     ):
         if batch_size < 1:
             raise InputError(f"The batch size is {batch_size}: give 1 or more.")
-        self.special = _SpecialIds(tokenizer)
-        self.read_special = self.special if encoder_tokenizer is None else _SpecialIds(encoder_tokenizer)
+        self.special = SpecialIds(tokenizer)
+        self.read_special = self.special if encoder_tokenizer is None else SpecialIds(encoder_tokenizer)
         for special, name in ((self.read_special, "mask"), (self.special, "word_dropout")):
             if special.blank is None and vars(noise)[name]:
                 raise InputError(f"The tokenizer has no mask and no unknown token: set {name} to 0.")
@@ -182,7 +101,7 @@ class _Collator:
         targets, real = _gather(*written, self.special.pad)
         if noise.drop or noise.mask or noise.substitute or noise.shuffle:
             generator = self.generator(_INPUT_NOISE, index)
-            inputs, attended = _corrupt(inputs, attended, noise, self.read_special, generator)
+            inputs, attended = corrupt(inputs, attended, noise, self.read_special, generator)
         latent_noise = self.generator(_LATENT_NOISE, index)
         item = {
             "input_ids": inputs,

@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from textvae.corpus import Corpus
-from textvae.data import tokenize
 from textvae.errors import InputError
 from textvae.labels import label_ids, listed
 from textvae.modeling import TextVAEModel
+from textvae.tokenized import tokenize
 
 logger = logging.getLogger(__name__)
 

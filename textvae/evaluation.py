@@ -1,14 +1,13 @@
-"""A model over a corpus: bounds on the likelihood, what z holds, how well it is read back. All in nats.
+"""The report of a model over a corpus: bounds on the likelihood, what z holds, how well it is read back. All in nats.
 
 B batch · S, T lengths · Z latent_size · K samples · N texts
 
-The noise of a text is drawn from (seed, purpose, index of the text), so that batch size, order and the number of
-processes change nothing.
+Batch size, order and the number of processes change nothing.
 """
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,124 +22,24 @@ from textvae import metrics
 from textvae.corpus import Corpus, gather, of_all_processes
 from textvae.errors import InputError
 from textvae.latents import preceding_of_label
-from textvae.modeling import IGNORED, TextVAEModel
-from textvae.objectives import ROWS_AT_ONCE, importance_weighted_bound, normal_kl, reparameterize
+from textvae.likelihood import (
+    CHOICE,
+    IMPORTANCE,
+    importance_weighted_nll,
+    nll_with,
+    noise_of_texts,
+    posterior_terms,
+    samples_needed,
+)
+from textvae.modeling import TextVAEModel
 from textvae.processes import from_main
 from textvae.tokenization import count_unknown
 from textvae.value_cache import append_values, fingerprint_of_model, fingerprint_of_texts, read_values
 
 logger = logging.getLogger(__name__)
 
-POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is for
-SAMPLES_AT_ONCE, TOKENS_AT_ONCE = 8, 2**15  # of importance sampling, where `batch_size` texts fit
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 STANDARD_ERROR = "_standard_error"  # added to the name of what it is the error of
-
-
-@torch.no_grad()
-def importance_weighted_nll(
-    model: TextVAEModel,
-    batch: dict[str, Tensor],
-    num_samples: int,
-    draw: Callable[[int], Tensor] | None = None,
-    batch_size: int = 64,
-) -> Tensor:
-    """Upper bound on -log p(x) of each text from `num_samples` draws of q(z|x), in nats (Burda et al. 2016, eq. 8).
-
-    See [`textvae.objectives.importance_weighted_bound`]. Of a language model it is -log p(x) itself, from one draw.
-
-    Args:
-        model: in evaluation mode, or dropout makes it a bound of another model for every draw.
-        batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T); `label_ids` (B,) of a
-            model with labels, for -log p(x|c).
-        draw: k → standard normal noise (k, B, Z); torch's own when not given.
-        batch_size: the decoder is given at most eight times so many latents at once, and no more than 512.
-
-    Returns:
-        (B,)
-
-    Raises:
-        InputError: if `num_samples` is below 1.
-    """
-    label_ids = batch.get("label_ids")
-    mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
-    labels = _labels(batch)
-
-    def log_likelihood(latents: Tensor) -> Tensor:
-        k = len(latents)
-        repeated = None if label_ids is None else label_ids.repeat(k)
-        nll = model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1), label_ids=repeated)
-        return -nll.view(k, -1)
-
-    prior, num_samples = model.prior_parameters(label_ids), _samples_needed(model, num_samples)
-    rows = min(ROWS_AT_ONCE, SAMPLES_AT_ONCE * batch_size, TOKENS_AT_ONCE // labels.shape[1])
-    return importance_weighted_bound(log_likelihood, mean, logvar, num_samples, draw, prior, rows)
-
-
-def _samples_needed(model: TextVAEModel, num_samples: int) -> int:
-    """At most one of a language model, where every importance weight is p(x) itself."""
-    return min(num_samples, 1) if model.config.is_language_model else num_samples
-
-
-def _labels(batch: dict[str, Tensor]) -> Tensor:
-    """What is to be predicted, (B, T): `labels` if given, else the input, -100 at padding."""
-    if "labels" in batch:
-        return batch["labels"]
-    return batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
-
-
-def _noise(seed: int, purpose: int, indices: Sequence[int]) -> Callable[[int, int], Tensor]:
-    """k, size → standard normal noise (k, texts, size), each text's from a stream of its own."""
-    streams = [np.random.default_rng((seed, purpose, index)) for index in indices]
-
-    def draw(k: int, size: int) -> Tensor:
-        drawn = [stream.standard_normal((k, size), dtype=np.float32) for stream in streams]
-        return torch.from_numpy(np.stack(drawn, axis=1))
-
-    return draw
-
-
-@torch.no_grad()
-def posterior_terms(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
-    """`mean`, `logvar`, `latents` (n, Z), `reconstruction` and `kl` (n,) of each text, from one sample of q(z|x)."""
-    found = []
-    for rows, batch in corpus.batches(indices, "evaluating"):
-        label_ids = batch.get("label_ids")
-        mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
-        noise = _noise(seed, POSTERIOR, rows)(1, model.config.latent_size)[0].to(mean.device)
-        latents = reparameterize(mean, logvar, noise)
-        terms = {
-            "mean": mean,
-            "logvar": logvar,
-            "latents": latents,
-            "reconstruction": model.reconstruction(latents, batch["labels"], label_ids=label_ids),
-            "kl": normal_kl(mean, logvar, *model.prior_parameters(label_ids)).sum(-1),
-        }
-        found.append((rows, {name: tensor.cpu() for name, tensor in terms.items()}))
-    return gather(found)
-
-
-def bound(terms: dict[str, Tensor]) -> dict[str, float]:
-    """−ELBO, its two parts and the active units, from `posterior_terms`."""
-    reconstruction, kl = (float(terms[name].double().mean()) for name in ("reconstruction", "kl"))
-    return {
-        "negative_elbo": reconstruction + kl,
-        "reconstruction": reconstruction,
-        "kl": kl,
-        "active_units": metrics.active_units(terms["mean"]),
-    }
-
-
-@torch.no_grad()
-def _nll_with(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], latents: Tensor) -> Tensor:
-    """-log p(x|z) (n,) of each text with the z (n, Z) given for it."""
-    place = {index: row for row, index in enumerate(sorted(indices))}
-    found = []
-    for rows, batch in corpus.batches(indices, "shuffling z"):
-        chosen = latents[[place[index] for index in rows]].to(corpus.device)
-        nll = model.reconstruction(chosen, batch["labels"], label_ids=batch.get("label_ids"))
-        found.append((rows, {"nll": nll.cpu()}))
-    return gather(found)["nll"]
 
 
 @torch.no_grad()
@@ -163,7 +62,7 @@ def _importance_weighted(
     for batches in corpus.rounds(left, "importance sampling"):
         found = {}
         for rows, batch in batches:
-            draw = partial(_noise(seed, IMPORTANCE, rows), size=model.config.latent_size)
+            draw = partial(noise_of_texts(seed, IMPORTANCE, rows), size=model.config.latent_size)
             nll = importance_weighted_nll(model, batch, num_samples, draw, corpus.batch_size)
             found |= zip(rows, nll.tolist(), strict=True)
         found = of_all_processes(found)
@@ -238,7 +137,7 @@ def evaluate(
     Args:
         model: on whatever device; it is put in evaluation mode, and afterwards back in the mode it was in.
         tokenizer: the decoder's.
-        dataset: what [`textvae.data.tokenize_corpus`] gives, or columns of the same names.
+        dataset: what [`textvae.tokenized.tokenize_corpus`] gives, or columns of the same names.
         num_importance_samples: K of the importance-weighted bound; 1 of a language model, where it is exact.
         num_importance_texts: how many of the texts, chosen by `seed`, that bound and the perplexities are taken on.
         num_reconstructed_texts: how many are written back greedily from their posterior mean.
@@ -280,7 +179,7 @@ def evaluate(
             raise InputError(f"{name} is {number}, it must be at least 1.")
     if mixed_precision not in PRECISIONS:
         raise InputError(f"mixed_precision is {mixed_precision!r}, it must be one of {', '.join(PRECISIONS)}.")
-    num_importance_samples = _samples_needed(model, num_importance_samples)
+    num_importance_samples = samples_needed(model, num_importance_samples)
     corpus = Corpus(dataset, tokenizer, model.device, batch_size, encoder_tokenizer)
     if bool(model.config.label_names) != (corpus.label_ids is not None):
         raise InputError("The model has labels and the dataset no label_id, or the other way round: tokenize it anew.")
@@ -322,7 +221,7 @@ def _report_of_z(model: TextVAEModel, corpus: Corpus, seed: int) -> dict[str, fl
     terms = posterior_terms(model, corpus, everything, seed)
     posteriors = terms["mean"], terms["logvar"], terms["latents"]
     label_ids = torch.zeros(len(corpus)).long() if corpus.label_ids is None else torch.tensor(corpus.label_ids)
-    shuffled = _nll_with(model, corpus, everything, _of_another_text(terms["latents"], label_ids, seed))
+    shuffled = nll_with(model, corpus, everything, _of_another_text(terms["latents"], label_ids, seed))
     report = {
         **_with_error("reconstruction", terms["reconstruction"]),
         **_with_error("kl", terms["kl"]),

@@ -16,14 +16,16 @@ from transformers import PreTrainedTokenizerBase
 from textvae import latents as geometry
 from textvae.adapters import merged
 from textvae.codec import Codec, Label, Written
-from textvae.data import check_strings, tokenize_corpus
+from textvae.data import check_strings
 from textvae.errors import InputError
-from textvae.evaluation import evaluate, importance_weighted_nll
+from textvae.evaluation import evaluate
+from textvae.likelihood import importance_weighted_nll
 from textvae.loading import check_match, load_model
 from textvae.modeling import TextVAEModel
 from textvae.paraphrases import find_paraphrases
 from textvae.processes import main_first
 from textvae.tokenization import MAX_LENGTH
+from textvae.tokenized import tokenize_corpus
 from textvae.tokenizer_pair import load_tokenizers, save_tokenizers
 
 Texts = str | Sequence[str]

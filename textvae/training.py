@@ -1,9 +1,7 @@
 """train(config): from a corpus to a saved pipeline, on one process or many."""
 
-import json
 import logging
 import math
-import os
 import shutil
 import sys
 import time
@@ -19,19 +17,18 @@ from transformers import get_scheduler
 
 from textvae import checkpoints
 from textvae.bases import check_apart
-from textvae.batching import LengthGroupedBatches
 from textvae.collapse import CollapseMonitor
-from textvae.configuration import TextVAEConfig
 from textvae.corpus import Corpus
-from textvae.data import Texts, tokenize_corpus
+from textvae.data import Texts
 from textvae.errors import InputError
-from textvae.evaluation import bound, evaluate, posterior_terms
+from textvae.evaluation import evaluate
 from textvae.fine_tuning import report_coverage
 from textvae.labels import labels_in
+from textvae.likelihood import bound, posterior_terms
 from textvae.meter import Meter
 from textvae.metrics import mutual_information
 from textvae.modeling import TextVAEModel
-from textvae.pipeline import CARD_FILE, METRICS_FILE, TextVAEPipeline
+from textvae.pipeline import TextVAEPipeline
 from textvae.preparation import (
     build_model,
     choose_mixed_precision,
@@ -50,15 +47,14 @@ from textvae.preparation import (
 )
 from textvae.processes import from_main, main_first, this_process
 from textvae.report import write_report
+from textvae.resumption import describe, resume
+from textvae.run_directory import BEST, checkpoint_to_resume, claim_output_dir, replace_best
 from textvae.stepper import Stepper, train_encoder
-from textvae.tokenizer_pair import Pair, save_tokenizers
-from textvae.trained import PARTS, checkpoint_activations, joining_parameters
-from textvae.training_config import CONFIG_FILE, TrainingConfig
+from textvae.tokenized import tokenize_corpus
+from textvae.trained import checkpoint_activations, joining_parameters
+from textvae.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
-
-BEST, OLD_BEST = "best", ".best.old"  # the best model so far, a pipeline of its own until the run is over
-OF_A_MODEL = (METRICS_FILE, CARD_FILE, "config.json", "generation_config.json", "model*.safetensors*")
 
 
 @dataclass
@@ -94,7 +90,7 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
         InputError: for input that cannot be used, or a loss that is no longer finite, in one sentence.
     """
     this_process()
-    checkpoint = _checkpoint_to_resume(config)
+    checkpoint = checkpoint_to_resume(config)
     _check_trackers(config.report_to)
     AcceleratorState._reset_state()  # an earlier run of this process, in a notebook, may have had another precision
     accelerator = Accelerator(
@@ -128,12 +124,12 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
     controller = config.new_rate_controller()
     kept = [scheduler, progress, average, controller]
     accelerator.register_for_checkpointing(*(part for part in kept if part is not None))
-    about = _describe(config, model, accelerator, batches)
+    about = describe(config, model, accelerator, batches)
     if model.config.base is not None:
         accelerator.register_save_state_pre_hook(lambda _, states, __: [_drop_base(model, state) for state in states])
     if checkpoint is not None:
-        _resume(accelerator, checkpoint, about, scheduler)
-    from_main(lambda: _claim_output_dir(config, (tokenizer, encoder_tokenizer), checkpoint))
+        resume(accelerator, checkpoint, about, scheduler)
+    from_main(lambda: claim_output_dir(config, (tokenizer, encoder_tokenizer), checkpoint))
     if config.report_to:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
 
@@ -188,57 +184,6 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
 # before the loop
 
 
-def _checkpoint_to_resume(config: TrainingConfig) -> Path | None:
-    """The checkpoint to resume from, if any; a directory that is taken is refused unless that is asked for."""
-    output_dir = Path(config.output_dir)
-    if config.resume_from_checkpoint is not None:
-        return checkpoints.find_checkpoint(config.resume_from_checkpoint, output_dir)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f"{output_dir} is a file: give another --output_dir.")
-    for name in (config.model_name_or_path, config.encoder_name_or_path, config.decoder_name_or_path):
-        if name is not None and Path(name).resolve() == output_dir.resolve():
-            raise InputError(f"The run would be written over {name}, which it starts from: give another --output_dir.")
-    if config.overwrite_output_dir:
-        return None
-    if any((output_dir / name).exists() for name in (METRICS_FILE, CARD_FILE, "model.safetensors")):
-        raise InputError(f"{output_dir} holds a finished run: give --overwrite_output_dir or another --output_dir.")
-    if checkpoints.checkpoints_in(output_dir) or any((output_dir / name).exists() for name in (BEST, OLD_BEST)):
-        raise InputError(
-            f"{output_dir} holds an unfinished run: give --resume_from_checkpoint latest where it has a checkpoint, "
-            "--overwrite_output_dir, or another --output_dir."
-        )
-    if _model_files(output_dir):
-        raise InputError(f"{output_dir} holds a model: give --overwrite_output_dir or another --output_dir.")
-    return None
-
-
-def _model_files(output_dir: Path) -> list[Path]:
-    """What a finished run leaves, or any model of Hugging Face, and another run there would replace."""
-    return [path for name in OF_A_MODEL for path in output_dir.glob(name)]
-
-
-def _claim_output_dir(config: TrainingConfig, tokenizers: Pair, checkpoint: Path | None) -> None:
-    """All input has proved usable: only now is anything written, or what an earlier run left removed."""
-    output_dir = Path(config.output_dir)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        config.save(output_dir / CONFIG_FILE)
-        if checkpoint is not None and (output_dir / OLD_BEST).exists() and not (output_dir / BEST).exists():
-            os.replace(output_dir / OLD_BEST, output_dir / BEST)  # the run was killed while a better one moved there
-        leftovers = [*output_dir.glob(".checkpoint-*.unfinished"), *output_dir.glob(".best.*")]
-        if checkpoint is None:
-            for path in _model_files(output_dir):
-                path.unlink()  # or the old weights would stand beside the new tokenizer until the run is over
-            leftovers += output_dir.glob(BEST)
-        start = -1 if checkpoint is None else checkpoints.step_of(checkpoint)
-        leftovers += [path for path in checkpoints.checkpoints_in(output_dir) if checkpoints.step_of(path) > start]
-        for path in leftovers:
-            shutil.rmtree(path)
-        save_tokenizers(output_dir, *tokenizers)
-    except OSError as error:
-        raise InputError(f"{output_dir} cannot be written to ({error.strerror}): give another --output_dir.") from error
-
-
 def _check_trackers(names: list[str]) -> None:
     available = [str(tracker.value) for tracker in get_available_trackers()]
     for name in names:
@@ -247,90 +192,11 @@ def _check_trackers(names: list[str]) -> None:
             raise InputError(f"report_to names {name!r}, which is not installed here: {usable}.")
 
 
-def _architecture(config: TextVAEConfig) -> dict:
-    """What two models must share for one's weights to fit the other; JSON."""
-    values = config.to_dict()
-    parts = {name: _without_session(values.pop(name)) for name in ("encoder", "decoder")}
-    return json.loads(json.dumps(_without_session(values) | parts))  # as a checkpoint gives it back
-
-
-def _without_session(values: dict) -> dict:
-    session = {"transformers_version", "dtype", "_name_or_path", "architectures", "_attn_implementation", "use_cache"}
-    return {name: value for name, value in values.items() if name not in session}
-
-
 def _drop_base(model: TextVAEModel, state: dict) -> None:
     """What is found again in the model's base need not be in every checkpoint."""
     of_base = [name for name in state if model.is_of_base(name.removeprefix("module."))]  # as several processes call it
     for name in of_base:
         del state[name]
-
-
-def _resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler) -> None:
-    saved = checkpoints.about(checkpoint)
-    _check_controller(checkpoint, saved.get("kl_controller"), about["kl_controller"])
-    # Of a run before there were labels, the architecture has none.
-    architecture = {"label_names": [], **saved["model"]}
-    wrong = [name for name in about["model"] if architecture.get(name) != about["model"][name]]
-    if wrong:
-        raise InputError(
-            f"The checkpoint {checkpoint} is of another architecture: its {', '.join(wrong)} differ from this run's; "
-            "resume with the settings it was trained with, or start anew in another --output_dir."
-        )
-    if saved.get("own_rates", about["own_rates"]) != about["own_rates"]:
-        raise InputError(
-            f"The checkpoint {checkpoint} was trained with another set of learning rates: give encoder_learning_rate "
-            "and decoder_learning_rate where it had them, and only there."
-        )
-    _check_corpus(checkpoint, saved.get("corpus"), about["corpus"])
-    about["seconds"] = saved["seconds"]
-    learning_rates = list(scheduler.base_lrs)
-    accelerator.load_state(str(checkpoint), **({} if about["model"]["base"] is None else {"strict": False}))
-    _set_learning_rates(scheduler, learning_rates)
-
-
-def _describe(config: TrainingConfig, model: TextVAEModel, accelerator: Accelerator, batches) -> dict:
-    """What a checkpoint must be of, to go on from; and the `seconds` trained before it."""
-    return {
-        "model": _architecture(model.config),
-        "mixed_precision": accelerator.mixed_precision,
-        "seconds": 0.0,
-        "kl_controller": None if config.kl_target is None else config.kl_controller,
-        "own_rates": [part for part in PARTS if getattr(config, f"{part}_learning_rate") is not None],
-        "corpus": None if config.streaming else _size(batches),
-    }
-
-
-def _size(batches: LengthGroupedBatches) -> dict[str, int]:
-    """By which one corpus is known from another, wherever it lies."""
-    return {"texts": len(batches.lengths), "tokens": int(batches.lengths.sum())}
-
-
-def _check_corpus(checkpoint: Path, saved: dict | None, ours: dict | None) -> None:
-    if None not in (saved, ours) and saved != ours:
-        was, now = (f"{size['texts']:,} texts and {size['tokens']:,} tokens" for size in (saved, ours))
-        raise InputError(
-            f"The checkpoint {checkpoint} is of a corpus of {was}, and this one is of {now}: resume with --config "
-            f"{checkpoint.parent / CONFIG_FILE}, which has all its settings, or start anew in another --output_dir."
-        )
-
-
-def _check_controller(checkpoint: Path, saved: str | None, kind: str | None) -> None:
-    if kind != saved:
-        ours, theirs = ("without kl_target" if name is None else f"with kl_target and {name}" for name in (kind, saved))
-        raise InputError(
-            f"The checkpoint {checkpoint} was trained {theirs}, and this run is {ours}: "
-            "resume with what it was trained with, or start anew in another --output_dir."
-        )
-
-
-def _set_learning_rates(scheduler, learning_rates: list[float]) -> None:
-    """A resumed run learns at the rates it is told now."""
-    scheduler.base_lrs = learning_rates
-    groups = scheduler.optimizer.param_groups
-    for group, rate, schedule in zip(groups, learning_rates, scheduler.lr_lambdas, strict=True):
-        group["initial_lr"] = rate
-        group["lr"] = rate * schedule(scheduler.last_epoch)
 
 
 # in the loop
@@ -370,7 +236,7 @@ def _keep_if_best(accelerator, pipeline: TextVAEPipeline, validation: Corpus, co
     if is_best:
         progress.best_negative_elbo, progress.evaluations_since_best = values["negative_elbo"], 0
         if accelerator.is_main_process:
-            _replace_best(pipeline, Path(config.output_dir))
+            replace_best(pipeline, Path(config.output_dir))
     else:
         progress.evaluations_since_best += 1
     accelerator.wait_for_everyone()
@@ -382,18 +248,6 @@ def _validation_line(values: dict, step: int, latent_size: int, is_best: bool) -
         f"KL {values['kl']:.2f}), MI {values['mutual_information']:.2f}, AU {values['active_units']}/{latent_size}"
         f"{', the best so far' if is_best else ''}"
     )
-
-
-def _replace_best(pipeline: TextVAEPipeline, output_dir: Path) -> None:
-    """Written beside the old one first: a run killed here still has one of the two."""
-    unfinished, old, best = (output_dir / name for name in (".best.unfinished", OLD_BEST, BEST))
-    shutil.rmtree(unfinished, ignore_errors=True)
-    pipeline.save_pretrained(unfinished)
-    shutil.rmtree(old, ignore_errors=True)
-    if best.exists():
-        os.replace(best, old)
-    os.replace(unfinished, best)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 # after the loop

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 import yaml
 
-from textvae.batching import InputNoise
 from textvae.controllers import RateController
 from textvae.errors import InputError
+from textvae.noise import InputNoise
 from textvae.schedules import KLSchedule
 from textvae.settings import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_settings, nearest, read_yaml, setting
 
