@@ -443,6 +443,20 @@ def test_gradient_checkpointing_changes_no_gradient(corpus, tmp_path, optimizer_
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("decoder", [GRU, GPT2])
+def test_either_attention_gives_the_same_gradients(corpus, tmp_path, optimizer_steps, decoder):
+    for name in ("eager", "sdpa"):
+        train(config(corpus, tmp_path / name, decoder=decoder, max_steps=3, attn_implementation=name))
+    (eager, _), (sdpa, _) = optimizer_steps[0], optimizer_steps[3]
+    torch.testing.assert_close(eager, sdpa, rtol=1e-4, atol=1e-6)
+    assert not torch.equal(eager, sdpa)  # the order of the sums tells that they were two
+
+
+def test_attention_that_cannot_be_had_is_refused(corpus, tmp_path):
+    told = refusal(config(corpus, tmp_path, attn_implementation="flash"))
+    assert "attn_implementation 'flash'" in told and "give eager or sdpa" in told
+
+
 @pytest.mark.parametrize(
     "changes, steps",
     [

@@ -143,8 +143,22 @@ def build_model(
     else:
         model = _new_model(config, tokenizer, _bottleneck(config, label_names))
     _check_positions(tokenizer.model_max_length, model)
+    if config.attn_implementation is not None:
+        _choose_attention(model, config.attn_implementation)
     choose_trained(model, config)
     return model
+
+
+def _choose_attention(model: TextVAEModel, implementation: str) -> None:
+    try:
+        for part in (model.encoder, model.decoder):
+            if part is not None and part.config.model_type != "gru":  # which has none
+                part.set_attn_implementation(implementation)
+    except (ImportError, OSError, ValueError) as error:
+        raise InputError(
+            f"attn_implementation {implementation!r} cannot be had here ({shorten(str(error), 200)}): leave it out, or "
+            "give eager or sdpa."
+        ) from error
 
 
 def _check_positions(max_length: int, model: TextVAEModel) -> None:
