@@ -44,6 +44,9 @@ from textvae.training_config import BOTTLENECK, TrainingConfig
 
 logger = logging.getLogger(__name__)
 
+# Of a run that is not told how long it is to be. In fewer steps no corpus, however small, teaches a decoder to read z.
+DEFAULT_EPOCHS, LEAST_DEFAULT_STEPS = 0.8, 2_400
+
 
 def read_corpus(config: TrainingConfig, texts: Texts | None = None) -> DatasetDict | IterableDatasetDict:
     return load_corpus(
@@ -262,7 +265,10 @@ def count_steps(config: TrainingConfig, batches) -> tuple[int, int]:
     if config.streaming:
         return config.max_steps, config.max_steps
     steps_per_epoch = math.ceil(batches.batches_per_epoch / config.gradient_accumulation_steps)
-    total = math.ceil(batches.batches_per_epoch * config.num_train_epochs / config.gradient_accumulation_steps)
+    epochs = config.num_train_epochs or DEFAULT_EPOCHS
+    total = math.ceil(batches.batches_per_epoch * epochs / config.gradient_accumulation_steps)
+    if config.num_train_epochs is None:
+        total = max(total, LEAST_DEFAULT_STEPS)
     return config.max_steps or total, steps_per_epoch
 
 

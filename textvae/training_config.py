@@ -114,7 +114,9 @@ class TrainingConfig:
     per_device_train_batch_size: int = setting(64, "texts of a batch, for each process", COUNT)
     per_device_eval_batch_size: int = setting(128, "texts of a batch of the evaluation, for each process", COUNT)
     gradient_accumulation_steps: int = setting(1, "batches of an optimizer step", COUNT)
-    num_train_epochs: float = setting(0.8, "how often every text is read", POSITIVE)
+    num_train_epochs: float | None = setting(
+        None, "how often every text is read; unless given 0.8 times, and for 2,400 steps at least", POSITIVE
+    )
     max_steps: int | None = setting(None, "optimizer steps, instead of epochs", COUNT)
     learning_rate: float = setting(2e-3, "of AdamW, after warming up", POSITIVE)
     encoder_learning_rate: float | None = setting(None, "of the encoder, where it is not learning_rate", POSITIVE)
