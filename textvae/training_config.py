@@ -131,7 +131,7 @@ class TrainingConfig:
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", POSITIVE)
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting("auto", "auto: bf16 where it is faster")
     gradient_checkpointing: bool = setting(False, "compute activations twice instead of keeping them: less memory")
-    attn_implementation: str | None = setting(None, "eager, sdpa, flash_attention_2, …, instead of transformers' choice")
+    attn_implementation: str | None = setting(None, "eager, sdpa, flash_attention_2, …, where one is to be chosen")
     torch_compile: bool = setting(False, "compile encoder and decoder: slow to start, faster after that")
     weight_averaging: Literal["none", "ema", "swa"] = setting("none", "keep the last weights, or an average")
     ema_decay: float = setting(0.999, "of ema, the moving average", SHARE)
