@@ -46,7 +46,7 @@ from textvae.comparison import Outcome
 from textvae.data import load_texts
 from textvae.errors import InputError
 from textvae.pipeline import METRICS_FILE
-from textvae.preparation import DEFAULT_EPOCHS, build_model
+from textvae.preparation import build_model
 from textvae.processes import from_main, main_first, this_process
 from textvae.report import write_whole
 from textvae.sweep import Run, Sweep, read_sweep
@@ -247,7 +247,10 @@ def _header(sweep: Sweep, outcomes: list[Outcome], command: str) -> str:
 
 def _budget(one: Run, reached: Outcome) -> str:
     steps = reached.results.get("steps", one.config.max_steps)
-    return f"{steps:,} steps" if steps else f"{one.config.num_train_epochs or DEFAULT_EPOCHS:g} epochs"
+    if steps:
+        return f"{steps:,} steps"
+    epochs = one.config.num_train_epochs
+    return f"{epochs:g} epochs" if epochs else "the default length"
 
 
 # the command line

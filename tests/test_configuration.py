@@ -30,7 +30,7 @@ def test_the_prefix_is_as_long_as_the_injection_says(injection, tokens, length):
         ({"latent_size": -3}, ["latent_size", "-3"]),
         ({"latent_tokens": 0}, ["latent_tokens", "0"]),
         ({"pooling": "median"}, ["pooling", "median", "mean", "attention"]),
-        ({"latent_injection": "memory"}, ["latent_injection", "memory", "embedding", "prefix"]),
+        ({"latent_injection": "memory"}, ["latent_injection", "memory", "prefix, embedding, output"]),
         ({"latent_injection": ["embedding", "memory"]}, ["latent_injection", "memory"]),
         ({"committed_rate": -0.1}, ["committed_rate", "-0.1"]),
         ({"mean_batch_norm": math.inf}, ["mean_batch_norm", "inf"]),

@@ -18,6 +18,7 @@ INJECTIONS = {
     "embedding": {"latent_injection": "embedding"},
     "prefix2": {"latent_injection": "prefix", "latent_tokens": 2},
     "both2": {"latent_injection": ["embedding", "prefix"], "latent_tokens": 2},
+    "output": {"latent_injection": "output"},
 }
 # Settings that a family leaves neutral are set, windows are shorter than the texts, and no two widths are equal.
 ENCODER = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}

@@ -13,6 +13,8 @@ INJECTIONS = {
     "prefix1": {"latent_injection": "prefix", "latent_tokens": 1},
     "prefix3": {"latent_injection": "prefix", "latent_tokens": 3},
     "both2": {"latent_injection": ["embedding", "prefix"], "latent_tokens": 2},
+    "output": {"latent_injection": "output"},
+    "all2": {"latent_injection": ["prefix", "embedding", "output"], "latent_tokens": 2},
 }
 every_decoder = pytest.mark.parametrize("decoder", DECODERS)
 every_injection = pytest.mark.parametrize("injection", INJECTIONS)

@@ -24,6 +24,8 @@ INJECTIONS = {
     "prefix1": {"latent_injection": "prefix", "latent_tokens": 1},
     "prefix3": {"latent_injection": ["prefix"], "latent_tokens": 3},
     "both2": {"latent_injection": ["embedding", "prefix"], "latent_tokens": 2},
+    "output": {"latent_injection": "output"},
+    "all2": {"latent_injection": ["prefix", "embedding", "output"], "latent_tokens": 2},
 }
 COMBINATIONS = (
     [("bert", decoder, "mean", injection) for decoder in DECODERS for injection in INJECTIONS]
@@ -139,6 +141,8 @@ def test_z_enters_where_the_config_says(build, decoder, injection):
         embeds = embeds + model.to_embedding(latents)[:, None]
     assert embeds.shape[1] == length + 7
     expected = model.decoder(inputs_embeds=embeds).logits[:, length:]
+    if "output" in model.config.latent_injection:
+        expected = expected + (model.to_output(latents) @ model.get_output_embeddings().weight.T)[:, None]
     torch.testing.assert_close(model.decode(latents, ids), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -82,7 +82,7 @@ def by_name(pipeline, step) -> dict[str, dict]:
 
 
 def reads_z(name: str) -> bool:
-    return name.split(".")[0] in ("decoder", "to_embedding", "to_prefix", "to_bag_of_words")
+    return name.split(".")[0] in ("decoder", "to_embedding", "to_prefix", "to_output", "to_bag_of_words")
 
 
 # interrupted and resumed

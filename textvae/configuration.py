@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from textvae.errors import InputError
 
 POOLINGS = ("mean", "cls", "last", "max", "attention")
-INJECTIONS = ("embedding", "prefix")
+INJECTIONS = ("prefix", "embedding", "output")
 
 # The families that are tested, by their `model_type`. A causal language model may also be the encoder.
 ENCODERS = (
@@ -73,8 +73,9 @@ class TextVAEConfig(PreTrainedConfig):
         decoder: config (or its dict) of one of the causal language models in `DECODERS`.
         latent_size: Z, the number of dimensions of z.
         latent_injection: how the decoder is told about z: `prefix` puts `latent_tokens` soft tokens in front,
-            `embedding` adds a linear map of z to every input embedding; both may be given. `none` is the language model
-            that a VAE is compared with: the decoder alone, without encoder, its q(z|x) the prior.
+            `embedding` adds a linear map of z to every input embedding, `output` one to every state that the softmax
+            over the words reads (Skip-VAE, Dieng et al. 2019); any of them together. `none` is the language model that
+            a VAE is compared with: the decoder alone, without encoder, its q(z|x) the prior.
         latent_tokens: P, the soft tokens that z becomes under `prefix`.
         pooling: how the encoder's states become one vector: `mean`, `cls` (the first), `last`, `max` or `attention`.
             `last` is the natural one for a causal language model; `cls`, which there sees nothing, is refused.
@@ -153,7 +154,7 @@ class TextVAEConfig(PreTrainedConfig):
         injection = self.latent_injection
         if set(injection) - set(INJECTIONS):
             raise InputError(
-                f"latent_injection is {injection}, it must name {' or '.join(INJECTIONS)}, or both, or be none."
+                f"latent_injection is {injection}, it must name some of {', '.join(INJECTIONS)}, or be none."
             )
         self._check_labels()
 

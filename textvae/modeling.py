@@ -110,6 +110,9 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         in_embedding, prefix_size = "embedding" in config.latent_injection, config.prefix_length * embedding_size
         self.to_embedding = nn.Linear(config.latent_size, embedding_size) if in_embedding else None
         self.to_prefix = nn.Linear(config.latent_size, prefix_size) if prefix_size else None
+        states_width = self.decoder.get_output_embeddings().weight.shape[1]
+        in_output = "output" in config.latent_injection
+        self.to_output = nn.Linear(config.latent_size, states_width) if in_output else None
         self.to_bag_of_words = None
         if config.bag_of_words:
             sizes = config.latent_size, embedding_size, config.decoder.vocab_size
@@ -212,8 +215,9 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             init.zeros_(module.weight)
 
     def decoding_modules(self) -> dict[str, nn.Module]:
-        """By name, what generates: the decoder, the maps in front of it, and the prior of a label."""
-        names = ("decoder", "to_embedding", "to_prefix", "to_bag_of_words", "label_to_prior", "label_to_embedding")
+        """By name, what generates: the decoder, the maps of z that it is given, and the prior of a label."""
+        maps = ("to_embedding", "to_prefix", "to_output", "to_bag_of_words")
+        names = ("decoder", *maps, "label_to_prior", "label_to_embedding")
         return {name: module for name, module in self.named_children() if name in names}
 
     def get_input_embeddings(self) -> nn.Module:
@@ -315,15 +319,37 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             return attention_mask
         return nn.functional.pad(attention_mask, (self.config.prefix_length, 0), value=1)
 
+    def _decoded(
+        self,
+        latents: Tensor,
+        decoder_input_ids: Tensor,
+        attention_mask: Tensor | None,
+        label_ids: Tensor | None,
+        past_key_values=None,
+        use_cache: bool | None = False,
+    ) -> ModelOutput:
+        """The decoder's cache and last hidden states: (B, P + T, H), or (B, T, H) of a cache that holds the prefix."""
+        first = past_key_values is None or past_key_values.get_seq_length() == 0
+        output = self.decoder.base_model(
+            inputs_embeds=self._inputs_embeds(latents, decoder_input_ids, label_ids, first=first),
+            attention_mask=self._lengthened(attention_mask),
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+        )
+        if self.to_output is not None:
+            states = output.last_hidden_state
+            output.last_hidden_state = states + _mapped(self.to_output, latents, states.dtype).unsqueeze(1)
+        return output
+
     def _decoder_states(
         self, latents: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None, label_ids: Tensor | None
     ) -> Tensor:
         """The decoder's last hidden states at the T text positions: (B, T, H)."""
-        embeds = self._inputs_embeds(latents, decoder_input_ids, label_ids, first=True)
-        output = self.decoder.base_model(
-            inputs_embeds=embeds, attention_mask=self._lengthened(attention_mask), use_cache=False
-        )
+        output = self._decoded(latents, decoder_input_ids, attention_mask, label_ids)
         return output.last_hidden_state[:, self.config.prefix_length :]
+
+    def _logits(self, states: Tensor) -> Tensor:
+        return transform_logits(self.get_output_embeddings()(states), self.logit_scale, self.logit_softcap)
 
     def decode(
         self,
@@ -344,9 +370,7 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             InputError: if `latents` is not (B, Z), or `label_ids` are missing, or given to a model without labels.
         """
         self._check_latents(latents)
-        states = self._decoder_states(latents, decoder_input_ids, attention_mask, label_ids)
-        logits = self.get_output_embeddings()(states)
-        return transform_logits(logits, self.logit_scale, self.logit_softcap)
+        return self._logits(self._decoder_states(latents, decoder_input_ids, attention_mask, label_ids))
 
     def reconstruction(
         self,
@@ -458,15 +482,10 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
     # writing
 
     def _next_token_logits(self, decoder_input_ids, attention_mask, latents, label_ids, past_key_values, use_cache):
-        first = past_key_values is None or past_key_values.get_seq_length() == 0
-        return self.decoder(
-            inputs_embeds=self._inputs_embeds(latents, decoder_input_ids, label_ids, first=first),
-            attention_mask=self._lengthened(attention_mask),
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            logits_to_keep=1,
-            return_dict=True,
-        )
+        past = past_key_values, use_cache
+        output = self._decoded(latents, decoder_input_ids, attention_mask, label_ids, *past)
+        logits = self._logits(output.last_hidden_state[:, -1:])
+        return CausalLMOutputWithPast(logits=logits, past_key_values=output.past_key_values)
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs) -> dict:
         """What `generate` grows is the decoder's input here."""

@@ -67,7 +67,9 @@ class TrainingConfig:
     encoder: dict = setting(ENCODER, "a Hugging Face config with its model_type; of this type what is not told stays")
     decoder: dict = setting(DECODER, "likewise, of a causal language model, or gru")
     latent_size: int = setting(64, "Z, the dimensions of z", COUNT)
-    latent_injection: list[str] = setting(["prefix"], "soft tokens of z, or embedding: z in each input; both; none")
+    latent_injection: list[str] = setting(
+        ["prefix"], "prefix: soft tokens of z; embedding: z in each input; output: z in each state; several; none"
+    )
     latent_tokens: int = setting(1, "soft tokens of the injection prefix", COUNT)
     pooling: str = setting("mean", "of the encoder's states into one: mean, cls, last, max or attention")
     initializer_range: float = setting(0.08, "std of the new maps between encoder, z and decoder", POSITIVE)
