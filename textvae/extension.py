@@ -80,8 +80,11 @@ def extend_tokenizer(
             "can be added without a change in how it reads: leave extend_tokenizer out."
         )
     if kind == "word":
-        return _with_words(tokenizer, texts, num_new)
-    return _with_pieces(tokenizer, sample_texts(texts, max_train_texts, seed), num_new)
+        extended = _with_words(tokenizer, texts, num_new)
+    else:
+        extended = _with_pieces(tokenizer, sample_texts(texts, max_train_texts, seed), num_new)
+    extended.model_max_length = tokenizer.model_max_length
+    return extended
 
 
 def _model(tokenizer: PreTrainedTokenizerFast) -> dict:
