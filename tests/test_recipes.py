@@ -239,7 +239,7 @@ MISTAKES = {
         "--target_column one of text_id, words",
     ),
     "target in a txt": ("evaluate.py", ["{model}", "--file", "{corpus}", "--target_column", "to"], "no targets"),
-    "one part": ("train.py", ["--decoder_name_or_path", "{model}"], "encoder_name_or_path"),
+    "one part": ("train.py", ["--decoder_name_or_path", "{model}", "--freeze_encoder"], "encoder_name_or_path"),
     "no such part": (
         "train.py",
         ["--train_file", "{corpus}", "--encoder_name_or_path", "nowhere", "--decoder_name_or_path", "nowhere"],

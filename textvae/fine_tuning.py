@@ -57,8 +57,10 @@ def report_coverage(config: TrainingConfig, dataset: Dataset | IterableDataset, 
 
 
 def _coverage_of(config: TrainingConfig, rows: Dataset | IterableDataset, tokenizers: Pair) -> dict[str, float]:
-    report = {}
-    for side, (tokenizer, columns) in _sides(config, tokenizers).items():
+    report, sides = {}, _sides(config, tokenizers)
+    if config.model_name_or_path is None and config.decoder_name_or_path is None:
+        sides.pop("")  # made for a new decoder
+    for side, (tokenizer, columns) in sides.items():
         values = coverage(tokenizer, list(iterate_texts(rows, columns)))
         logger.warning(coverage_sentence(values, f"The {_whose(side)}tokenizer", _remedy(config, tokenizer)))
         report |= {side + name: value for name, value in values.items()}

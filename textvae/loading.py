@@ -101,8 +101,8 @@ def _take(model: TextVAEModel, saved: dict[str, Tensor], name: str) -> None:
 
 
 def join_parts(
-    encoder: str,
-    decoder: str,
+    encoder: str | PreTrainedConfig,
+    decoder: str | PreTrainedConfig,
     tokenizer: PreTrainedTokenizerBase,
     encoder_tokenizer: PreTrainedTokenizerBase | None = None,
     *,
@@ -119,6 +119,7 @@ def join_parts(
     where it is to be trained, as this EOS would never be the likeliest token.
 
     Args:
+        encoder, decoder: or the config of a new one.
         tokenizer: the decoder's, and the encoder's too unless `encoder_tokenizer` is given.
         quantization: of the decoder, as [`load_decoder`] takes it.
         decoder_learns: whether its own weights will be trained.
@@ -128,14 +129,18 @@ def join_parts(
         InputError: if a part cannot be opened, its tokenizer has more tokens than it has embeddings, or the decoder has
             no EOS and will not learn one.
     """
-    parts = load_encoder(encoder, encoder_dtype), load_decoder(decoder, decoder_dtype, quantization)
-    _make_room(parts[0], encoder_tokenizer or tokenizer, encoder)
-    if _make_room(parts[1], tokenizer, decoder) and not decoder_learns:
-        raise InputError(
-            f"The decoder {decoder!r} has no EOS, and has to be trained to write one: leave freeze_decoder and lora of "
-            "the decoder out, or give a decoder that has one."
-        )
-    return TextVAEModel.from_parts(*parts, **bottleneck, **special_ids(tokenizer))
+    parts = {"encoder": encoder, "decoder": decoder}
+    if isinstance(encoder, str):
+        parts["encoder"] = load_encoder(encoder, encoder_dtype)
+        _make_room(parts["encoder"], encoder_tokenizer or tokenizer, encoder)
+    if isinstance(decoder, str):
+        parts["decoder"] = load_decoder(decoder, decoder_dtype, quantization)
+        if _make_room(parts["decoder"], tokenizer, decoder) and not decoder_learns:
+            raise InputError(
+                f"The decoder {decoder!r} has no EOS, and has to be trained to write one: leave freeze_decoder and "
+                "lora of the decoder out, or give a decoder that has one."
+            )
+    return TextVAEModel.from_parts(**parts, **bottleneck, **special_ids(tokenizer))
 
 
 def _make_room(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> bool:

@@ -164,18 +164,24 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         return cls.from_parts(*parts, **special | config).cast(parts[1].dtype)
 
     @classmethod
-    def from_parts(cls, encoder: PreTrainedModel, decoder: PreTrainedModel, **config) -> "TextVAEModel":
+    def from_parts(
+        cls, encoder: PreTrainedModel | PreTrainedConfig, decoder: PreTrainedModel | PreTrainedConfig, **config
+    ) -> "TextVAEModel":
         """An encoder and a decoder, as they are, joined by a new bottleneck in fp32; in evaluation mode.
 
         Args:
+            encoder, decoder: models, or the configs of new ones.
             config: what [`TextVAEConfig`] takes beside the configs of the two.
 
         Raises:
             InputError: if one of them is of no supported family, or the config cannot be.
         """
-        decoder_config = decoder.config.to_dict()
+        parts = {"encoder": encoder, "decoder": decoder}
+        models = {name: part for name, part in parts.items() if isinstance(part, PreTrainedModel)}
+        configs = {name: part.config if name in models else part for name, part in parts.items()}
+        decoder_config = configs["decoder"].to_dict()
         decoder_config.pop("quantization_config", None)  # says how the weights are held here, not what they are
-        return cls(TextVAEConfig(encoder=encoder.config, decoder=decoder_config, **config), encoder, decoder).eval()
+        return cls(TextVAEConfig(**configs | {"decoder": decoder_config}, **config), **models).eval()
 
     def cast(self, dtype: torch.dtype) -> "TextVAEModel":
         """All weights become of this dtype, but those of a `mean_batch_norm`, which stay in fp32."""

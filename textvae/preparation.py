@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
 
@@ -39,7 +40,7 @@ from textvae.tokenization import (
     unknown_sentence,
 )
 from textvae.tokenizer_pair import Pair, load_tokenizers, tokenizers_of_parts
-from textvae.trained import choose_trained, parameter_groups
+from textvae.trained import PARTS, choose_trained, parameter_groups
 from textvae.training_config import BOTTLENECK, TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -99,11 +100,11 @@ def make_tokenizers(config: TrainingConfig, corpus) -> Pair:
     if config.model_name_or_path is not None:
         pair = extended_tokenizers(config, corpus["train"])
         return _limited(pair, config.max_length or pair[0].model_max_length)
-    if config.has_pretrained_parts:
-        decoder = config.decoder_name_or_path if config.tokenizer == "sentencepiece" else config.tokenizer
-        pair = tokenizers_of_parts(config.encoder_tokenizer or config.encoder_name_or_path, decoder)
+    if config.decoder_name_or_path is None:
+        decoder = _make_tokenizer(config, corpus)
     else:
-        pair = _make_tokenizer(config, corpus), None
+        decoder = config.decoder_name_or_path if config.tokenizer == "sentencepiece" else config.tokenizer
+    pair = tokenizers_of_parts(config.encoder_tokenizer or config.encoder_name_or_path, decoder)
     return _limited(pair, config.max_length or MAX_LENGTH)
 
 
@@ -119,7 +120,10 @@ def _make_tokenizer(config: TrainingConfig, corpus) -> PreTrainedTokenizerBase:
         tokenizer = load_tokenizer(config.tokenizer)
         check_vocabulary(tokenizer, config.tokenizer)
         return tokenizer
-    texts = iterate_texts(corpus["train"], ["text"] if config.target_column is None else ["text", "target"])
+    columns = ["text"] if config.target_column is None else ["text", "target"]
+    if config.encoder_name_or_path is not None:
+        columns = columns[-1:]  # what is written: the encoder has a tokenizer of its own
+    texts = iterate_texts(corpus["train"], columns)
     if config.tokenizer == "word":
         return train_word_tokenizer(texts)
     return train_tokenizer(texts, config.vocab_size, seed=config.seed)
@@ -138,11 +142,7 @@ def build_model(
     if config.model_name_or_path is not None:
         model = load_saved(config, tokenizer, encoder_tokenizer, label_names)
     elif config.has_pretrained_parts:
-        names = config.encoder_name_or_path, config.decoder_name_or_path
-        held = {"encoder_dtype": config.dtype_of("encoder"), "decoder_dtype": config.dtype_of("decoder"),
-                "quantization": config.decoder_quantization,
-                "decoder_learns": "decoder" not in config.untrained_parts}  # fmt: skip
-        model = join_parts(*names, tokenizer, encoder_tokenizer, **held, **_bottleneck(config, label_names))
+        model = _model_of_parts(config, tokenizer, encoder_tokenizer, _bottleneck(config, label_names))
     else:
         model = _new_model(config, tokenizer, _bottleneck(config, label_names))
     _check_positions(tokenizer.model_max_length, model)
@@ -186,13 +186,43 @@ def _positions(part: PreTrainedModel) -> int | None:
 def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, bottleneck: dict) -> TextVAEModel:
     ids = special_ids(tokenizer)
     shared = {"vocab_size": len(tokenizer), **ids}
-    try:
+    with _named_mistakes():
         model_config = TextVAEConfig(
             encoder=shared | config.encoder, decoder=shared | config.decoder, **bottleneck, **ids
         )
         _check_names("encoder", config.encoder, model_config.encoder)
         _check_names("decoder", config.decoder, model_config.decoder)
         return TextVAEModel(model_config)
+
+
+def _model_of_parts(
+    config: TrainingConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder_tokenizer: PreTrainedTokenizerBase | None,
+    bottleneck: dict,
+) -> TextVAEModel:
+    held = {"encoder_dtype": config.dtype_of("encoder"), "decoder_dtype": config.dtype_of("decoder"),
+            "quantization": config.decoder_quantization,
+            "decoder_learns": "decoder" not in config.untrained_parts}  # fmt: skip
+    with _named_mistakes():
+        encoder, decoder = (config.origin_of(part) or _new_part(config, part, tokenizer) for part in PARTS)
+        return join_parts(encoder, decoder, tokenizer, encoder_tokenizer, **held, **bottleneck)
+
+
+def _new_part(config: TrainingConfig, part: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
+    """The config of the one part that is not pretrained."""
+    vocab_size = max(tokenizer.get_vocab().values()) + 1
+    given = getattr(config, part)
+    made = TextVAEConfig(**{part: {"vocab_size": vocab_size, **special_ids(tokenizer)} | given})
+    _check_names(part, given, getattr(made, part))
+    return getattr(made, part)
+
+
+@contextmanager
+def _named_mistakes() -> Iterator[None]:
+    """What transformers has against the settings of a new encoder or decoder, in one sentence."""
+    try:
+        yield
     except InputError:
         raise
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError, StrictDataclassError) as error:
@@ -220,7 +250,8 @@ def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: i
     """Draw the weights of all that generates anew, and forget what the optimizer knew of them (Li et al. 2019)."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # and not that of a GPU, where each process has its own noise
-        fresh = TextVAEModel(model.config).decoding_modules()
+        held = {part: model.get_submodule(part) for part in model.config.base or {}}  # an encoder that is not trained
+        fresh = TextVAEModel(model.config, **held).decoding_modules()
     for name, module in model.decoding_modules().items():
         module.load_state_dict(fresh[name].state_dict())
         for parameter in module.parameters():

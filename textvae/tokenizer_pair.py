@@ -43,15 +43,22 @@ def save_tokenizers(path: str | Path, tokenizer: PreTrainedTokenizerBase, encode
         encoder_tokenizer.save_pretrained(Path(path, ENCODER_TOKENIZER))
 
 
-def tokenizers_of_parts(encoder: str, decoder: str) -> Pair:
+def tokenizers_of_parts(encoder: str | None, decoder: str | PreTrainedTokenizerBase) -> Pair:
     """The tokenizers of two pretrained models, by name or path; one where both read and write the same.
 
     What they lack to end and to pad texts is added, and said.
 
+    Args:
+        encoder: None where it is to read what the decoder writes.
+        decoder: or the tokenizer itself, where it was made for the decoder.
+
     Raises:
         InputError: if one of them cannot be opened, or knows no word.
     """
-    ours, theirs = (_completed(open_tokenizer(name), name) for name in (decoder, encoder))
+    ours = _completed(open_tokenizer(decoder), decoder) if isinstance(decoder, str) else decoder
+    if encoder is None:
+        return ours, None
+    theirs = _completed(open_tokenizer(encoder), encoder)
     return (ours, None) if are_same(ours, theirs) else (ours, theirs)
 
 

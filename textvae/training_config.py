@@ -60,9 +60,9 @@ class TrainingConfig:
     vocab_size: int = setting(8000, "pieces of a sentencepiece tokenizer; a word tokenizer has all words", COUNT)
     extend_tokenizer: int = setting(0, "pieces or words, at most, that a saved model's tokenizer gains", NOT_NEGATIVE)
 
-    # The model: a saved one to fine-tune, or two pretrained parts, or the configs of its parts.
+    # The model: a saved one to fine-tune, or pretrained parts, and the configs of those that are not.
     model_name_or_path: str | None = setting(None, "a saved textvae model, to train on")
-    encoder_name_or_path: str | None = setting(None, "a pretrained encoder, with decoder_name_or_path")
+    encoder_name_or_path: str | None = setting(None, "a pretrained encoder")
     decoder_name_or_path: str | None = setting(None, "a pretrained causal language model")
     encoder: dict = setting(ENCODER, "a Hugging Face config with its model_type; of this type what is not told stays")
     decoder: dict = setting(DECODER, "likewise, of a causal language model, or gru")
@@ -169,13 +169,11 @@ class TrainingConfig:
         self.kl_weight, self.input_noise  # noqa: B018  both check their values
 
     def _check_parts(self) -> None:
-        if (self.encoder_name_or_path is None) != (self.decoder_name_or_path is None):
-            raise InputError("encoder_name_or_path and decoder_name_or_path go together: give both, or none.")
         if self.has_pretrained_parts and self.model_name_or_path is not None:
             raise InputError("model_name_or_path has an encoder and a decoder already: leave it or their names out.")
-        if self.has_pretrained_parts and self.tokenizer == "word":
+        if self.decoder_name_or_path is not None and self.tokenizer == "word":
             raise InputError("A pretrained decoder has words of its own: leave tokenizer out, or name an existing one.")
-        if self.encoder_tokenizer is not None and not self.has_pretrained_parts:
+        if self.encoder_tokenizer is not None and self.encoder_name_or_path is None:
             raise InputError("encoder_tokenizer is for a pretrained encoder: name one in encoder_name_or_path.")
         if self.extend_tokenizer and self.model_name_or_path is None:
             raise InputError("extend_tokenizer adds to the tokenizer of a saved model: name one in model_name_or_path.")
@@ -184,6 +182,12 @@ class TrainingConfig:
         for name in NEEDS_PRETRAINED:
             if getattr(self, name) and not self.has_pretrained_parts and self.model_name_or_path is None:
                 raise InputError(f"{name} is for a saved model or pretrained parts: name them, or leave it out.")
+        for part in self.untrained_parts:
+            if self.origin_of(part) is None:
+                raise InputError(
+                    f"The {part} is new, and has to be trained: name a pretrained one in {part}_name_or_path, or leave "
+                    f"freeze_{part} and lora of the {part} out."
+                )
         for part in self.lora:
             if part not in ("encoder", "decoder"):
                 raise InputError(f"lora names {part!r}, it must be encoder or decoder, both, or left out.")
@@ -201,7 +205,7 @@ class TrainingConfig:
             raise InputError("weights_dtype is for weights that are not trained: freeze a part, or give it lora.")
         if self.decoder_quantization != "none" and "decoder" not in self.untrained_parts:
             raise InputError("A quantized decoder cannot be trained: give freeze_decoder, or lora for the decoder.")
-        if self.decoder_quantization != "none" and not self.has_pretrained_parts:
+        if self.decoder_quantization != "none" and self.decoder_name_or_path is None:
             raise InputError("decoder_quantization is for a pretrained decoder: name one in decoder_name_or_path.")
 
     def _check_techniques(self) -> None:
@@ -241,7 +245,7 @@ class TrainingConfig:
 
     @property
     def has_pretrained_parts(self) -> bool:
-        return self.encoder_name_or_path is not None
+        return self.encoder_name_or_path is not None or self.decoder_name_or_path is not None
 
     @property
     def untrained_parts(self) -> list[str]:
@@ -254,8 +258,8 @@ class TrainingConfig:
         is_bf16 = part in self.untrained_parts and self.weights_dtype == "bfloat16"
         return torch.bfloat16 if is_bf16 else torch.float32
 
-    def origin_of(self, part: str) -> str:
-        """The name or path that `encoder` or `decoder` is opened from."""
+    def origin_of(self, part: str) -> str | None:
+        """The name or path that `encoder` or `decoder` is opened from; None of a new one."""
         names = {"encoder": self.encoder_name_or_path, "decoder": self.decoder_name_or_path}
         return self.model_name_or_path or names[part]
 
