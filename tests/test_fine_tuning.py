@@ -6,11 +6,10 @@ import pytest
 import torch
 from tiny_runs import (
     GRU,
-    Killed,
     assert_same_checkpoint,
     assert_same_state,
     config,
-    in_a_step,
+    kill_in_a_step,
     refusal,
     results,
     save_parts,
@@ -107,10 +106,7 @@ def test_an_extended_run_has_pieces_rows_and_better_coverage(source, extended):
 def test_a_run_killed_and_resumed_equals_one_that_was_not(source, others, extended, tmp_path, monkeypatch, told):
     """Also where the flag is forgotten: the tokenizer is that of the run."""
     shared = {**BRIEF, "model_name_or_path": source}
-    with monkeypatch.context() as patch:
-        in_a_step(patch, 4)
-        with pytest.raises(Killed):
-            train(config(others, tmp_path, **shared, extend_tokenizer=30))
+    kill_in_a_step(config(others, tmp_path, **shared, extend_tokenizer=30), 4, monkeypatch)
     train(config(others, tmp_path, **shared, **told, resume_from_checkpoint="latest"))
     assert_same_checkpoint(tmp_path / "checkpoint-4", extended / "checkpoint-4")
     assert_same_state(weights(tmp_path), weights(extended))

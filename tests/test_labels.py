@@ -11,7 +11,16 @@ import pandas
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
-from tiny_runs import GRU, Killed, assert_same_checkpoint, config, in_a_step, refusal, results, write_lines
+from tiny_runs import (
+    GRU,
+    assert_same_checkpoint,
+    config,
+    kill_in_a_step,
+    refusal,
+    results,
+    resume,
+    write_lines,
+)
 from torch.distributions import Normal, kl_divergence
 
 from textvae import InputError, TextVAEConfig, TextVAEModel, TextVAEPipeline
@@ -459,13 +468,8 @@ def test_samples_of_a_label_are_of_its_words(pipeline, name):
 
 def test_a_killed_run_resumed_equals_one_that_was_not(table, finished, tmp_path, monkeypatch):
     run = config(table, tmp_path, **RUN)
-    with monkeypatch.context() as patch:
-        in_a_step(patch, 55)
-        with pytest.raises(Killed):
-            train(run)
-    torch.manual_seed(99)
-    run.resume_from_checkpoint = "latest"
-    train(run)
+    kill_in_a_step(run, 55, monkeypatch)
+    resume(run)
     assert_same_checkpoint(tmp_path / "checkpoint-60", finished / "checkpoint-60")
     assert results(tmp_path) == results(finished)
 

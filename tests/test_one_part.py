@@ -7,12 +7,12 @@ from tiny_runs import (
     GPT2,
     GRU,
     SENTENCES,
-    Killed,
     assert_same_checkpoint,
     config,
-    in_a_step,
+    kill_in_a_step,
     refusal,
     results,
+    resume,
     save_decoder,
     save_encoder,
     write_lines,
@@ -89,13 +89,8 @@ def test_every_verb_works(runs, part):
 def test_a_run_killed_and_resumed_equals_one_that_was_not(runs, part, corpus, tmp_path, monkeypatch):
     changes, whole = runs[part]
     run = config(corpus, tmp_path, **SHORT, **changes)
-    with monkeypatch.context() as patch:
-        in_a_step(patch, 5)
-        with pytest.raises(Killed):
-            train(run)
-    torch.manual_seed(99)
-    run.resume_from_checkpoint = "latest"
-    train(run)
+    kill_in_a_step(run, 5, monkeypatch)
+    resume(run)
     assert_same_checkpoint(tmp_path / "checkpoint-6", whole / "checkpoint-6")
     assert results(tmp_path) == results(whole)
 

@@ -8,12 +8,12 @@ import torch
 from tiny_runs import (
     LLAMA,
     SENTENCES,
-    Killed,
     assert_same_checkpoint,
     assert_same_state,
     config,
-    in_a_step,
+    kill_in_a_step,
     results,
+    resume,
     save_parts,
     weights,
     write_lines,
@@ -88,12 +88,8 @@ def test_the_run_holds_what_was_trained_and_is_opened_quantized_or_whole(finishe
 def test_a_run_killed_and_resumed_equals_one_that_was_not(finished, kind, tmp_path, monkeypatch):
     whole, _ = finished(kind)
     run = replace(whole, output_dir=str(tmp_path))
-    with monkeypatch.context() as patch:
-        in_a_step(patch, 4)
-        with pytest.raises(Killed):
-            train(run)
-    run.resume_from_checkpoint = "latest"
-    train(run)
+    kill_in_a_step(run, 4, monkeypatch)
+    resume(run)
     directory = Path(whole.output_dir)
     assert_same_checkpoint(tmp_path / "checkpoint-4", directory / "checkpoint-4")
     average = torch.load(tmp_path / "checkpoint-4" / "custom_checkpoint_2.pkl")["weights"]

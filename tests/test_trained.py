@@ -14,14 +14,14 @@ from tiny_runs import (
     GRU,
     LLAMA,
     SENTENCES,
-    Killed,
     assert_same_checkpoint,
     assert_same_state,
     config,
     contents,
-    in_a_step,
+    kill_in_a_step,
     refusal,
     results,
+    resume,
     save_decoder,
     save_parts,
     weights,
@@ -379,13 +379,8 @@ def test_the_model_class_refuses_half_a_model(finished):
 def test_a_run_killed_and_resumed_equals_one_that_was_not(parts, corpus, tmp_path, finished, monkeypatch, mode, cut):
     whole, _ = finished(mode)
     run = config(corpus, tmp_path, **parts, **SHORT, **MODES[mode])
-    with monkeypatch.context() as patch:
-        in_a_step(patch, cut)
-        with pytest.raises(Killed):
-            train(run)
-    torch.manual_seed(99)
-    run.resume_from_checkpoint = "latest"
-    train(run)
+    kill_in_a_step(run, cut, monkeypatch)
+    resume(run)
     assert_same_checkpoint(tmp_path / "checkpoint-6", whole / "checkpoint-6")
     assert_same_state(weights(tmp_path), weights(whole))
     assert results(tmp_path) == results(whole)
@@ -403,12 +398,8 @@ def test_an_average_holds_what_is_trained_and_resumes(parts, corpus, tmp_path, m
                 "gradient_checkpointing": True}  # fmt: skip
     train(config(corpus, tmp_path / "whole", **settings))
     cut = config(corpus, tmp_path / "cut", **settings)
-    with monkeypatch.context() as patch:
-        in_a_step(patch, 5)
-        with pytest.raises(Killed):
-            train(cut)
-    cut.resume_from_checkpoint = "latest"
-    train(cut)
+    kill_in_a_step(cut, 5, monkeypatch)
+    resume(cut)
     assert_same_checkpoint(tmp_path / "cut" / "checkpoint-6", tmp_path / "whole" / "checkpoint-6")
     kept = torch.load(tmp_path / "cut" / "checkpoint-6" / "custom_checkpoint_2.pkl")["weights"]
     assert kept and all(LORA_MARK in name for name in of_parts(kept))

@@ -19,9 +19,11 @@ from tiny_runs import (
     config,
     contents,
     in_a_step,
+    kill_in_a_step,
     logged,
     refusal,
     results,
+    resume,
     weights,
     write_lines,
 )
@@ -150,12 +152,8 @@ def test_a_streamed_run_resumes_as_exactly(corpus, tmp_path, monkeypatch):
     settings = {**EVERYTHING_RANDOM, "streaming": True, "tokenizer": str(tmp_path / "tokenizer")}
     train(config(corpus, tmp_path / "whole", **settings))
     cut = config(corpus, tmp_path / "cut", **settings)
-    with monkeypatch.context() as patch:
-        in_a_step(patch, 10)
-        with pytest.raises(Killed):
-            train(cut)
-    cut.resume_from_checkpoint = "latest"
-    train(cut)
+    kill_in_a_step(cut, 10, monkeypatch)
+    resume(cut)
     assert_same_checkpoint(tmp_path / "cut" / "checkpoint-20", tmp_path / "whole" / "checkpoint-20")
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
 
@@ -200,10 +198,7 @@ def test_a_run_resumes_with_its_own_corpus_wherever_that_lies_and_with_no_other(
 
 def test_the_best_model_of_a_run_without_a_checkpoint_is_not_thrown_away(corpus, tmp_path, monkeypatch):
     run = config(corpus, tmp_path / "run", eval_steps=2, save_steps=6, logging_steps=1)
-    with monkeypatch.context() as patch:
-        in_a_step(patch, 4)
-        with pytest.raises(Killed):
-            train(run)
+    kill_in_a_step(run, 4, monkeypatch)
     before = contents(tmp_path / "run")
     assert "best/model.safetensors" in before
     assert "holds an unfinished run" in refusal(run)
@@ -235,10 +230,7 @@ def test_a_run_over_another_leaves_none_of_its_weights_beside_the_new_tokenizer(
     run = config(corpus, tmp_path / "run", max_steps=2, eval_steps=2)
     train(run)
     run.overwrite_output_dir, run.logging_steps = True, 1
-    with monkeypatch.context() as patch:
-        in_a_step(patch, 1)
-        with pytest.raises(Killed):
-            train(run)
+    kill_in_a_step(run, 1, monkeypatch)
     left = set(contents(tmp_path / "run"))
     assert not left & {"model.safetensors", "config.json", "metrics.json", "README.md"} and "tokenizer.json" in left
 
@@ -779,10 +771,7 @@ def test_after_a_loss_that_is_no_number_the_last_good_checkpoint_goes_on(corpus,
     settings = {"max_steps": 8, "save_steps": 1, "logging_steps": 4, "gradient_accumulation_steps": 2,
                 "lr_scheduler_type": "constant"}  # fmt: skip
     train(config(corpus, tmp_path / "good", **settings))
-    with monkeypatch.context() as patch:
-        in_a_step(patch, 5)
-        with pytest.raises(Killed):
-            train(config(corpus, tmp_path / "bad", **settings))
+    kill_in_a_step(config(corpus, tmp_path / "bad", **settings), 5, monkeypatch)
     wild = config(corpus, tmp_path / "bad", **settings, learning_rate=1e30, resume_from_checkpoint="latest")
     message = refusal(wild)  # step 4 makes the weights huge, step 5 finds no number
     assert "loss of micro-batch 10 became" in message and "at step 5" in message and "lower learning_rate" in message

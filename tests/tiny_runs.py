@@ -208,6 +208,21 @@ def in_a_step(monkeypatch, number: int) -> None:
     monkeypatch.setattr(Meter, "show", killed)
 
 
+def kill_in_a_step(run: TrainingConfig, number: int, monkeypatch) -> None:
+    """Train until this step is shown, and no further."""
+    with monkeypatch.context() as patch:
+        in_a_step(patch, number)
+        with pytest.raises(Killed):
+            train(run)
+
+
+def resume(run: TrainingConfig) -> None:
+    """Train on, as a new process would, whose random state is another."""
+    torch.manual_seed(99)
+    run.resume_from_checkpoint = "latest"
+    train(run)
+
+
 def refusal(run: TrainingConfig) -> str:
     """The one sentence that a run is refused with."""
     with pytest.raises(InputError) as error:
