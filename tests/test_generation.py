@@ -5,6 +5,7 @@ import torch
 from transformers import GenerationConfig
 
 from textvae import InputError
+from textvae.cache_name import CACHE_NAME
 
 BOS, EOS, PAD = 2, 3, 0
 DECODERS = ["gru", "gru2", "gpt2", "llama", "qwen2"]
@@ -59,6 +60,19 @@ def test_cached_generation_equals_teacher_forcing(models, latents, decoder, inje
     forced[..., [PAD, EOS]] = -torch.inf
     assert torch.equal(forced.argmax(-1), output.sequences[:, 1:])
     assert len({tuple(row) for row in output.sequences.tolist()}) > 1  # z speaks
+
+
+@every_decoder
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_a_cache_is_taken_by_its_name_of_any_transformers(models, latents, decoder, name):
+    model, ids, cache, found = models(decoder), torch.tensor([[BOS, 9, 5, 17]]).expand(4, -1), None, []
+    with torch.no_grad():
+        for part in ids.split([1, 2, 1], dim=1):
+            output = model(decoder_input_ids=part, latents=latents, use_cache=True, **{name: cache})
+            cache = getattr(output, CACHE_NAME)
+            found.append(output.logits)
+        forced = model.decode(latents, ids)[:, [0, 2, 3]]
+    torch.testing.assert_close(torch.cat(found, 1), forced, rtol=1e-4, atol=1e-4)
 
 
 @every_decoder

@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from textvae import GRUConfig, GRUForCausalLM, GRUModel
+from textvae.cache_name import CACHE_NAME
 from textvae.gru import Dropout
 
 SIZES = {
@@ -59,17 +60,18 @@ def test_logits_are_those_of_the_equations(build, ids, num_layers, size):
 
 
 @layers
-def test_steps_with_the_cache_equal_one_pass(build, ids, num_layers):
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_steps_with_the_cache_equal_one_pass(build, ids, num_layers, name):
     model = build(num_layers)
     with torch.no_grad():
         expected, cache, found = model(ids).logits, None, []
         for part in ids.split([1, 3, 2, 1], dim=1):
-            output = model(part, past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
+            output = model(part, **{name: cache}, use_cache=True)
+            cache = getattr(output, CACHE_NAME)
             found.append(output.logits)
     torch.testing.assert_close(torch.cat(found, 1), expected, rtol=1e-5, atol=1e-6)
     assert cache.get_seq_length() == 7
-    assert model(ids).past_key_values is None
+    assert getattr(model(ids), CACHE_NAME) is None
 
 
 @layers

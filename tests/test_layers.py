@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"errors"},
+    {"cache_name", "errors"},
     {"labels", "settings", "tokenization"},
     {"noise"},
     {

@@ -11,6 +11,8 @@ from transformers import initialization as init  # torch's, but for weights that
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
+from textvae.cache_name import CACHE_NAME
+
 
 @strict
 class GRUConfig(PreTrainedConfig):
@@ -121,19 +123,21 @@ class GRUModel(GRUPreTrainedModel):
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        past_key_values: DynamicCache | None = None,
+        cache: DynamicCache | None = None,
         use_cache: bool | None = None,
+        past_key_values: DynamicCache | None = None,
     ) -> BaseModelOutputWithPast:
         """Reads from left to right, so padding on the right changes nothing and `attention_mask` is not needed."""
         states = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, E)
-        cache = self._cache(past_key_values) if use_cache else None
+        cache = self._cache(past_key_values if cache is None else cache) if use_cache else None
         for layer, gru in enumerate(self.layers):
             state = cache.layers[layer].keys if cache is not None else None
             state = None if state is None else state[:, 0].transpose(0, 1).contiguous()  # (1, B, H)
             states, _ = self._run(gru, self.dropout(states), state)
             if cache is not None:
                 cache.update(states[:, None], states[:, None], layer)
-        return BaseModelOutputWithPast(last_hidden_state=self.projection(self.dropout(states)), past_key_values=cache)
+        states = self.projection(self.dropout(states))
+        return BaseModelOutputWithPast(last_hidden_state=states, **{CACHE_NAME: cache})
 
     def _run(self, gru: nn.GRU, states: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         if not (self.training and self.config.weight_dropout):
@@ -165,15 +169,16 @@ class GRUForCausalLM(GRUPreTrainedModel, GenerationMixin):
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        past_key_values: DynamicCache | None = None,
+        cache: DynamicCache | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         return_dict: bool | None = None,
+        past_key_values: DynamicCache | None = None,
     ) -> CausalLMOutputWithPast:
         """Logits of the next token at each position, (B, T, V); `labels` are shifted inside, as in every causal LM."""
-        output = self.model(input_ids, attention_mask, inputs_embeds, past_key_values, use_cache)
+        output = self.model(input_ids, attention_mask, inputs_embeds, cache, use_cache, past_key_values)
         positions = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(output.last_hidden_state[:, positions])
         loss = None if labels is None else self.loss_function(logits, labels, self.config.vocab_size)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=output.past_key_values)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, **{CACHE_NAME: getattr(output, CACHE_NAME)})

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
-from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, Cache, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import ModelOutput
 
 from textvae.adapters import LORA_MARK
 from textvae.bases import check_apart
+from textvae.cache_name import CACHE_NAME
 from textvae.configuration import TextVAEConfig
 from textvae.crossentropy import linear_cross_entropy, transform_logits
 from textvae.errors import InputError
@@ -331,16 +332,16 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         decoder_input_ids: Tensor,
         attention_mask: Tensor | None,
         label_ids: Tensor | None,
-        past_key_values=None,
+        cache: Cache | None = None,
         use_cache: bool | None = False,
     ) -> ModelOutput:
         """The decoder's cache and last hidden states: (B, P + T, H), or (B, T, H) of a cache that holds the prefix."""
-        first = past_key_values is None or past_key_values.get_seq_length() == 0
+        first = cache is None or cache.get_seq_length() == 0
         output = self.decoder.base_model(
             inputs_embeds=self._inputs_embeds(latents, decoder_input_ids, label_ids, first=first),
             attention_mask=self._lengthened(attention_mask),
-            past_key_values=past_key_values,
             use_cache=use_cache,
+            **{CACHE_NAME: cache},
         )
         if self.to_output is not None:
             states = output.last_hidden_state
@@ -441,9 +442,10 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
         latents: Tensor | None = None,
         noise: Tensor | None = None,
         label_ids: Tensor | None = None,
-        past_key_values=None,
+        cache: Cache | None = None,
         use_cache: bool | None = None,
         return_dict: bool | None = None,
+        past_key_values: Cache | None = None,
     ) -> TextVAEOutput | CausalLMOutputWithPast:
         """One-sample negative ELBO of texts and its terms (Kingma & Welling 2014, eq. 7 with the KL in closed form).
 
@@ -458,8 +460,9 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             latents: (B, Z), decoded instead of a sample of the posterior.
             noise: (B, Z), the standard normal draw to use in z = mean + exp(logvar / 2) · noise.
             label_ids: (B,), of a model with labels.
-            past_key_values, use_cache: the decoder's cache, in the steps of [`generate`].
+            cache, use_cache: the decoder's cache, in the steps of [`generate`].
             return_dict: taken because transformers gives it; the output is never a tuple.
+            past_key_values: what transformers called `cache` before 5.24.
 
         Returns:
             [`TextVAEOutput`], its `loss` in nats per text; without `input_ids` the decoder's own output, with logits
@@ -469,8 +472,8 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
             InputError: if `label_ids` are missing, or given to a model without labels.
         """
         if input_ids is None:
-            past = past_key_values, use_cache
-            return self._next_token_logits(decoder_input_ids, attention_mask, latents, label_ids, *past)
+            past = past_key_values if cache is None else cache
+            return self._next_token_logits(decoder_input_ids, attention_mask, latents, label_ids, past, use_cache)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if labels is None:
@@ -487,11 +490,10 @@ class TextVAEModel(PreTrainedModel, GenerationMixin):
 
     # writing
 
-    def _next_token_logits(self, decoder_input_ids, attention_mask, latents, label_ids, past_key_values, use_cache):
-        past = past_key_values, use_cache
-        output = self._decoded(latents, decoder_input_ids, attention_mask, label_ids, *past)
+    def _next_token_logits(self, decoder_input_ids, attention_mask, latents, label_ids, cache, use_cache):
+        output = self._decoded(latents, decoder_input_ids, attention_mask, label_ids, cache, use_cache)
         logits = self._logits(output.last_hidden_state[:, -1:])
-        return CausalLMOutputWithPast(logits=logits, past_key_values=output.past_key_values)
+        return CausalLMOutputWithPast(logits=logits, **{CACHE_NAME: getattr(output, CACHE_NAME)})
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs) -> dict:
         """What `generate` grows is the decoder's input here."""
