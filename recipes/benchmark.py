@@ -26,14 +26,8 @@ from textvae.collapse import RECENT_BATCHES, CollapseMonitor
 from textvae.evaluation import PRECISIONS
 from textvae.labels import labels_in
 from textvae.modeling import IGNORED, TextVAEModel
-from textvae.preparation import (
-    build_model,
-    choose_mixed_precision,
-    compile_parts,
-    make_optimizer,
-    make_tokenizers,
-    read_corpus,
-)
+from textvae.precision import choose_mixed_precision
+from textvae.preparation import build_model, compile_parts, make_optimizer, make_tokenizers, read_corpus
 from textvae.stepper import objective
 from textvae.tokenized import tokenize_corpus
 from textvae.trained import checkpoint_activations

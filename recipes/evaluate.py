@@ -16,6 +16,7 @@ from textvae.cli import run
 from textvae.data import load_texts
 from textvae.errors import InputError
 from textvae.evaluation import PRECISIONS
+from textvae.precision import warn_of_slow_bf16
 from textvae.processes import main_first
 from textvae.report import check_place, table, write_whole
 from textvae.tokenization import unknown_sentence
@@ -41,6 +42,8 @@ def main() -> None:
         check_place(Path(arguments.output))
 
     accelerator = Accelerator()
+    mixed_precision = arguments.mixed_precision or accelerator.mixed_precision
+    warn_of_slow_bf16({"mixed_precision": mixed_precision}, accelerator.device)
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)
     columns = arguments.text_column, arguments.target_column, arguments.label_column
     if arguments.label_column and not pipeline.model.config.label_names:
@@ -53,7 +56,7 @@ def main() -> None:
         num_reconstructed_texts=arguments.num_reconstructed_texts,
         batch_size=arguments.batch_size,
         seed=arguments.seed,
-        mixed_precision=arguments.mixed_precision or accelerator.mixed_precision,
+        mixed_precision=mixed_precision,
         cache=partial,
     )
     if accelerator.is_main_process:

@@ -34,7 +34,7 @@ FLOORS = [
     {"bases"},
     {"modeling", "tokenizer_pair", "training_config"},
     {"collapse", "corpus", "extension", "loading", "meter", "trained"},
-    {"codec", "fine_tuning", "likelihood"},
+    {"codec", "fine_tuning", "likelihood", "precision"},
     {"evaluation", "paraphrases"},
     {"pipeline", "sweep"},
     {"report", "preparation", "resumption", "run_directory", "stepper"},

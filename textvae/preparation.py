@@ -1,9 +1,7 @@
-"""What a run is made of: corpus, tokenizer, model, batches, optimizer, precision, each from the config."""
+"""What a run is made of: corpus, tokenizer, model, batches, optimizer, each from the config."""
 
 import logging
 import math
-import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +9,12 @@ from textwrap import shorten
 
 import numpy as np
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate import Accelerator
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from textvae import checkpoints
 from textvae.averaging import WeightAverage
 from textvae.batching import LengthGroupedBatches, StreamedBatches
 from textvae.configuration import TextVAEConfig
@@ -335,32 +331,3 @@ def read_random_batches(config: TrainingConfig, batches, step: int) -> Iterator[
     while True:
         drawn = generator.integers(batches.batches_per_epoch, size=config.gradient_accumulation_steps)
         yield [batches[first + int(number)] for number in drawn]
-
-
-def choose_mixed_precision(config: TrainingConfig, checkpoint: Path | None = None) -> str:
-    """`auto` stays what it was when a run is resumed, follows `accelerate launch --mixed_precision`, or measures."""
-    if config.mixed_precision != "auto":
-        return config.mixed_precision
-    if checkpoint is not None:
-        return checkpoints.about(checkpoint)["mixed_precision"]
-    if (asked := os.environ.get("ACCELERATE_MIXED_PRECISION", "no")) != "no":
-        return asked
-    state = PartialState()
-    return broadcast_object_list(["bf16" if _bf16_is_faster(state.device) else "no"])[0]
-
-
-def _bf16_is_faster(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        matrix = torch.ones(512, 512, dtype=dtype)
-        times = []
-        for _ in range(6):
-            start = time.perf_counter()
-            matrix @ matrix
-            times.append(time.perf_counter() - start)
-        seconds[dtype] = min(times)
-    return seconds[torch.bfloat16] < 0.7 * seconds[torch.float32]

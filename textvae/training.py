@@ -29,9 +29,9 @@ from textvae.meter import Meter
 from textvae.metrics import mutual_information
 from textvae.modeling import TextVAEModel
 from textvae.pipeline import TextVAEPipeline
+from textvae.precision import choose_mixed_precision, warn_of_slow_bf16
 from textvae.preparation import (
     build_model,
-    choose_mixed_precision,
     compile_parts,
     count_steps,
     held_out_texts,
@@ -98,6 +98,8 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
         log_with=config.report_to or None,
         project_dir=config.output_dir,
     )
+    precisions = {"mixed_precision": accelerator.mixed_precision, "weights_dtype": config.weights_dtype}
+    warn_of_slow_bf16(precisions, accelerator.device)
     set_seed(config.seed, device_specific=True)
     corpus = main_first(lambda: read_corpus(config, texts))
     tokenizer, encoder_tokenizer = prepare_tokenizers(config, corpus, checkpoint)
