@@ -37,14 +37,14 @@ def check_encoder(config: PreTrainedConfig) -> None:
     if config.model_type not in ENCODERS + DECODERS:
         why = ", as that of an encoder-decoder does not stand alone" if config.is_encoder_decoder else ""
         raise InputError(
-            f"{config.model_type!r} cannot be the encoder{why}: give one of {', '.join(ENCODERS)}, or a causal "
-            f"language model, one of {', '.join(DECODERS)}."
+            f"{config.model_type!r} cannot be the encoder{why}: give what AutoModelForTextEncoding or AutoModel opens, "
+            f"one of {', '.join(ENCODERS)}, or a causal language model, one of {', '.join(DECODERS)}."
         )
 
 
 def check_decoder(config: PreTrainedConfig) -> None:
     """Raises InputError unless a text VAE can have this decoder."""
-    way_out = f"give a causal language model, one of {', '.join(DECODERS)}"
+    way_out = f"give a causal language model, which AutoModelForCausalLM opens, one of {', '.join(DECODERS)}"
     if config.model_type not in DECODERS:
         kind = "an encoder-decoder" if config.is_encoder_decoder else "an encoder"
         why = f", as it is {kind}" if config.is_encoder_decoder or config.model_type in ENCODERS else ""
