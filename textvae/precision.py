@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -32,8 +33,9 @@ def _bf16_is_faster(device: torch.device) -> bool:
     return device.type == "cpu" and bf16_cost() < 0.7
 
 
+@cache
 def bf16_cost() -> float:
-    """How long a matrix product takes on this CPU in bf16, where one in fp32 takes 1."""
+    """How long a matrix product takes on this CPU in bf16, where one in fp32 takes 1; measured once."""
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         matrix = torch.ones(512, 512, dtype=dtype)
@@ -50,11 +52,9 @@ def warn_of_slow_bf16(settings: dict[str, str], device: torch.device) -> None:
     """Say which of these settings, values by name, ask a CPU for bf16 that computes faster in fp32, if any."""
     asking = [f"{name} {value}" for name, value in settings.items() if value in ("bf16", "bfloat16")]
     if asking and device.type == "cpu" and (cost := bf16_cost()) > 1:
-        logger.warning(_slow_bf16(asking, cost))
-
-
-def _slow_bf16(asking: list[str], cost: float) -> str:
-    return (
-        f"A matrix product takes {cost:.1f} times as long in bf16 as in fp32 on this CPU: leave {' and '.join(asking)} "
-        "out, unless memory is short."
-    )
+        logger.warning(
+            "A matrix product takes %.1f times as long in bf16 as in fp32 on this CPU: leave %s out, unless memory is "
+            "short.",
+            cost,
+            " and ".join(asking),
+        )
