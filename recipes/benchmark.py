@@ -20,18 +20,23 @@ import torch
 from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
-from textvae.batching import LengthGroupedBatches
-from textvae.cli import parse_training_config, run
-from textvae.collapse import RECENT_BATCHES, CollapseMonitor
-from textvae.evaluation import PRECISIONS
-from textvae.labels import labels_in
-from textvae.modeling import IGNORED, TextVAEModel
-from textvae.precision import choose_mixed_precision
-from textvae.preparation import build_model, compile_parts, make_optimizer, make_tokenizers, read_corpus
-from textvae.stepper import objective
-from textvae.tokenized import tokenize_corpus
-from textvae.trained import checkpoint_activations
-from textvae.training_config import TrainingConfig
+from textvae.cli.arguments import parse_training_config
+from textvae.cli.main import run
+from textvae.data.labels import labels_in
+from textvae.data.special_tokens import IGNORED
+from textvae.data.tokenize import tokenize_corpus
+from textvae.data.training_batches import LengthGroupedBatches
+from textvae.evaluation.evaluate import PRECISIONS
+from textvae.modeling.autoencoder import TextVAEModel
+from textvae.training.build_model import build_model, compile_parts
+from textvae.training.build_tokenizers import make_tokenizers
+from textvae.training.collapse import RECENT_BATCHES, CollapseMonitor
+from textvae.training.config import TrainingConfig
+from textvae.training.optimization import make_optimizer
+from textvae.training.precision import choose_mixed_precision
+from textvae.training.setup import read_corpus
+from textvae.training.step import objective
+from textvae.training.trainable import checkpoint_activations
 
 ROUNDS, BATCHES, MOST_TEXTS = 5, 8, 50_000
 DECODED_TEXTS, DECODED_TOKENS = 128, 16

@@ -12,14 +12,15 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from textvae import TextVAEPipeline
-from textvae.cli import run
-from textvae.data import load_texts
+from textvae.cli.main import run
+from textvae.data.corpora import load_texts
+from textvae.data.coverage import unknown_sentence
 from textvae.errors import InputError
-from textvae.evaluation import PRECISIONS
-from textvae.precision import warn_of_slow_bf16
+from textvae.evaluation.evaluate import PRECISIONS
+from textvae.evaluation.table import table
+from textvae.files import check_place, write_whole
 from textvae.processes import main_first
-from textvae.report import check_place, table, write_whole
-from textvae.tokenization import unknown_sentence
+from textvae.training.precision import warn_of_slow_bf16
 
 
 def main() -> None:

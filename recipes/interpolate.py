@@ -6,7 +6,7 @@ python recipes/interpolate.py runs/chitchat "I love music." "Where do you come f
 import argparse
 
 from textvae import TextVAEPipeline
-from textvae.cli import run
+from textvae.cli.main import run
 
 
 def main() -> None:

@@ -15,12 +15,12 @@ from pathlib import Path
 from datasets import Dataset
 
 from textvae import TextVAEPipeline
-from textvae.cli import run
-from textvae.comparison import MARKERS, require_matplotlib
-from textvae.data import load_texts
+from textvae.cli.main import run
+from textvae.data.corpora import load_texts
+from textvae.data.words import word_count
 from textvae.errors import InputError
-from textvae.metrics import word_count
-from textvae.report import check_place, write_whole
+from textvae.files import check_place, write_whole
+from textvae.sweeps.compare import MARKERS, require_matplotlib
 
 COLUMNS = ("model", "from_words", "to_words", "texts", "nats_per_token", "kl", "bleu", "exact_match")
 

@@ -7,7 +7,7 @@ python recipes/merge.py runs/quantized runs/merged --dtype float32      # the ba
 import argparse
 
 from textvae import TextVAEPipeline
-from textvae.cli import run
+from textvae.cli.main import run
 
 
 def main() -> None:

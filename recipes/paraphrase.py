@@ -7,8 +7,8 @@ python recipes/paraphrase.py runs/chitchat --file mine.txt
 import argparse
 
 from textvae import TextVAEPipeline
-from textvae.cli import run
-from textvae.data import load_texts
+from textvae.cli.main import run
+from textvae.data.corpora import load_texts
 from textvae.errors import InputError
 
 

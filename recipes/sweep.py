@@ -39,20 +39,22 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
-from textvae import TextVAEPipeline, comparison
-from textvae.checkpoints import checkpoints_in, step_of
-from textvae.cli import parse_with_training_flags, run
-from textvae.comparison import Outcome
-from textvae.data import load_texts
+from textvae import TextVAEPipeline
+from textvae.cli.arguments import parse_with_training_flags
+from textvae.cli.main import run
+from textvae.data.corpora import load_texts
+from textvae.data.tokenization import MAX_LENGTH, train_word_tokenizer
 from textvae.errors import InputError
-from textvae.pipeline import METRICS_FILE
-from textvae.preparation import build_model
+from textvae.files import write_whole
+from textvae.pipeline.hub import METRICS_FILE
 from textvae.processes import from_main, main_first, this_process
-from textvae.report import write_whole
-from textvae.sweep import Run, Sweep, read_sweep
-from textvae.tokenization import MAX_LENGTH, train_word_tokenizer
-from textvae.training import train
-from textvae.training_config import CONFIG_FILE
+from textvae.sweeps import compare as comparison
+from textvae.sweeps.compare import Outcome
+from textvae.sweeps.file import Run, Sweep, read_sweep
+from textvae.training.build_model import build_model
+from textvae.training.checkpoints import checkpoints_in, step_of
+from textvae.training.config import CONFIG_FILE
+from textvae.training.train import train
 
 TEST, FAILED, CACHE = "test.json", "failed.txt", "test-cache"
 

@@ -7,8 +7,9 @@ accelerate launch recipes/train.py --model_name_or_path runs/chitchat --train_fi
 accelerate launch recipes/train.py --resume_from_checkpoint latest                  # go on where it was cut
 """
 
-from textvae.cli import parse_training_config, run
-from textvae.training import train
+from textvae.cli.arguments import parse_training_config
+from textvae.cli.main import run
+from textvae.training.train import train
 
 if __name__ == "__main__":
     run(lambda: train(parse_training_config(__doc__)))

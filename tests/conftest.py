@@ -119,6 +119,6 @@ def shaken():
 def short_reports():
     """The samples on the model card take most of the time of a tiny run, for tests that do not look at them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textvae.report.samples", lambda *_: "")
-        patch.setattr("textvae.report.NUM_PRIOR_SAMPLES", 2)
+        patch.setattr("textvae.report.model_card.samples", lambda *_: "")
+        patch.setattr("textvae.report.model_card.NUM_PRIOR_SAMPLES", 2)
         yield

@@ -12,9 +12,9 @@ from datasets import Dataset
 from tiny_runs import BERT, GRU, SENTENCES, contents, results, write_lines
 
 from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline
-from textvae.settings import read_yaml
-from textvae.tokenization import train_word_tokenizer
-from textvae.training_config import TrainingConfig
+from textvae.config_fields import read_yaml
+from textvae.data.tokenization import train_word_tokenizer
+from textvae.training.config import TrainingConfig
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 CUT_DOWN = ["--max_steps", "30", "--eval_steps", "15", "--max_length", "24", "--per_device_train_batch_size", "16",

@@ -12,9 +12,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from textvae.errors import InputError
-from textvae.meter import Meter
-from textvae.training import train
-from textvae.training_config import TrainingConfig
+from textvae.training.config import TrainingConfig
+from textvae.training.progress import Meter
+from textvae.training.train import train
 
 SUBJECTS = ["I", "we", "my sister", "the old dog", "nobody here"]
 VERBS = ["like", "never saw", "would love to have", "talked about"]

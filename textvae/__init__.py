@@ -2,17 +2,17 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from textvae.configuration import TextVAEConfig
 from textvae.errors import InputError
-from textvae.evaluation import evaluate
-from textvae.gru import GRUConfig, GRUForCausalLM, GRUModel
-from textvae.likelihood import importance_weighted_nll
-from textvae.modeling import TextVAEModel, TextVAEOutput
-from textvae.objectives import negative_elbo
-from textvae.pipeline import TextVAEPipeline
-from textvae.schedules import KLSchedule
-from textvae.training import train
-from textvae.training_config import TrainingConfig
+from textvae.evaluation.evaluate import evaluate
+from textvae.evaluation.likelihood import importance_weighted_nll
+from textvae.modeling.autoencoder import TextVAEModel, TextVAEOutput
+from textvae.modeling.configuration import TextVAEConfig
+from textvae.modeling.gru import GRUConfig, GRUForCausalLM, GRUModel
+from textvae.objectives.schedules import KLSchedule
+from textvae.objectives.terms import negative_elbo
+from textvae.pipeline.pipeline import TextVAEPipeline
+from textvae.training.config import TrainingConfig
+from textvae.training.train import train
 
 __version__ = "0.1.0"
 __all__ = [

@@ -1,0 +1,6 @@
+"""The command line: flags, and one sentence with exit code 2 for bad input."""
+
+from textvae.cli.arguments import parse_training_config, parse_with_training_flags
+from textvae.cli.main import run
+
+__all__ = ["parse_training_config", "parse_with_training_flags", "run"]

@@ -1,0 +1,47 @@
+"""Settings of a run as flags of a command line."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+
+from textvae.config_fields import kind_of_value, nearest, read_yaml
+from textvae.errors import InputError
+from textvae.training.config import TrainingConfig
+
+
+def parse_training_config(description: str, arguments: Sequence[str] | None = None) -> TrainingConfig:
+    """A config from `--config FILE.yaml` and `--name value` flags, which win.
+
+    Raises:
+        InputError: for an unknown flag or name, with the nearest right one.
+    """
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [--config FILE.yaml] [--name value ...]",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", help="a YAML file of settings; the flags below override it")
+    flags = parse_with_training_flags(parser, arguments)
+    file = flags.pop("config")
+    return TrainingConfig.from_dict((read_yaml(file) if file else {}) | flags)
+
+
+def parse_with_training_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> dict:
+    """The parser's own arguments, and whatever settings of TrainingConfig are given beside them as flags.
+
+    Raises:
+        InputError: for an unknown flag, with the nearest right one.
+    """
+    defaults = asdict(TrainingConfig())
+    for field in fields(TrainingConfig):
+        number = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
+        default = json.dumps(defaults[field.name], ensure_ascii=False)
+        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, metavar=kind_of_value(field), **number,
+                            help=f"{field.metadata['explanation']} (default: {default})")  # fmt: skip
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flag, names = unknown[0].split("=")[0], [*(field.name for field in fields(TrainingConfig)), *vars(known)]
+        raise InputError(f"There is no flag {flag!r}; did you mean '--{nearest(flag.strip('-'), names)}'?")
+    return vars(known)

@@ -1,0 +1,29 @@
+"""The command line: one sentence and exit code 2 for bad input."""
+
+import atexit
+import logging
+import sys
+from collections.abc import Callable
+
+import transformers
+
+from textvae.errors import InputError
+from textvae.processes import this_process
+
+
+def run(main: Callable[[], None]) -> None:
+    """Calls `main`; an `InputError` becomes one sentence on stderr and exit code 2."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    state = this_process()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING if state.is_main_process else logging.ERROR)
+    logging.getLogger("accelerate.utils").setLevel(logging.ERROR)  # speaks of tied weights at every checkpoint
+    atexit.register(state.destroy_process_group)
+    try:
+        main()
+    except InputError as error:
+        if state.is_main_process:
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,165 @@
+"""SentencePiece trained on a corpus: a Unigram tokenizer with byte fallback."""
+
+import io
+import random
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from textvae.data.special_tokens import MASK, UNK
+from textvae.data.tokenization import finish_tokenizer
+from textvae.errors import InputError
+
+_UNK_ID = 1
+
+
+FIRST_PIECE = 5 + 256  # of a trained tokenizer: behind the special tokens and the bytes
+
+
+# SentencePiece writes spaces as "▁", so a "▁" in a text is a space too.
+_NORMALIZER = normalizers.Sequence(
+    [normalizers.NFKC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
+)
+
+
+# SentencePiece skips a training sentence that holds this character, which it uses as a mark of its own.
+_RESERVED = "\u2585"
+
+
+# Training reads this many characters of a text; SentencePiece would drop a longer one whole.
+_MAX_CHARACTERS = 4_000
+
+
+def normalize(text: str) -> str:
+    """The text as a trained tokenizer sees it: NFKC, each run of whitespace (and "▁") one space, none at the ends."""
+    return _NORMALIZER.normalize_str(text)
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int = 8000, *, max_train_texts: int = 100_000, seed: int = 0
+) -> PreTrainedTokenizerFast:
+    """Train SentencePiece (Unigram with byte fallback; Kudo 2018) on `texts` and return it as a fast tokenizer.
+
+    Texts are normalised first: NFKC, every run of whitespace (or "▁") becomes one space, and the ends are stripped.
+    Up to these rules `decode(encode(text), skip_special_tokens=True)` is the text, in any script: what the vocabulary
+    lacks is written in UTF-8 bytes, never as `<unk>`. Encoding appends `</s>`; `<s>` is left to the model. Special
+    tokens spelled out in a text are ordinary characters. Equal texts and arguments give an equal tokenizer.
+
+    Args:
+        texts: read once; blank ones are ignored.
+        vocab_size: pieces, the 5 special tokens and the 256 bytes among them; fewer where the corpus has no more.
+        max_train_texts: train on a seeded sample of this many texts when there are more.
+        seed: of that sample.
+
+    Returns:
+        ids: `<pad>` 0, `<unk>` 1, `<s>` 2, `</s>` 3, `<mask>` 4, then the bytes, then the pieces.
+
+    Raises:
+        InputError: if no text holds a character, or `vocab_size` has no room for the corpus's characters.
+    """
+    texts = sample_texts(texts, max_train_texts, seed)
+    return unigram_tokenizer(scored_pieces(train_sentencepiece(texts, vocab_size)))
+
+
+def sample_texts(texts: Iterable[str], limit: int, seed: int) -> list[str]:
+    """A uniform sample of `limit` texts in one pass (reservoir sampling)."""
+    generator, kept = random.Random(seed), []
+    for index, text in enumerate(texts):
+        if index < limit:
+            kept.append(text)
+        elif (place := generator.randrange(index + 1)) < limit:
+            kept[place] = text
+    return kept
+
+
+def _training_lines(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        line = normalize(text[:_MAX_CHARACTERS].replace(_RESERVED, " ").replace("\0", " "))
+        if line:
+            yield line
+
+
+def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceProcessor:
+    """SentencePiece itself, trained as in `train_tokenizer`, on all of the texts."""
+    lines = list(_training_lines(texts))
+    if not lines:
+        raise InputError("There is no text to train a tokenizer on: give texts that are not blank.")
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=vocab_size,
+            hard_vocab_limit=False,  # a small corpus gives fewer pieces instead of an error
+            byte_fallback=True,
+            normalization_rule_name="identity",  # the lines are normalised already
+            max_sentence_length=16 * _MAX_CHARACTERS,  # in bytes
+            pad_id=0,
+            unk_id=_UNK_ID,
+            bos_id=2,
+            eos_id=3,
+            control_symbols=[MASK],
+            num_threads=4,  # fixed: sums of floats, and so the pieces, depend on it
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise InputError(
+            f"A vocabulary of {vocab_size} has no room for the 256 bytes and the characters of the corpus: "
+            f"raise vocab_size ({str(error).splitlines()[0]})."
+        ) from error
+    return SentencePieceProcessor(model_proto=_round_scores(model.getvalue()))
+
+
+def _round_scores(model: bytes) -> bytes:
+    """The serialised model with the score of every piece rounded to 1/256 nat.
+
+    Sums of such scores are exact in float32 (SentencePiece) and in float64 (`tokenizers`), so that the two agree on
+    which of two equally good segmentations comes first ("y yyy" or "yyy y").
+    """
+    rounded, position = bytearray(model), 0
+    while rounded[position] == 0x0A:  # the pieces come first, each: 0x0A, length, 0x0A, length, piece, 0x15, float32
+        size, start = _varint(rounded, position + 1)
+        name_size, name = _varint(rounded, start + 1)
+        place = name + name_size
+        if rounded[place] == 0x15:
+            (score,) = struct.unpack_from("<f", rounded, place + 1)
+            struct.pack_into("<f", rounded, place + 1, round(score * 256) / 256)
+        position = start + size
+    return bytes(rounded)
+
+
+def _varint(data: bytes | bytearray, position: int) -> tuple[int, int]:
+    """A protocol buffer's variable-length integer and the position after it."""
+    value, shift = 0, 0
+    while data[position] & 0x80:
+        value |= (data[position] & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+    return value | data[position] << shift, position + 1
+
+
+def unigram_tokenizer(pieces: Sequence[tuple[str, float]]) -> PreTrainedTokenizerFast:
+    """The tokenizer that `train_tokenizer` makes of pieces and their log-probabilities, in the order of their ids."""
+    tokenizer = Tokenizer(models.Unigram(list(pieces), unk_id=_UNK_ID, byte_fallback=True))
+    tokenizer.normalizer = _NORMALIZER
+    # SentencePiece never matches its special and byte pieces in a text; `tokenizers` would, were the "<" not cut off.
+    special = Regex(r"<(?=(?:pad|unk|s|/s|mask|0x[0-9A-F]{2})>)")
+    metaspace = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([metaspace, pre_tokenizers.Split(special, "isolated")])
+    # Bytes come before spaces, because in a small vocabulary "▁" itself may be written in bytes.
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)]
+    )
+    return finish_tokenizer(tokenizer, unk_token=UNK, mask_token=MASK)
+
+
+def scored_pieces(processor: SentencePieceProcessor) -> list[tuple[str, float]]:
+    """The pieces in the order of their ids, each with its log-probability, in 1/256 nat."""
+    ids = range(processor.get_piece_size())
+    meta = {i for i in ids if processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i)}
+    # The lowest score of a real piece, so that an unknown character costs what it costs in SentencePiece.
+    lowest = min((processor.get_score(i) for i in ids if i not in meta), default=0.0)
+    return [(processor.id_to_piece(i), lowest if i in meta else processor.get_score(i)) for i in ids]

@@ -1,0 +1,21 @@
+"""What counts as a word."""
+
+import re
+
+# Thai, Lao, Myanmar, Khmer; kana, bopomofo; Han.
+_WITHOUT_SPACES = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u312f\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+)
+
+
+def separate_words(text: str) -> str:
+    """The text with a space around each character of a script that puts none between words: these count as words."""
+    return _WITHOUT_SPACES.sub(r" \1 ", text)
+
+
+def word_count(text: str) -> int:
+    """Number of words between whitespace, or of characters of a script that is written without it, such as Chinese.
+
+    A per-word perplexity counts one EOS more for each text.
+    """
+    return len(separate_words(text).split())

@@ -1,0 +1,143 @@
+"""Bounds on −log p(x): the ELBO from one sample of q(z|x), tighter ones from many. All in nats.
+
+B batch · S, T lengths · Z latent_size · K samples · n texts
+
+The noise of a text is drawn from (seed, purpose, index of the text), so that batch size, order and the number of
+processes change nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textvae.data.inference_batches import Corpus, gather
+from textvae.data.special_tokens import IGNORED
+from textvae.evaluation import metrics
+from textvae.modeling.autoencoder import TextVAEModel
+from textvae.objectives.terms import ROWS_AT_ONCE, importance_weighted_bound, normal_kl, reparameterize
+
+POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is for
+
+
+SAMPLES_AT_ONCE, TOKENS_AT_ONCE = 8, 2**15  # of importance sampling, where `batch_size` texts fit
+
+
+@torch.no_grad()
+def importance_weighted_nll(
+    model: TextVAEModel,
+    batch: dict[str, Tensor],
+    num_samples: int,
+    draw: Callable[[int], Tensor] | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """Upper bound on -log p(x) of each text from `num_samples` draws of q(z|x), in nats (Burda et al. 2016, eq. 8).
+
+    See [`textvae.objectives.importance_weighted_bound`]. Of a language model it is -log p(x) itself, from one draw.
+
+    Args:
+        model: in evaluation mode, or dropout makes it a bound of another model for every draw.
+        batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T); `label_ids` (B,) of a
+            model with labels, for -log p(x|c).
+        draw: k → standard normal noise (k, B, Z); torch's own when not given.
+        batch_size: the decoder is given at most eight times so many latents at once, and no more than 512.
+
+    Returns:
+        (B,)
+
+    Raises:
+        InputError: if `num_samples` is below 1.
+    """
+    label_ids = batch.get("label_ids")
+    mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
+    labels = _labels(batch)
+
+    def log_likelihood(latents: Tensor) -> Tensor:
+        k = len(latents)
+        repeated = None if label_ids is None else label_ids.repeat(k)
+        nll = model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1), label_ids=repeated)
+        return -nll.view(k, -1)
+
+    prior, num_samples = model.prior_parameters(label_ids), samples_needed(model, num_samples)
+    rows = min(ROWS_AT_ONCE, SAMPLES_AT_ONCE * batch_size, TOKENS_AT_ONCE // labels.shape[1])
+    return importance_weighted_bound(log_likelihood, mean, logvar, num_samples, draw, prior, rows)
+
+
+def samples_needed(model: TextVAEModel, num_samples: int) -> int:
+    """At most one of a language model, where every importance weight is p(x) itself."""
+    return min(num_samples, 1) if model.config.is_language_model else num_samples
+
+
+def _labels(batch: dict[str, Tensor]) -> Tensor:
+    """What is to be predicted, (B, T): `labels` if given, else the input, -100 at padding."""
+    if "labels" in batch:
+        return batch["labels"]
+    return batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
+
+
+def noise_of_texts(seed: int, purpose: int, indices: Sequence[int]) -> Callable[[int, int], Tensor]:
+    """k, size → standard normal noise (k, texts, size), each text's from a stream of its own."""
+    streams = [np.random.default_rng((seed, purpose, index)) for index in indices]
+
+    def draw(k: int, size: int) -> Tensor:
+        drawn = [stream.standard_normal((k, size), dtype=np.float32) for stream in streams]
+        return torch.from_numpy(np.stack(drawn, axis=1))
+
+    return draw
+
+
+@torch.no_grad()
+def posterior_terms(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
+    """`mean`, `logvar`, `latents` (n, Z), `reconstruction` and `kl` (n,) of each text, from one sample of q(z|x)."""
+    found = []
+    for rows, batch in corpus.batches(indices, "evaluating"):
+        label_ids = batch.get("label_ids")
+        mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
+        noise = noise_of_texts(seed, POSTERIOR, rows)(1, model.config.latent_size)[0].to(mean.device)
+        latents = reparameterize(mean, logvar, noise)
+        terms = {
+            "mean": mean,
+            "logvar": logvar,
+            "latents": latents,
+            "reconstruction": model.reconstruction(latents, batch["labels"], label_ids=label_ids),
+            "kl": normal_kl(mean, logvar, *model.prior_parameters(label_ids)).sum(-1),
+        }
+        found.append((rows, {name: tensor.cpu() for name, tensor in terms.items()}))
+    return gather(found)
+
+
+def bound(terms: dict[str, Tensor]) -> dict[str, float]:
+    """−ELBO, its two parts and the active units, from `posterior_terms`."""
+    reconstruction, kl = (float(terms[name].double().mean()) for name in ("reconstruction", "kl"))
+    return {
+        "negative_elbo": reconstruction + kl,
+        "reconstruction": reconstruction,
+        "kl": kl,
+        "active_units": metrics.active_units(terms["mean"]),
+    }
+
+
+@torch.no_grad()
+def nll_with(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], latents: Tensor) -> Tensor:
+    """-log p(x|z) (n,) of each text with the z (n, Z) given for it."""
+    place = {index: row for row, index in enumerate(sorted(indices))}
+    found = []
+    for rows, batch in corpus.batches(indices, "shuffling z"):
+        chosen = latents[[place[index] for index in rows]].to(corpus.device)
+        nll = model.reconstruction(chosen, batch["labels"], label_ids=batch.get("label_ids"))
+        found.append((rows, {"nll": nll.cpu()}))
+    return gather(found)["nll"]
+
+
+def preceding_of_label(label_ids: Tensor) -> Tensor:
+    """For each text the one before it among those of its label; for the first of these the last, a cycle: (N,) -> (N,).
+
+    A text that alone has its label gets itself.
+    """
+    order = label_ids.argsort(stable=True)
+    counts = label_ids.unique(return_counts=True)[1]
+    ends = counts.cumsum(0)
+    before = order.roll(1)
+    before[ends - counts] = order[ends - 1]
+    return torch.empty_like(order).scatter(0, order, before)

@@ -1,0 +1,190 @@
+"""What a text VAE is judged by: pure functions of tensors and of strings, in nats.
+
+N texts · Z latent_size
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import sacrebleu
+import torch
+from torch import Tensor
+
+from textvae.data.words import separate_words
+from textvae.errors import InputError
+
+ACTIVE = 0.01  # the least variance of a unit's posterior mean over the texts
+
+
+def standard_error(values: Tensor) -> float:
+    """Standard error of the mean of `values` (N,): std / √N. Infinite for a single one, which shows no spread."""
+    if len(values) < 2:
+        return math.inf
+    return float(values.cpu().double().std() / math.sqrt(len(values)))
+
+
+def active_units(mean: Tensor, threshold: float = ACTIVE) -> int:
+    """Number of latent dimensions whose posterior mean moves with the text (Burda et al. 2016, section 5.2).
+
+    A unit is active if the unbiased Var_x(E[z_d | x]) is at least `threshold`. A single text shows no variance,
+    and so no active unit.
+
+    Args:
+        mean: (N, Z), the posterior means of the texts.
+    """
+    if len(mean) < 2:
+        return 0
+    return int((mean.cpu().double().var(0) >= threshold).sum())
+
+
+def active_units_standard_error(
+    mean: Tensor, threshold: float = ACTIVE, num_resamples: int = 200, seed: int = 0
+) -> float:
+    """Standard error of `active_units` by the bootstrap over texts (Efron 1979). Infinite for a single text.
+
+    Args:
+        mean: (N, Z), the posterior means of the texts.
+        num_resamples: how often N texts are drawn with replacement (num_resamples · N · 8 bytes).
+    """
+    if len(mean) < 2:
+        return math.inf
+    num_texts, mean = len(mean), mean.cpu().double()
+    mean = mean - mean.mean(0)  # E[m²] - E[m]² would lose the digits of a mean far from 0
+    times = np.random.default_rng(seed).multinomial(num_texts, np.full(num_texts, 1 / num_texts), num_resamples)
+    moments = torch.from_numpy(times / num_texts) @ torch.cat([mean, mean.square()], dim=1)  # (resamples, 2Z)
+    first, second = moments.chunk(2, dim=1)
+    variance = (second - first.square()) * num_texts / (num_texts - 1)
+    return float((variance >= threshold).sum(1).double().std())
+
+
+def mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int = 512) -> float:
+    """I(x; z) under q with the aggregated posterior of all N texts, in nats (Hoffman & Johnson 2016; Li et al. 2019).
+
+    The mean of the `information_terms`, never above ln N. A sample's estimate: where there is nothing to know it
+    scatters around 0. Arguments and errors are those of `information_terms`.
+    """
+    terms = information_terms(mean, logvar, latents, chunk_size)
+    return min(float(terms.mean()), math.log(len(terms)))  # which rounding could exceed by its last digit
+
+
+def information_terms(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int = 512) -> Tensor:
+    """log q(z_n | x_n) - log 1/N Σ_m q(z_n | x_m) of each text, with one sample z_n of its posterior, in nats.
+
+    Args:
+        mean, logvar: (N, Z), the posteriors.
+        latents: (N, Z), one sample of each, in the same order.
+        chunk_size: number of samples compared with all posteriors at a time (chunk_size · N · 8 bytes).
+
+    Returns:
+        (N,), each at most ln N.
+
+    Raises:
+        InputError: if there is no text or the shapes differ.
+    """
+    _check_posteriors(mean, logvar, latents)
+    # Off the accelerator first: not every one has float64.
+    mean, logvar, latents = (tensor.cpu().double() for tensor in (mean, logvar, latents))
+    ratios = [
+        # The own term is read from the same matrix as the sum: rounding can then never lift a text above ln N.
+        log_densities.diagonal(start) - log_densities.logsumexp(1)
+        for start, log_densities in _pairwise_log_densities(mean, logvar, latents, chunk_size)
+    ]
+    return torch.cat(ratios) + math.log(len(mean))
+
+
+def minibatch_mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, batch_size: int = 32) -> float:
+    """I(x; z) estimated within mini-batches and averaged over texts, in nats (He et al. 2019, section 3.1).
+
+    Never above ln `batch_size` (3.47 for 32): only for comparison with papers that report it; `mutual_information`
+    is the estimator that sees the whole set. The entropy of q(z|x) is taken at the sample here, which has the
+    closed form's expectation and keeps the bound.
+
+    Args:
+        mean, logvar, latents: (N, Z), as for `mutual_information`; batches are taken in the order given.
+
+    Raises:
+        InputError: if there is no text, the shapes differ, or `batch_size` is below 1.
+    """
+    _check_posteriors(mean, logvar, latents)
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}.")
+    batches = zip(*(tensor.cpu().split(batch_size) for tensor in (mean, logvar, latents)), strict=True)
+    return sum(mutual_information(*batch) * len(batch[0]) for batch in batches) / len(mean)
+
+
+def _pairwise_log_densities(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int):
+    """log q(z_n | x_m) as (start, (C, N)) for consecutive chunks of n, by one matrix product each."""
+    precision = torch.exp(-logvar)
+    # Σ (z - m)² / v = Σ z² / v - 2 z m / v + m² / v: a product of (C, 2Z) and (2Z, N), and a term of m alone.
+    weights = torch.cat([precision, -2 * mean * precision], dim=1).T  # (2Z, N)
+    offset = (mean.square() * precision + logvar + math.log(2 * math.pi)).sum(1)  # (N,)
+    for start in range(0, len(latents), chunk_size):
+        chunk = latents[start : start + chunk_size]
+        yield start, -0.5 * (torch.cat([chunk.square(), chunk], dim=1) @ weights + offset)
+
+
+def _check_posteriors(mean: Tensor, logvar: Tensor, latents: Tensor) -> None:
+    if mean.ndim != 2 or not mean.shape == logvar.shape == latents.shape:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (mean, logvar, latents))
+        raise InputError(f"mean, logvar and latents must all be (N, Z), not {shapes}.")
+    if len(mean) == 0:
+        raise InputError("Mutual information needs at least one text, got none.")
+
+
+def perplexity(total_nats: float, count: int) -> float:
+    """exp(total_nats / count); `count` says per what: predicted tokens, or words plus one EOS per text.
+
+    Infinite where it exceeds what a float holds.
+
+    Raises:
+        InputError: if `count` is below 1.
+    """
+    if count < 1:
+        raise InputError(f"Perplexity needs at least one predicted token, got {count}.")
+    try:
+        return math.exp(total_nats / count)
+    except OverflowError:
+        return math.inf
+
+
+def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Share of hypotheses, 0 to 1, that equal their reference character for character.
+
+    Raises:
+        InputError: if the two differ in number or are empty.
+    """
+    _check_pairs(hypotheses, references)
+    return sum(h == r for h, r in zip(hypotheses, references, strict=True)) / len(hypotheses)
+
+
+def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Corpus BLEU, 0 to 100, of one reference each, by sacrebleu with its defaults (Papineni et al. 2002; Post 2018).
+
+    In a script that is written without spaces, such as Chinese, each character is a word.
+
+    Raises:
+        InputError: if the two differ in number or are empty.
+    """
+    _check_pairs(hypotheses, references)
+    words = [[separate_words(text) for text in texts] for texts in (hypotheses, references)]
+    # `force` changes no number: it keeps sacrebleu from warning about corpora that come tokenized, as PTB does.
+    return sacrebleu.corpus_bleu(words[0], [words[1]], force=True).score
+
+
+def distinct_share(texts: Sequence[str]) -> float:
+    """Share of different texts among all, above 0 and up to 1.
+
+    Raises:
+        InputError: if there is no text.
+    """
+    if not texts:
+        raise InputError("The share of distinct texts needs at least one text, got none.")
+    return len(set(texts)) / len(texts)
+
+
+def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if len(hypotheses) != len(references) or not hypotheses:
+        raise InputError(
+            f"Each hypothesis needs its reference: got {len(hypotheses)} hypotheses and {len(references)} references."
+        )

@@ -1,0 +1,43 @@
+"""Results as tables."""
+
+from textvae.evaluation.evaluate import STANDARD_ERROR
+
+NUM_PRIOR_SAMPLES = 100
+# With the sign ∣ for “given”: a plain | would end the cell of a Markdown table.
+EXPLAINED = {
+    "negative_elbo": "−ELBO, 1 sample, nats per text",
+    "iw_nll": "−log p(x), importance-weighted bound, nats per text",
+    "kl": "KL(q(z∣x) ‖ p(z)), the rate, nats per text",
+    "reconstruction": "−log p(x∣z), the distortion, nats per text",
+    "mutual_information": "I(x; z), aggregated posterior, nats",
+    "minibatch_mutual_information": "I(x; z) in batches of 32, only for comparison with papers that report it",
+    "active_units": "units with Var(E[z∣x]) ≥ 0.01",
+    "shuffle_gap": "nats that reconstruction loses when z is shuffled among the texts",
+    "perplexity_token": "per token, EOS counted, from iw_nll",
+    "perplexity_word": "per word (in Chinese, say, per character), EOS counted, from iw_nll",
+    "exact_match": "share of texts written back exactly",
+    "bleu": "of texts written back greedily from the posterior mean",
+    "distinct_samples": f"share of {NUM_PRIOR_SAMPLES} prior samples that differ",
+}
+
+
+def table(report: dict) -> str:
+    """The explained values of a report as a Markdown table, with the counts they rest on below."""
+    rows = [f"| {name} | {_value(report, name)} | {text} |" for name, text in EXPLAINED.items() if name in report]
+    others = [name for name in report if name not in EXPLAINED and not name.endswith(STANDARD_ERROR)]
+    counts = ", ".join(f"{name} {_number(report[name])}" for name in others)
+    return "\n".join(["| | | |", "|---|---|---|", *rows, "", counts])
+
+
+def _value(report: dict, name: str) -> str:
+    """`value ± standard error` where there is one, to as many decimals as the value has."""
+    value, error = report[name], report.get(name + STANDARD_ERROR)
+    return _number(value) if error is None else f"{_number(value)} ± {error:,.{_decimals(value)}f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.{_decimals(value)}f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _decimals(value: float) -> int:
+    return 3 if isinstance(value, float) and value < 1 else 2

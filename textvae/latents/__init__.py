@@ -1,0 +1,8 @@
+"""Operations on latent vectors: tensors (N, Z) in, tensors out.
+
+Nothing here knows a model or a text. What is fitted on encoded texts goes here.
+"""
+
+from textvae.latents.paths import interpolate
+
+__all__ = ["interpolate"]

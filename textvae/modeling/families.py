@@ -1,0 +1,86 @@
+"""What is known of each pretrained family: which may be encoder or decoder, and where they differ."""
+
+from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    AutoModel,
+    AutoModelForTextEncoding,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from textvae.errors import InputError
+
+# The families that are tested, by their `model_type`. A causal language model may also be the encoder.
+ENCODERS = (
+    *("albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "eurobert"),
+    *("modernbert", "mpnet", "mt5", "rembert", "roberta", "t5", "umt5", "xlm-roberta", "xlm-roberta-xl"),
+)
+
+
+DECODERS = (
+    *("bloom", "cohere", "cohere2", "ernie4_5", "exaone4", "falcon", "gemma", "gemma2", "gemma3_text", "glm", "glm4"),
+    *("gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "granite", "gru", "helium", "llama", "mistral", "mpt"),
+    *("nemotron", "olmo", "olmo2", "olmo3", "opt", "phi", "phi3", "qwen2", "qwen3", "smollm3", "stablelm"),
+    *("starcoder2", "xglm"),
+)
+
+
+def reads_ahead(config: PreTrainedConfig) -> bool:
+    """Whether the states at a position depend on later ones, as in an encoder, or in EmbeddingGemma."""
+    values = config.to_dict()
+    both_ways = values.get("use_bidirectional_attention") or values.get("is_causal") is False
+    return config.model_type not in DECODERS or bool(both_ways)
+
+
+def check_encoder(config: PreTrainedConfig) -> None:
+    """Raises InputError unless a text VAE can have this encoder."""
+    if config.model_type not in ENCODERS + DECODERS:
+        why = ", as that of an encoder-decoder does not stand alone" if config.is_encoder_decoder else ""
+        raise InputError(
+            f"{config.model_type!r} cannot be the encoder{why}: give what AutoModelForTextEncoding or AutoModel opens, "
+            f"one of {', '.join(ENCODERS)}, or a causal language model, one of {', '.join(DECODERS)}."
+        )
+
+
+def check_decoder(config: PreTrainedConfig) -> None:
+    """Raises InputError unless a text VAE can have this decoder."""
+    way_out = f"give a causal language model, which AutoModelForCausalLM opens, one of {', '.join(DECODERS)}"
+    if config.model_type not in DECODERS:
+        kind = "an encoder-decoder" if config.is_encoder_decoder else "an encoder"
+        why = f", as it is {kind}" if config.is_encoder_decoder or config.model_type in ENCODERS else ""
+        raise InputError(f"{config.model_type!r} cannot be the decoder{why}: {way_out}.")
+    if reads_ahead(config):
+        raise InputError(f"This {config.model_type!r} cannot be the decoder, as it reads what comes later: {way_out}.")
+
+
+def encoder_class(config: PreTrainedConfig) -> type[AutoModel] | type[AutoModelForTextEncoding]:
+    """The Auto class that builds an encoder and no more: of T5, `AutoModel` would build the decoder, too."""
+    return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+
+
+def states_size(model: PreTrainedModel) -> int:
+    """The width of an encoder's states: of a language model that of the embeddings, which its softmax may share."""
+    if model.config.model_type in DECODERS:  # `hidden_size` is another in OPT 350m and in some GRUs
+        return model.get_input_embeddings().embedding_dim
+    return model.config.hidden_size
+
+
+def logits_change(config: PreTrainedConfig) -> tuple[float, float | None]:
+    """Scale and bound that a decoder of this config puts on its logits, as [`transform_logits`] takes them."""
+    if config.model_type in ("cohere", "cohere2"):
+        return config.logit_scale, None
+    if config.model_type == "granite":
+        return 1 / config.logits_scaling, None
+    if config.model_type in ("gemma2", "gemma3_text"):
+        return 1.0, config.final_logit_softcapping
+    return 1.0, None
+
+
+def num_positions(part: PreTrainedModel) -> int | None:
+    """How many tokens a text can have, where there is a limit."""
+    name = "max_position_embeddings"
+    limit = part.config.to_dict().get(part.config.attribute_map.get(name, name))
+    table = getattr(getattr(part, "embeddings", None), "position_embeddings", None)
+    # RoBERTa and its kin count them from behind the padding's.
+    first = 0 if getattr(table, "padding_idx", None) is None else table.padding_idx + 1
+    return None if limit is None else limit - first

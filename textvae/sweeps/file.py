@@ -1,0 +1,184 @@
+"""A sweep file: runs that differ in a few settings, all of them checked before the first one starts."""
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from textwrap import shorten
+
+from textvae.config_fields import nearest, read_yaml
+from textvae.errors import InputError
+from textvae.evaluation.evaluate import PRECISIONS
+from textvae.training.config import CONFIG_FILE, TrainingConfig
+
+EVALUATION = {
+    "num_importance_samples": 1,
+    "num_importance_texts": 1,
+    "num_reconstructed_texts": 1,
+    "batch_size": 1,
+    "seed": 0,
+    "mixed_precision": tuple(PRECISIONS),
+}  # name → the least it may be, or what it may be
+DEFAULTS = {"output_dir": None, "seeds": [0], "language_model": None, "base": {}, "runs": {}, "evaluation": {}}
+OF_THE_SWEEP = ("output_dir", "seed", "resume_from_checkpoint", "overwrite_output_dir")
+# On what a run reaches: a run may go on with others.
+WITHOUT_EFFECT = {
+    "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "logging_steps", "save_steps", "save_total_limit",
+    "report_to", "dataloader_num_workers",
+}  # fmt: skip
+
+
+@dataclass
+class Run:
+    """One config, with one seed."""
+
+    name: str
+    config: TrainingConfig
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.config.output_dir)
+
+    def __str__(self) -> str:
+        return f"{self.name!r}, seed {self.seed}"
+
+
+@dataclass
+class Sweep:
+    """What a sweep file asks for.
+
+    Attributes:
+        runs: of all seeds; those of the first seed come first, so that there is soon something to compare.
+        language_model: the name of the run whose NLL the others are compared with.
+        evaluation: options of `textvae.evaluation.evaluate`; the seed is the same for all runs, and so are the texts
+            it chooses.
+    """
+
+    output_dir: Path
+    runs: list[Run]
+    language_model: str | None
+    evaluation: dict[str, int | None]
+
+    def select(self, names: list[str] | None) -> list[Run]:
+        """The runs of these names, or all."""
+        known = [one.name for one in self.runs]
+        for name in names or []:
+            if name not in known:
+                raise InputError(f"--only names {name!r}, which is no run; did you mean {nearest(name, known)!r}?")
+        return [one for one in self.runs if names is None or one.name in names]
+
+
+def read_sweep(path: str | Path, overrides: dict) -> Sweep:
+    """The sweep of a YAML file; `overrides` win over the settings of every run, `output_dir` and `seed` included.
+
+    Raises:
+        InputError: for whatever is wrong in the file or in the settings of any run, and for a directory that holds
+            another run than it would now.
+    """
+    values = _checked(read_yaml(path), path)
+    overrides = dict(overrides)
+    for name in ("resume_from_checkpoint", "overwrite_output_dir"):
+        if name in overrides:
+            raise InputError(f"A sweep goes on by itself where it was cut: leave --{name} out.")
+    output_dir = Path(overrides.pop("output_dir", values["output_dir"]))
+    seeds = [overrides.pop("seed")] if "seed" in overrides else values["seeds"]
+    runs = []
+    for seed in seeds:
+        directories = {}
+        for name, own in values["runs"].items():
+            settings = _go_on(name, values["base"] | own, directories)
+            directories[name] = str(output_dir / f"{_slug(name)}-seed{seed}")
+            runs.append(_build(name, settings, overrides | {"seed": seed, "output_dir": directories[name]}))
+    _check_directories(runs)
+    _check_language_model(values["language_model"], runs)
+    return Sweep(output_dir, runs, values["language_model"], {"seed": 0} | values["evaluation"])
+
+
+def _checked(values: dict, path: str | Path) -> dict:
+    """The file's values, each of the right kind, defaults filled in."""
+    for name in values:
+        if name not in DEFAULTS:
+            raise InputError(f"{path}: there is no {name!r} in a sweep; did you mean {nearest(str(name), DEFAULTS)!r}?")
+    values = DEFAULTS | values
+    if not isinstance(values["output_dir"], str):
+        raise InputError(f"{path} must name the output_dir of its runs.")
+    for name in ("base", "runs", "evaluation"):
+        if not isinstance(values[name], dict):
+            raise InputError(f"{path} must give its {name} as lines of `name: value`.")
+    if not values["runs"] or not all(isinstance(own or {}, dict) for own in values["runs"].values()):
+        raise InputError(f"{path} must give its runs as lines of `name: {{setting: value}}`, at least one.")
+    seeds = values["seeds"]
+    if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds) or len({*seeds}) < len(seeds):
+        raise InputError(f"{path}: seeds is {seeds!r}, it must be a list of different whole numbers.")
+    _check_evaluation(values["evaluation"], path)
+    return values | {"runs": {str(name): own or {} for name, own in values["runs"].items()}}
+
+
+def _check_evaluation(options: dict, path: str | Path) -> None:
+    for name, value in options.items():
+        if name not in EVALUATION:
+            right = nearest(str(name), EVALUATION)
+            raise InputError(f"{path}: evaluation has no option {name!r}; did you mean {right!r}?")
+        means_all = value is None and name.endswith("_texts")
+        allowed = EVALUATION[name]
+        if isinstance(allowed, tuple) and value not in allowed:
+            raise InputError(f"{path}: {name} of evaluation is {value!r}, it must be one of {', '.join(allowed)}.")
+        if isinstance(allowed, int) and not means_all and (type(value) is not int or value < allowed):
+            raise InputError(f"{path}: {name} of evaluation is {value!r}, it must be at least {allowed}.")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.]+", "-", name.lower()).strip("-.") or "run"
+
+
+def _go_on(name: str, settings: dict, earlier: dict[str, str]) -> dict:
+    """`after: RUN` is the model which that run, one of the `earlier` ones (name → directory), ends with."""
+    after = settings.pop("after", None)
+    if after is None:
+        return settings
+    if after not in earlier:
+        raise InputError(f"The run {name!r} goes on after {after!r}, which is no run above it in the file.")
+    return settings | {"model_name_or_path": earlier[after]}
+
+
+def _build(name: str, settings: dict, overrides: dict) -> Run:
+    for setting in OF_THE_SWEEP:
+        if setting in settings:
+            raise InputError(f"The run {name!r} is given {setting}, which the sweep itself decides: leave it out.")
+    try:
+        return Run(name, TrainingConfig.from_dict(settings | overrides))
+    except InputError as error:
+        raise InputError(f"In the run {name!r}: {error}") from error
+
+
+def _check_directories(runs: list[Run]) -> None:
+    """Each has one of its own, empty or of these very settings."""
+    names = {}
+    for one in runs:
+        if (other := names.setdefault(one.directory, one.name)) != one.name:
+            raise InputError(f"The runs {other!r} and {one.name!r} would share {one.directory}: rename one of them.")
+        if (one.directory / CONFIG_FILE).exists():
+            _check_settings(one)
+
+
+def _check_settings(one: Run) -> None:
+    was = asdict(TrainingConfig.from_yaml(one.directory / CONFIG_FILE))
+    now = {name: value for name, value in asdict(one.config).items() if name not in WITHOUT_EFFECT}
+    changes = [f"{name} was {was[name]!r} and is now {now[name]!r}" for name in now if now[name] != was[name]]
+    if changes:
+        raise InputError(
+            f"{one.directory} holds the run {one.name!r} with other settings ({shorten(', '.join(changes), 300)}): "
+            "take the change back, rename the run, or remove that directory."
+        )
+
+
+def _check_language_model(name: str | None, runs: list[Run]) -> None:
+    found = [one for one in runs if one.name == name]
+    if name is not None and not found:
+        right = nearest(str(name), [one.name for one in runs])
+        raise InputError(f"language_model names {name!r}, which is no run; did you mean {right!r}?")
+    if any(one.config.latent_injection for one in found):
+        raise InputError(f"language_model names {name!r}, which has a z: give that run latent_injection: none.")

@@ -1,0 +1,132 @@
+"""The model of a run."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from textwrap import shorten
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from textvae.config_fields import nearest
+from textvae.errors import InputError
+from textvae.modeling.autoencoder import TextVAEModel
+from textvae.modeling.configuration import TextVAEConfig
+from textvae.modeling.families import num_positions
+from textvae.modeling.load import join_parts
+from textvae.modeling.vocabulary import special_ids
+from textvae.training.config import BOTTLENECK, TrainingConfig
+from textvae.training.fine_tuning import load_saved
+from textvae.training.trainable import PARTS, choose_trained
+
+
+def build_model(
+    config: TrainingConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    label_names: Sequence[str] = (),
+) -> TextVAEModel:
+    """The model to train; `label_names` are those of the corpus, which a saved model must know.
+
+    The tokenizer says in `model_max_length` how long its texts are.
+    """
+    if config.model_name_or_path is not None:
+        model = load_saved(config, tokenizer, encoder_tokenizer, label_names)
+    elif config.has_pretrained_parts:
+        model = _model_of_parts(config, tokenizer, encoder_tokenizer, _bottleneck(config, label_names))
+    else:
+        model = _new_model(config, tokenizer, _bottleneck(config, label_names))
+    _check_positions(tokenizer.model_max_length, model)
+    if config.attn_implementation is not None:
+        _choose_attention(model, config.attn_implementation)
+    choose_trained(model, config)
+    return model
+
+
+def _choose_attention(model: TextVAEModel, implementation: str) -> None:
+    try:
+        for part in (model.encoder, model.decoder):
+            if part is not None and part.config.model_type != "gru":  # which has none
+                part.set_attn_implementation(implementation)
+    except (ImportError, OSError, ValueError) as error:
+        raise InputError(
+            f"attn_implementation {implementation!r} cannot be had here ({shorten(str(error), 200)}): leave it out, or "
+            "give eager or sdpa."
+        ) from error
+
+
+def _check_positions(max_length: int, model: TextVAEModel) -> None:
+    for part, length in ((model.encoder, 0), (model.decoder, model.config.prefix_length)):
+        if part is not None and (limit := num_positions(part)) is not None and max_length + length > limit:
+            raise InputError(
+                f"The {part.config.model_type} has {limit} positions, too few for max_length {max_length} + {length}: "
+                "lower max_length or raise max_position_embeddings."
+            )
+
+
+def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, bottleneck: dict) -> TextVAEModel:
+    ids = special_ids(tokenizer)
+    shared = {"vocab_size": len(tokenizer), **ids}
+    with _named_mistakes():
+        model_config = TextVAEConfig(
+            encoder=shared | config.encoder, decoder=shared | config.decoder, **bottleneck, **ids
+        )
+        _check_names("encoder", config.encoder, model_config.encoder)
+        _check_names("decoder", config.decoder, model_config.decoder)
+        return TextVAEModel(model_config)
+
+
+def _model_of_parts(
+    config: TrainingConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder_tokenizer: PreTrainedTokenizerBase | None,
+    bottleneck: dict,
+) -> TextVAEModel:
+    held = {"encoder_dtype": config.dtype_of("encoder"), "decoder_dtype": config.dtype_of("decoder"),
+            "quantization": config.decoder_quantization,
+            "decoder_learns": "decoder" not in config.untrained_parts}  # fmt: skip
+    with _named_mistakes():
+        encoder, decoder = (config.origin_of(part) or _new_part(config, part, tokenizer) for part in PARTS)
+        return join_parts(encoder, decoder, tokenizer, encoder_tokenizer, **held, **bottleneck)
+
+
+def _new_part(config: TrainingConfig, part: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
+    """The config of the one part that is not pretrained."""
+    vocab_size = max(tokenizer.get_vocab().values()) + 1
+    given = getattr(config, part)
+    made = TextVAEConfig(**{part: {"vocab_size": vocab_size, **special_ids(tokenizer)} | given})
+    _check_names(part, given, getattr(made, part))
+    return getattr(made, part)
+
+
+@contextmanager
+def _named_mistakes() -> Iterator[None]:
+    """What transformers has against the settings of a new encoder or decoder, in one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError, StrictDataclassError) as error:
+        reason = shorten(str(error), 200)
+        raise InputError(f"No model can be built from these encoder and decoder: correct them ({reason}).") from error
+
+
+def _bottleneck(config: TrainingConfig, label_names: Sequence[str]) -> dict:
+    """What lies between encoder and decoder."""
+    rest = {"bag_of_words": config.bag_of_words_weight > 0, "label_names": list(label_names)}
+    return {name: getattr(config, name) for name in BOTTLENECK} | rest
+
+
+def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
+    """Hugging Face's configs keep any name in silence."""
+    known, kept = [*type(config)().to_dict(), *config.attribute_map], config.to_dict()
+    for name in given:
+        if name in kept and name not in known:
+            raise InputError(
+                f"The {part} {config.model_type} has no setting {name!r}; did you mean {nearest(name, known)!r}?"
+            )
+
+
+def compile_parts(model: TextVAEModel) -> None:
+    for part in (model.encoder, model.decoder.base_model):
+        if part is not None:
+            part.compile(dynamic=True)

@@ -1,0 +1,50 @@
+"""The optimizer of a run."""
+
+import torch
+
+from textvae.modeling.autoencoder import TextVAEModel
+from textvae.training.averaging import WeightAverage
+from textvae.training.config import TrainingConfig
+
+
+def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    """Draw the weights of all that generates anew, and forget what the optimizer knew of them (Li et al. 2019)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # and not that of a GPU, where each process has its own noise
+        held = {part: model.get_submodule(part) for part in model.config.base or {}}  # an encoder that is not trained
+        fresh = TextVAEModel(model.config, **held).decoding_modules()
+    for name, module in model.decoding_modules().items():
+        module.load_state_dict(fresh[name].state_dict())
+        for parameter in module.parameters():
+            optimizer.state.pop(parameter, None)
+
+
+def make_optimizer(config: TrainingConfig, model: TextVAEModel) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019) of what is trained, at the rate of each part."""
+    betas = (config.adam_beta1, config.adam_beta2)
+    return torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=betas, fused=True)
+
+
+def make_average(config: TrainingConfig, model: TextVAEModel, total_steps: int) -> WeightAverage:
+    start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
+    return WeightAverage(model, config.weight_averaging, config.ema_decay, start)
+
+
+def parameter_groups(model: TextVAEModel, config: TrainingConfig) -> list[dict]:
+    """What is trained, for an optimizer: the bottleneck first, then the parts that have a learning rate of their own.
+
+    Only matrices are decayed (Loshchilov & Hutter 2019).
+    """
+    rates = {"encoder": config.encoder_learning_rate, "decoder": config.decoder_learning_rate}
+    own = {part: rate for part, rate in rates.items() if rate is not None}
+    groups = []
+    for part, rate in {None: config.learning_rate, **own}.items():
+        found = [p for name, p in model.named_parameters() if p.requires_grad and _group_of(name, own) == part]
+        groups.append({"params": [p for p in found if p.dim() > 1], "lr": rate, "weight_decay": config.weight_decay})
+        groups.append({"params": [p for p in found if p.dim() <= 1], "lr": rate, "weight_decay": 0.0})
+    return groups
+
+
+def _group_of(name: str, own: dict) -> str | None:
+    part = name.partition(".")[0]
+    return part if part in own else None

@@ -1,0 +1,87 @@
+"""What a run shows while it trains: loss, reconstruction, KL, β, active units, tokens/s and the time left."""
+
+import time
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from textvae.data.special_tokens import IGNORED
+from textvae.evaluation.metrics import ACTIVE
+from textvae.modeling.autoencoder import TextVAEOutput
+
+
+class Meter:
+    """Sums over the texts since it was last shown, of all processes; nothing is read off the device in between.
+
+    Attributes:
+        bar: the progress bar, counted in optimizer steps.
+        shuffle_gap: what z was last found to be worth, in nats per text; None before.
+    """
+
+    def __init__(self, accelerator: Accelerator, total_steps: int, step: int, latent_size: int):
+        self.accelerator, self.latent_size = accelerator, latent_size
+        self.bar = tqdm(total=total_steps, initial=step, desc="training", disable=not accelerator.is_main_process)
+        self.shuffle_gap: float | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        device = self.accelerator.device
+        self.sums = torch.zeros(5, device=device, dtype=torch.float64 if device.type == "cpu" else torch.float32)
+        self.moments = torch.zeros(2, self.latent_size, device=device)
+        self.watched: list[Tensor] = []
+        self.origins: list[tuple[str, int]] = []
+        self.since = time.monotonic()
+
+    def add(self, output: TextVAEOutput, labels: Tensor, loss: Tensor, step: int, batch: int) -> None:
+        """Count a micro-batch: number `batch` of the run, in optimizer step `step`."""
+        count, tokens = len(labels), (labels != IGNORED).sum()
+        with torch.no_grad():
+            texts = torch.tensor(count, device=labels.device)
+            terms = [loss * count, output.reconstruction.sum(), output.kl.sum(), tokens, texts]
+            self.sums += torch.stack([term.to(self.sums) for term in terms])
+            self.moments += torch.stack([output.mean.sum(0), output.mean.square().sum(0)])
+        self.watch(f"loss of micro-batch {batch}", loss, step)
+
+    def watch(self, name: str, value: Tensor, step: int) -> None:
+        """Have `first_not_finite` look at a value of optimizer step `step`."""
+        self.watched.append(value.detach())
+        self.origins.append((name, step))
+
+    def first_not_finite(self) -> tuple[str, float, int] | None:
+        """Name, value and step of the first watched value since the last `show`, on any process, that is not finite."""
+        values = self.accelerator.gather(torch.stack(self.watched)[None])  # (processes, watched)
+        broken = (~values.isfinite()).any(0).nonzero()
+        if not len(broken):
+            return None
+        first = int(broken[0])
+        return self.origins[first][0], values[:, first].sum().item(), self.origins[first][1]
+
+    def show(self, step: int, beta: float, learning_rate: float) -> dict[str, float]:
+        """Values per text since the last call, to the progress bar and the trackers."""
+        sums = self.accelerator.reduce(self.sums, "sum")
+        moments = self.accelerator.reduce(self.moments, "sum")
+        loss, reconstruction, kl, tokens, texts = sums.tolist()
+        mean, square = moments / texts
+        values = {
+            "loss": loss / texts,
+            "reconstruction": reconstruction / texts,
+            "kl": kl / texts,
+            "beta": beta,
+            "active_units": int((square - mean**2 >= ACTIVE).sum()),
+            "tokens_per_second": tokens / (time.monotonic() - self.since),
+            "learning_rate": learning_rate,
+        }
+        self.accelerator.log(values, step=step)
+        self.bar.update(step - self.bar.n)
+        worth = "" if self.shuffle_gap is None else f"z worth {self.shuffle_gap:.1f}, "
+        self.bar.set_postfix_str(
+            f"loss {values['loss']:.1f}, rec {values['reconstruction']:.1f}, KL {values['kl']:.1f}, β {beta:.2f}, "
+            f"AU {values['active_units']}/{self.latent_size}, {worth}{values['tokens_per_second']:,.0f} tok/s"
+        )
+        self._reset()
+        return values
+
+    def close(self) -> None:
+        self.bar.close()
