@@ -25,9 +25,9 @@ from textvae.cli.main import run
 from textvae.data.labels import labels_in
 from textvae.data.special_tokens import IGNORED
 from textvae.data.tokenize import tokenize_corpus
-from textvae.data.training_batches import LengthGroupedBatches
 from textvae.evaluation.evaluate import PRECISIONS
 from textvae.modeling.autoencoder import TextVAEModel
+from textvae.training.batches import make_batches
 from textvae.training.build_model import build_model, compile_parts
 from textvae.training.build_tokenizers import make_tokenizers
 from textvae.training.collapse import RECENT_BATCHES, CollapseMonitor
@@ -144,12 +144,10 @@ def main() -> None:
     config = parse_training_config(__doc__)
     accelerator = Accelerator(mixed_precision=choose_mixed_precision(config))
     corpus = read_corpus(replace(config, streaming=False, max_train_samples=config.max_train_samples or MOST_TEXTS))
-    tokenizer, encoder_tokenizer = make_tokenizers(config, corpus)
-    model = build_model(config, tokenizer, encoder_tokenizer, labels_in(corpus["train"]))
-    reading = {"encoder_tokenizer": encoder_tokenizer, "label_names": model.config.label_names}
-    dataset = tokenize_corpus(corpus["train"], tokenizer, tokenizer.model_max_length, **reading)
-    options = {"latent_size": model.config.latent_size, "seed": config.seed, "encoder_tokenizer": encoder_tokenizer}
-    batches = LengthGroupedBatches(dataset, tokenizer, config.per_device_train_batch_size, **options)
+    tokenizers = make_tokenizers(config, corpus)
+    model = build_model(config, tokenizers, labels_in(corpus["train"]))
+    dataset = tokenize_corpus(corpus["train"], tokenizers, tokenizers.max_length, model.config.label_names)
+    batches = make_batches(replace(config, streaming=False), dataset, tokenizers, model, accelerator)
     measure_training(config, accelerator, model, batches)
     # Without the autocast that training put around `forward`: the decoder alone has none either.
     measure_decoding(accelerator.unwrap_model(model, keep_fp32_wrapper=False))

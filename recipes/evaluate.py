@@ -7,17 +7,20 @@ What is found goes to scores.json.partial at once: interrupted, the same command
 
 import argparse
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 from accelerate import Accelerator
 
 from textvae import TextVAEPipeline
+from textvae.cli.arguments import add_flags
 from textvae.cli.main import run
+from textvae.config_fields import from_names
 from textvae.data.corpora import load_texts
 from textvae.data.coverage import unknown_sentence
 from textvae.errors import InputError
-from textvae.evaluation.evaluate import PRECISIONS
-from textvae.evaluation.table import table
+from textvae.evaluation.config import EvaluationConfig
+from textvae.evaluation.table import report_table
 from textvae.files import check_place, write_whole
 from textvae.processes import main_first
 from textvae.training.precision import warn_of_slow_bf16
@@ -30,38 +33,27 @@ def main() -> None:
     parser.add_argument("--text_column", default="text")
     parser.add_argument("--target_column", help="measure these texts, each given the z of the one in --text_column")
     parser.add_argument("--label_column", help="of a model with labels: those of the texts")
-    parser.add_argument("--num_importance_samples", type=int, default=100)
-    parser.add_argument("--num_importance_texts", type=int, help="take the importance-weighted bound on so many texts")
-    parser.add_argument("--num_reconstructed_texts", type=int, default=1000)
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--mixed_precision", choices=PRECISIONS, help="faster, and the bounds are those of the "
-                        "model that computes so; when not given what accelerate launch was told, or no")  # fmt: skip
+    add_flags(parser, EvaluationConfig, leave_out=["max_new_tokens"])
     parser.add_argument("--output", help="write the numbers to this JSON file, and the way there to FILE.partial")
     arguments = parser.parse_args()
     if arguments.output:
         check_place(Path(arguments.output))
 
     accelerator = Accelerator()
-    mixed_precision = arguments.mixed_precision or accelerator.mixed_precision
-    warn_of_slow_bf16({"mixed_precision": mixed_precision}, accelerator.device)
+    options = {"mixed_precision": accelerator.mixed_precision}
+    given = vars(arguments)
+    options |= {field.name: given[field.name] for field in fields(EvaluationConfig) if field.name in given}
+    config = from_names(EvaluationConfig, options)
+    warn_of_slow_bf16({"mixed_precision": config.mixed_precision}, accelerator.device)
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)
     columns = arguments.text_column, arguments.target_column, arguments.label_column
     if arguments.label_column and not pipeline.model.config.label_names:
         raise InputError(f"{arguments.model} has no labels: leave --label_column out.")
     partial = Path(f"{arguments.output}.partial") if arguments.output else None
-    report = pipeline.evaluate(
-        main_first(lambda: load_texts(arguments.file, *columns)),
-        num_importance_samples=arguments.num_importance_samples,
-        num_importance_texts=arguments.num_importance_texts,
-        num_reconstructed_texts=arguments.num_reconstructed_texts,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        mixed_precision=mixed_precision,
-        cache=partial,
-    )
+    texts = main_first(lambda: load_texts(arguments.file, *columns))
+    report = pipeline.evaluate(texts, replace(config, max_new_tokens=pipeline.max_length), cache=partial)
     if accelerator.is_main_process:
-        print(table(report))
+        print(report_table(report))
         if report["num_unknown"]:
             print(unknown_sentence(pipeline.tokenizer, report["num_unknown"], report["num_tokens"]))
         if arguments.output:

@@ -7,8 +7,6 @@ Writes OUTPUT.csv and OUTPUT.png.
 """
 
 import argparse
-import csv
-import io
 from itertools import cycle, pairwise
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from textvae.cli.main import run
 from textvae.data.corpora import load_texts
 from textvae.data.words import word_count
 from textvae.errors import InputError
+from textvae.evaluation.table import as_csv, as_markdown
 from textvae.files import check_place, write_whole
 from textvae.sweeps.compare import MARKERS, require_matplotlib
 
@@ -44,8 +43,8 @@ def main() -> None:
     columns = arguments.text_column, arguments.target_column, arguments.label_column
     groups = group_by_length(load_texts(arguments.file, *columns), arguments.edges, arguments.texts_per_group)
     rows = [row for model in arguments.models for row in measure(model, groups, arguments.batch_size)]
-    print("\n".join(["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|", *map(as_line, rows)]))
-    write_whole(output.with_name(output.name + ".csv"), as_csv(rows))
+    print(as_markdown(COLUMNS, [as_cells(row) for row in rows]))
+    write_whole(output.with_name(output.name + ".csv"), as_csv([{name: row[name] for name in COLUMNS} for row in rows]))
     plot(rows).savefig(output.with_name(output.name + ".png"), dpi=200)
 
 
@@ -77,17 +76,8 @@ def measure(model: str, groups: dict[tuple[int, int], Dataset], batch_size: int)
     return rows
 
 
-def as_line(row: dict) -> str:
-    cells = [f"{row[name]:,.2f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS]
-    return "| " + " | ".join(cells) + " |"
-
-
-def as_csv(rows: list[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def as_cells(row: dict) -> list[str]:
+    return [f"{row[name]:,.2f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS]
 
 
 def plot(rows: list[dict]):

@@ -7,11 +7,13 @@ from copy import deepcopy
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from textvae.errors import InputError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,28 @@ def setting(default: Any, explanation: str, within: Range | None = None) -> Any:
     if isinstance(default, list | dict):
         return field(default_factory=lambda: deepcopy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def same_setting(config: type, name: str, **changes: Any) -> Any:
+    """The field `name` of another config, so that a setting which both have is described once.
+
+    `changes` may give another `default` or `explanation`.
+    """
+    one = next(one for one in fields(config) if one.name == name)
+    return setting(**{"default": one.default, **one.metadata, **changes})
+
+
+def from_names(config: type[T], values: dict[str, Any]) -> T:
+    """A config from names and values, each read as what its field is: `1e-3` of a YAML file is a number.
+
+    Raises:
+        InputError: for an unknown name, with the nearest right one, or a value that is not of its range.
+    """
+    known = [one.name for one in fields(config)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"There is no setting {name!r}; did you mean {nearest(str(name), known)!r}?")
+    return config(**values)
 
 
 def check_settings(config) -> None:

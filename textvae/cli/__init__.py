@@ -1,4 +1,7 @@
-"""The command line: flags, and one sentence with exit code 2 for bad input."""
+"""The command line: flags, and one sentence with exit code 2 for bad input.
+
+Every field of `TrainingConfig` is a flag. Flags win over the YAML file of `--config`.
+"""
 
 from textvae.cli.arguments import parse_training_config, parse_with_training_flags
 from textvae.cli.main import run

@@ -1,4 +1,4 @@
-"""Settings of a run as flags of a command line."""
+"""Fields of a config as flags of a command line."""
 
 import argparse
 import json
@@ -10,8 +10,25 @@ from textvae.errors import InputError
 from textvae.training.config import TrainingConfig
 
 
+def add_flags(parser: argparse.ArgumentParser, config: type, leave_out: Sequence[str] = ()) -> None:
+    """Add a flag for each field of a config; a flag that is not given is not in the result either."""
+    defaults = asdict(config())
+    for field in fields(config):
+        if field.name in leave_out:
+            continue
+        number = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
+        default = json.dumps(defaults[field.name], ensure_ascii=False)
+        parser.add_argument(
+            f"--{field.name}",
+            default=argparse.SUPPRESS,
+            metavar=kind_of_value(field),
+            help=f"{field.metadata['explanation']} (default: {default})".replace("%", "%%"),
+            **number,
+        )
+
+
 def parse_training_config(description: str, arguments: Sequence[str] | None = None) -> TrainingConfig:
-    """A config from `--config FILE.yaml` and `--name value` flags, which win.
+    """Read a config from `--config FILE.yaml` and `--name value` flags, which win.
 
     Raises:
         InputError: for an unknown flag or name, with the nearest right one.
@@ -29,17 +46,12 @@ def parse_training_config(description: str, arguments: Sequence[str] | None = No
 
 
 def parse_with_training_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> dict:
-    """The parser's own arguments, and whatever settings of TrainingConfig are given beside them as flags.
+    """Read the parser's own arguments, and settings of TrainingConfig that are given as flags.
 
     Raises:
         InputError: for an unknown flag, with the nearest right one.
     """
-    defaults = asdict(TrainingConfig())
-    for field in fields(TrainingConfig):
-        number = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
-        default = json.dumps(defaults[field.name], ensure_ascii=False)
-        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, metavar=kind_of_value(field), **number,
-                            help=f"{field.metadata['explanation']} (default: {default})")  # fmt: skip
+    add_flags(parser, TrainingConfig)
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag, names = unknown[0].split("=")[0], [*(field.name for field in fields(TrainingConfig)), *vars(known)]

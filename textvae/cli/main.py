@@ -12,7 +12,7 @@ from textvae.processes import this_process
 
 
 def run(main: Callable[[], None]) -> None:
-    """Calls `main`; an `InputError` becomes one sentence on stderr and exit code 2."""
+    """Call `main`; an `InputError` becomes one sentence on stderr and exit code 2."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     state = this_process()

@@ -1,7 +1,46 @@
 """Texts on their way in: corpora, tokenizers, labels, noise and batches.
 
-A file format goes into `corpora`. The tokens that a decoder must write are called targets here, and labels are classes
-of texts.
+A new file format goes into `corpora`. Here "targets" are the tokens that a decoder must write, and "labels" are
+classes of texts.
+
+Corpora. `--train_file` reads txt (one text per line), csv, tsv, jsonl, json or parquet, in UTF-8; `--dataset_name`
+reads a dataset of the Hub; `train(config, texts)` takes a list, a `Dataset` or a `DatasetDict`. Without any of them it
+is the embedded corpus, see `load_chitchat`. `--text_column` names the column. Without a validation file or split,
+`--validation_split` (2 %, at most 5,000 texts) is held out. Blank texts are dropped and counted. Texts are cut to
+`--max_length` tokens (64, or the length of the saved model).
+
+    accelerate launch recipes/train.py --dataset_name NAME --text_column text --output_dir runs/named
+
+Tokenizers. By default SentencePiece (Unigram, byte fallback) is trained on the corpus, so any script works and no
+token is unknown; it normalises by NFKC. `--tokenizer word` takes whitespace-separated words, and the name of a saved
+tokenizer takes that one. A pretrained part brings its own. If it has no EOS or padding token, it is given one, and a
+line says so. A saved model's tokenizer can learn another corpus: `--extend_tokenizer N` adds up to N pieces (or
+words), those that save the most tokens. They come after the old ones, whose ids stay. A text without new pieces is
+read as before. The embedding of a new piece starts as the mean of those of its parts, that of a new word as the mean
+of all. Only tokenizers that textvae trained can grow. A line of the run says how a given tokenizer covers the corpus:
+tokens per word, and the share of tokens that are unknown or single bytes; `metrics.json` keeps it.
+
+Pairs. One column is encoded and another is decoded: paraphrases, or two styles. Any format but txt has two columns.
+Rows with a gap are dropped and counted. Bounds, perplexities, BLEU and exact match are then those of the target, given
+the z of the text, and `reconstruct` writes what the target should be.
+
+    accelerate launch recipes/train.py --train_file pairs.csv --text_column formal --target_column casual \\
+        --output_dir runs/casual
+    accelerate launch recipes/evaluate.py runs/casual --file test.csv --text_column formal --target_column casual
+
+Labels. A column of names or integers (sentiment, genre, author) makes a conditional VAE (Sohn et al. 2015; kgCVAE,
+Zhao et al. 2017). A learned vector of the label is added to the pooled encoder state and to the decoder's input
+embeddings, and the prior is a learned p(z|c). Rows with a gap are dropped and counted. `--latent_injection none` makes
+a conditional language model, and with `--freeze_decoder` only the vectors of the labels are trained. Labels cannot be
+combined with `streaming`, nor with `committed_rate`, `mean_batch_norm` and `mmd_weight`, which need the prior N(0, I).
+
+    accelerate launch recipes/train.py --train_file reviews.csv --label_column sentiment --output_dir runs/reviews
+    accelerate launch recipes/evaluate.py runs/reviews --file test.csv --label_column sentiment
+
+Streaming. `--streaming true --max_steps 100000` reads a corpus larger than memory during training.
+
+Noise. `noise_drop`, `noise_mask`, `noise_substitute`, `noise_shuffle` corrupt what the encoder reads, `word_dropout`
+masks input words of the decoder; targets stay clean.
 """
 
 from textvae.data.chitchat import load_chitchat

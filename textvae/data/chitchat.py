@@ -13,9 +13,9 @@ from textvae.errors import InputError
 
 
 def load_chitchat(seed: int = 0) -> DatasetDict:
-    """The embedded default corpus, chitchat-dataset: 196,453 unique English sentences of 5 to 30 words, small talk.
+    """The default corpus, chitchat-dataset: 196,453 unique English sentences of 5 to 30 words, small talk.
 
-    A seeded 2 % of the 7,168 conversations are the validation split; a sentence that training has too is not in it.
+    The validation split is a seeded 2 % of the 7,168 conversations, without the sentences that training has too.
 
     Raises:
         InputError: if the package chitchat-dataset is not installed.
@@ -36,7 +36,7 @@ def load_chitchat(seed: int = 0) -> DatasetDict:
 
 
 def _chitchat(path: str, seed: int, version: str, name: str) -> Iterator[dict]:
-    """The texts of one split; `version` only keeps apart what is cached of each."""
+    """The texts of one split; `version` is part of the cache key."""
     conversations = [_sentences(conversation) for conversation in json.loads(Path(path).read_bytes()).values()]
     order = np.random.default_rng(seed).permutation(len(conversations))
     held_out = set(order[: round(0.02 * len(order))].tolist())

@@ -14,7 +14,7 @@ from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDa
 from datasets.exceptions import DatasetsError
 
 from textvae.data.chitchat import load_chitchat
-from textvae.data.labels import match_labels, name_labels
+from textvae.data.labels import match_labels, name_labels, refuse_streamed_labels
 from textvae.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -23,19 +23,9 @@ _FORMATS = {".txt": "text", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".js
 
 
 _CHECKED_BYTES = 1 << 24
-
-
 _MAX_VALIDATION_TEXTS = 5_000
-
-
 _STREAMED_ROWS = 100_000
-
-
-_TEXT = Features({"text": Value("string")})
-
-
-_IN_MEMORY = "what was given"  # by which sentences call a corpus without a file
-
+_IN_MEMORY = "what was given"  # the name in error messages of a corpus that is no file
 
 Texts = Sequence[str] | Dataset | DatasetDict
 
@@ -56,34 +46,32 @@ def load_corpus(
     max_validation_samples: int | None = None,
     seed: int = 0,
 ) -> DatasetDict | IterableDatasetDict:
-    """The splits `train` and `validation`, each with the one column `text`; by default the embedded corpus.
+    """Load the splits `train` and `validation`, each with the column `text`; by default of the embedded corpus.
 
-    With `target_column` each is of pairs, `text` and `target`: what is encoded and what is decoded from its z. Blank
-    texts, and pairs with a blank on either side, are dropped, and counted in a warning unless `streaming`. Files are
-    cached as memory-mapped Arrow. With `label_column` there is a column `label` too, of strings, whatever they were in
-    the file; a row without one is dropped as well, and so is a held-out text that alone had its label.
+    With `target_column` there is a column `target` too: `text` is encoded and `target` is decoded from its z. With
+    `label_column` there is a column `label`, always of strings. Rows with a blank text, target or label are dropped,
+    and their number is logged unless `streaming`. A held-out text is dropped as well if no training text has its label.
+    Files are cached as memory-mapped Arrow.
 
     Args:
-        train_file, validation_file: txt (a text a line), csv, tsv, jsonl, json or parquet, by its ending; UTF-8.
+        train_file, validation_file: txt (one text per line), csv, tsv, jsonl, json or parquet, by suffix; UTF-8.
         dataset_name, dataset_config_name: a dataset of the Hub, in place of files.
         texts: in place of both, a list of texts, a dataset, or a `DatasetDict` with `train` and perhaps `validation`.
-        text_column, target_column, label_column: where the texts, their targets and their labels are; a txt has one
-            column, of texts.
-        validation_split: share of the texts held out, at least 1 and at most 5,000 of them, where there is no
-            validation file or split: a seeded sample, or when `streaming` every 1/share-th text.
-        max_train_samples, max_validation_samples: keep the first so many.
+        text_column, target_column, label_column: names of the columns; a txt file has one column, of texts.
+        validation_split: share of the texts that is held out if there is no validation file or split; at least 1 and
+            at most 5,000 texts: a seeded sample, or every 1/share-th text when `streaming`.
+        max_train_samples, max_validation_samples: keep only the first so many.
 
     Raises:
         InputError: for a file or dataset that is missing, empty, unreadable, of unknown format, without that
             column, or too small to be split; for one label or more than 1,000, a label that only the validation has,
-            and labels of a stream, which are not known before its end.
+            and labels of a stream.
     """
     _check_arguments(train_file, validation_file, dataset_name, texts, validation_split)
-    for name, column in (("target", target_column), ("label", label_column)):
-        if column is not None and train_file is dataset_name is texts is None:
-            raise InputError(f"The embedded corpus has no {name}s: give a --train_file, or leave {name}_column out.")
+    if train_file is dataset_name is texts is None:
+        _check_embedded(target_column, label_column)
     if label_column is not None and streaming:
-        raise InputError("The labels of a stream are not known before its end: leave streaming or label_column out.")
+        refuse_streamed_labels()
     columns = _columns(text_column, target_column, label_column)
     if texts is not None:
         splits = _in_memory(texts, columns)
@@ -109,9 +97,9 @@ def load_corpus(
 def load_texts(
     file: str, text_column: str = "text", target_column: str | None = None, label_column: str | None = None
 ) -> Dataset:
-    """The texts of one file in its order, as `text` and, if asked for, `target` and `label`, as `load_corpus` has them.
+    """Load the texts of one file in their order, as `text` and, if asked for, `target` and `label`; see `load_corpus`.
 
-    One label, or many, are no error here.
+    Any number of different labels will do.
     """
     return _load_file(Path(file), _columns(text_column, target_column, label_column), streaming=False)
 
@@ -128,8 +116,14 @@ def _check_arguments(train_file, validation_file, dataset_name, texts, validatio
         raise InputError(f"validation_split is {validation_split}: give a share between 0 and 1, such as 0.02.")
 
 
+def _check_embedded(target_column: str | None, label_column: str | None) -> None:
+    for name, column in (("target", target_column), ("label", label_column)):
+        if column is not None:
+            raise InputError(f"The embedded corpus has no {name}s: give a --train_file, or leave {name}_column out.")
+
+
 def _columns(text_column: str, target_column: str | None, label_column: str | None) -> dict[str, str]:
-    """Where to find what becomes `text`, `target` and `label`, in this order."""
+    """The columns that become `text`, `target` and `label`, in this order."""
     columns = {"text": text_column}
     for what, column in (("target", target_column), ("label", label_column)):
         for other in columns:
@@ -143,7 +137,7 @@ def _columns(text_column: str, target_column: str | None, label_column: str | No
 
 
 def check_strings(texts: Sequence[object]) -> None:
-    """Raises InputError for the first text that is none."""
+    """Raises InputError if one of the texts is no string."""
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"Text {number} is of type {type(text).__name__}: give strings.")
@@ -157,7 +151,7 @@ def _in_memory(texts: Texts, wanted: dict[str, str]) -> dict:
     splits = texts if isinstance(texts, DatasetDict) else {"train": texts}
     if "train" not in splits:
         raise InputError(f"The datasets have no split 'train' but {', '.join(splits)}: give one that name.")
-    return {name: _texts_of(splits[name], wanted, _IN_MEMORY) for name in ("train", "validation") if name in splits}
+    return {name: _text_columns(splits[name], wanted, _IN_MEMORY) for name in ("train", "validation") if name in splits}
 
 
 def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming: bool) -> dict:
@@ -172,7 +166,7 @@ def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming
         raise InputError(
             f"The dataset {name!r} has no split 'train' but {', '.join(loaded)}: save one under that name."
         )
-    return {split: _texts_of(loaded[split], wanted, name) for split in ("train", "validation") if split in loaded}
+    return {split: _text_columns(loaded[split], wanted, name) for split in ("train", "validation") if split in loaded}
 
 
 def _load_file(path: Path, wanted: dict[str, str], streaming: bool) -> Dataset | IterableDataset:
@@ -189,7 +183,7 @@ def _load_file(path: Path, wanted: dict[str, str], streaming: bool) -> Dataset |
             warnings.simplefilter("error", pandas.errors.ParserWarning)
             options = {"data_files": {"train": glob.escape(str(path))}, **_reading_options(path, kind, wanted)}
             loaded = load_dataset(kind, split="train", streaming=streaming, **options)
-            return _texts_of(loaded, wanted, str(path))
+            return _text_columns(loaded, wanted, str(path))
     except InputError:
         raise
     except (DatasetsError, OSError, ValueError, TypeError) as error:
@@ -217,7 +211,7 @@ def _check_file(path: Path) -> None:
 
 
 def _reading_options(path: Path, kind: str, wanted: dict[str, str]) -> dict:
-    """Arguments for `load_dataset`, so that a text is read as it is written, "007" and "NA" too."""
+    """Arguments for `load_dataset` that read a text as it is written, "007" and "NA" too."""
     if kind == "text":
         return {"encoding": "utf-8-sig"}
     if kind == "parquet":
@@ -238,14 +232,14 @@ def _check_columns(names: Sequence[str], wanted: dict[str, str], source) -> None
             raise InputError(f"{source} has no column {column!r}: give --{what}_column one of {known}.")
 
 
-def _texts_of(dataset: Dataset | IterableDataset, wanted: dict[str, str], source: str) -> Dataset | IterableDataset:
+def _text_columns(dataset: Dataset | IterableDataset, wanted: dict[str, str], source: str) -> Dataset | IterableDataset:
     columns = dataset.column_names or list(next(iter(dataset), dict.fromkeys(wanted.values())))
     _check_columns(columns, wanted, source)
     features, arguments = Features(dict.fromkeys(wanted, Value("string"))), {"wanted": wanted}
     if "label" in wanted:
         arguments["label_feature"] = dataset.features[wanted["label"]]
     options = {"batched": True, "fn_kwargs": arguments, "remove_columns": columns, "features": features}
-    texts = dataset.map(_keep_whole, **options)
+    texts = dataset.map(_drop_gaps, **options)
     if isinstance(texts, Dataset) and (dropped := len(dataset) - len(texts)):
         gaps = "rows with a gap" if "label" in wanted else "pairs with a gap" if "target" in wanted else "blank texts"
         logger.warning("%s: %d %s were dropped", source, dropped, gaps)
@@ -254,7 +248,7 @@ def _texts_of(dataset: Dataset | IterableDataset, wanted: dict[str, str], source
     return texts
 
 
-def _keep_whole(batch: dict, wanted: dict[str, str], label_feature=None) -> dict:
+def _drop_gaps(batch: dict, wanted: dict[str, str], label_feature=None) -> dict:
     columns = {what: batch[column] for what, column in wanted.items()}
     if "label" in wanted:
         columns["label"] = name_labels(columns["label"], label_feature)

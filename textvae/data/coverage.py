@@ -6,25 +6,18 @@ from collections.abc import Iterable, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from textvae.data.special_tokens import UNK
-from textvae.data.words import separate_words
+from textvae.data.words import word_count
 
-# How a tokenizer with byte fallback writes a byte, and from what share on of the tokens that is too often.
-_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-
-
-_MANY_BYTES = 0.05
-
-
-_MUCH_UNKNOWN = 0.02
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # how a tokenizer with byte fallback writes a byte
+_MANY_BYTES, _MUCH_UNKNOWN = 0.05, 0.02  # shares of the tokens from which on coverage is bad
 
 
 def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], input_ids: Iterable[Sequence[int]]) -> int:
-    """How many tokens became unknown without being written so: a literal `<unk>`, as in Penn Treebank, is known.
+    """Count the unknown tokens, without those that a text spells out: a literal `<unk>`, as in Penn Treebank, is known.
 
     Args:
         texts: as they are written.
-        input_ids: what the tokenizer made of each. Where that was cut, a `<unk>` written behind the cut may hide an
-            unknown token before it.
+        input_ids: their token ids. If a text was cut, a literal `<unk>` after the cut may hide an unknown token.
     """
     token = _unknown_token(tokenizer)
     unknown = tokenizer.convert_tokens_to_ids(token)
@@ -35,7 +28,7 @@ def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], inpu
 
 
 def unknown_sentence(tokenizer: PreTrainedTokenizerBase, num_unknown: int, num_tokens: int) -> str:
-    """What a user is told of `num_unknown` of the `num_tokens` tokens of a corpus."""
+    """Tell the user how many tokens of a corpus are unknown."""
     share = 100 * num_unknown / num_tokens
     return (
         f"{num_unknown:,} of {num_tokens:,} tokens ({share:.2f} %) are unknown to the tokenizer and count as "
@@ -44,18 +37,17 @@ def unknown_sentence(tokenizer: PreTrainedTokenizerBase, num_unknown: int, num_t
 
 
 def coverage(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> dict[str, float]:
-    """How well a tokenizer fits texts, by what it makes of them without the tokens that it puts at their ends.
+    """How well a tokenizer covers texts, BOS and EOS not counted.
 
     Returns:
-        `tokens_per_word`, words being what stands between whitespace, or one character of a script without spaces;
-        `unknown_share` of the tokens, as [`count_unknown`] counts; and `byte_share`, if it writes in single bytes what
-        it has no piece for.
+        `tokens_per_word` (see [`textvae.data.words.word_count`]); `unknown_share` of the tokens (see
+        [`count_unknown`]); and `byte_share` of the tokens, if the tokenizer has byte fallback.
     """
     ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     num_tokens = max(1, sum(map(len, ids)))
-    num_words = max(1, sum(len(separate_words(text).split()) for text in texts))
-    values = {"tokens_per_word": num_tokens / num_words,
-              "unknown_share": count_unknown(tokenizer, texts, ids) / num_tokens}  # fmt: skip
+    num_words = max(1, sum(map(word_count, texts)))
+    unknown_share = count_unknown(tokenizer, texts, ids) / num_tokens
+    values = {"tokens_per_word": num_tokens / num_words, "unknown_share": unknown_share}
     single = {index for token, index in tokenizer.get_vocab().items() if _BYTE.fullmatch(token)}
     if single:
         values["byte_share"] = sum(index in single for row in ids for index in row) / num_tokens
@@ -63,7 +55,7 @@ def coverage(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> dict[s
 
 
 def coverage_sentence(values: dict[str, float], reader: str, remedy: str) -> str:
-    """What a user is told of the [`coverage`] by the tokenizer called `reader`; of `remedy` only where it is bad."""
+    """Tell the user of the [`coverage`] by the tokenizer called `reader`, and of the `remedy` if it is bad."""
     shares = [f"{100 * values['unknown_share']:.1f} % of the tokens are unknown"]
     if "byte_share" in values:
         shares.append(f"{100 * values['byte_share']:.1f} % are single bytes")
@@ -73,5 +65,5 @@ def coverage_sentence(values: dict[str, float], reader: str, remedy: str) -> str
 
 
 def _unknown_token(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A word tokenizer names none, as its `<unk>` is a word like others."""
+    """`<unk>` if the tokenizer names none, as a word tokenizer, whose `<unk>` is an ordinary word."""
     return tokenizer.unk_token or UNK

@@ -15,14 +15,11 @@ from textvae.errors import InputError
 Piece = tuple[str, float]
 
 
-# the tokenizer
-
-
 def kind_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """`sentencepiece` or `word` if it is as `train_tokenizer` or `train_word_tokenizer` makes them, which can grow.
+    """`sentencepiece` or `word` for a tokenizer that `train_tokenizer` or `train_word_tokenizer` made; else None.
 
-    In another, say a byte-level BPE, new pieces would have to be merges, or be cut out of a text before all else: how
-    old texts are read would change, and so would the spaces of what is decoded.
+    Only these can grow. In a byte-level BPE, for example, new pieces would have to be merges, or be cut out of a text
+    first: old texts would be read in another way, and decoded with other spaces.
     """
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         return None
@@ -44,16 +41,16 @@ def extend_tokenizer(
     max_train_texts: int = 100_000,
     seed: int = 0,
 ) -> PreTrainedTokenizerFast:
-    """The tokenizer with up to `num_new` pieces of `texts` behind its own, whose ids stay.
+    """Add up to `num_new` pieces of `texts` to a tokenizer, behind its own, whose ids stay.
 
-    New words are the most frequent ones. New pieces are those of SentencePiece, trained on `texts`, that save the most
-    tokens. Their log-probabilities are put on the scale of the old ones by the median difference of the pieces that
-    both vocabularies have. A text that holds none of the new pieces is read as before.
+    New words are the most frequent ones. New pieces come from SentencePiece, trained on `texts`, and are those that
+    save the most tokens. The median difference of the pieces that both vocabularies have puts their log-probabilities
+    on the scale of the old ones. A text without any of the new pieces is read as before.
 
     Args:
-        tokenizer: left as it is.
+        tokenizer: is not changed.
         texts: read once; blank ones are ignored.
-        max_train_texts: for pieces, a seeded sample of this many texts when there are more.
+        max_train_texts: take pieces from a seeded sample of so many texts if there are more.
 
     Raises:
         InputError: if the tokenizer was not trained by textvae, or there is no text.
@@ -81,7 +78,7 @@ def _pieces(tokenizer: PreTrainedTokenizerFast) -> list[Piece]:
 
 
 def _all_but_vocabulary(tokenizer: PreTrainedTokenizerFast) -> dict:
-    """What a tokenizer does before and after it looks pieces up; how calls pad and cut is their own affair."""
+    """All settings of a tokenizer but its vocabulary, and padding and truncation, which belong to single calls."""
     values = json.loads(tokenizer.backend_tokenizer.to_str())
     values["model"].pop("vocab")
     return {name: value for name, value in values.items() if name not in ("padding", "truncation")}
@@ -95,7 +92,7 @@ def _with_words(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], num_ne
 
 
 def _with_pieces(tokenizer: PreTrainedTokenizerFast, texts: list[str], num_new: int) -> PreTrainedTokenizerFast:
-    """What a candidate is worth is counted where it stands beside all others: uses times the tokens each saves."""
+    """Candidates are ranked by the tokens they save in total when all of them are in the vocabulary."""
     old = _pieces(tokenizer)
     candidates = _candidates(old, texts, num_new)
     uses = _count_tokens(unigram_tokenizer(old + candidates), texts)
@@ -109,13 +106,13 @@ def _with_pieces(tokenizer: PreTrainedTokenizerFast, texts: list[str], num_new: 
 
 
 def _candidates(old: list[Piece], texts: list[str], num_new: int) -> list[Piece]:
-    """Pieces of the texts that the old ones lack, their log-probabilities on the old scale, in 1/256 nat."""
-    # Room for the pieces that both have, the new ones, and each character.
+    """New pieces of the texts, their log-probabilities on the scale of the old ones and rounded to 1/256 nat."""
+    # Room for the pieces that both have, for the new ones, and for each character.
     vocab_size = len(old) + num_new + len(set().union(*texts))
     learnt = scored_pieces(train_sentencepiece(texts, vocab_size))
     known, ours = dict(old), dict(old[FIRST_PIECE:])
     shift = median([ours[piece] - score for piece, score in learnt if piece in ours] or [0.0])
-    lowest = min(known.values())  # what an unknown character costs depends on it
+    lowest = min(known.values())  # a lower one would change the cost of unknown characters
     return [(piece, max(lowest, round(256 * (score + shift)) / 256)) for piece, score in learnt if piece not in known]
 
 

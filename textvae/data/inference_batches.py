@@ -1,120 +1,136 @@
-"""The texts of a tokenized dataset in batches, shared among the processes, and what these find, brought together.
+"""Inference batches: texts of similar length, the longest first, shared among the processes.
 
 B batch · S, T lengths
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import PreTrainedTokenizerBase
 
-from textvae.data.padding import check_labels, padded_batch
+from textvae.data.padding import padded_batch
 from textvae.data.special_tokens import IGNORED
+from textvae.data.tokenize import has_targets
+from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.data.words import word_count
 
+T = TypeVar("T")
 
-class Corpus:
-    """The texts of a tokenized dataset as batches of similar length, this process's share of them.
+QUIET_ROUNDS = 8  # up to so many need no progress bar
+
+
+def groups(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Consecutive parts of `size` items; the last may have fewer."""
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def length_sorted_rounds(
+    indices: Sequence[int],
+    lengths: Sequence[int],
+    batch_size: int,
+    name: str,
+    process_index: int = 0,
+    num_processes: int = 1,
+    progress: bool = True,
+) -> Iterator[list[Sequence[int]]]:
+    """Batches of similar length, the longest first, so that a batch too large for memory is met at once.
+
+    Every process gets as many rounds. A round is a list of this process's one batch; in the last round some processes
+    may have none.
+
+    Args:
+        indices: of the texts to be read.
+        lengths: of all texts.
+        name: what a progress bar calls the work.
+    """
+    ordered = sorted(indices, key=lambda i: (-lengths[i], i))
+    rounds = groups(groups(ordered, batch_size), num_processes)
+    for each in tqdm(rounds, desc=name, leave=False, disable=not progress or len(rounds) <= QUIET_ROUNDS):
+        yield list(each[process_index : process_index + 1])
+
+
+class InferenceBatches:
+    """The texts of a tokenized dataset as batches; every process takes its share of them.
 
     Attributes:
-        ids: what is encoded, of each text.
-        labels: what is decoded: `ids` without what stands in front, or where it `has_labels` that column.
-        label_ids: of each text, or None where there is no column `label_id`.
-        texts: as they are written, what is decoded: the column `target` where there is one, else `text`.
-        lengths: in tokens, of the longer of `ids` and `labels`.
+        input_ids: token ids that the encoder reads, of each text.
+        target_ids: token ids that the decoder writes, of each text, without BOS or CLS.
+        label_ids: of each text, or None if the dataset has no column `label_id`.
+        texts: as they are written: the column `target` where there is one, else `text`.
+        lengths: in tokens, of the longer of `input_ids` and `target_ids`.
+        has_targets: whether the targets are a column of their own.
     """
 
     def __init__(
         self,
         dataset: Dataset | Mapping[str, list],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizers: TokenizerPair,
         device: torch.device,
         batch_size: int,
-        encoder_tokenizer: PreTrainedTokenizerBase | None = None,
     ):
-        """`encoder_tokenizer`, where it is not the decoder's `tokenizer`, is what made the `input_ids`.
+        """`tokenizers` are those that made the dataset.
 
         Raises:
-            InputError: if there are two tokenizers and no `labels`.
+            InputError: if there are two tokenizers and no column `target_ids`.
         """
         columns = dataset.column_names if isinstance(dataset, Dataset) else list(dataset)
-        self.ids = dataset["input_ids"][:]
-        self.has_labels = check_labels(columns, encoder_tokenizer)
-        if self.has_labels:
-            self.labels = dataset["labels"][:]
-        else:
-            is_marked = _starts_with_special(self.ids, tokenizer)
-            self.labels = [ids[1:] for ids in self.ids] if is_marked else self.ids
+        self.tokenizers, self.device, self.batch_size = tokenizers, device, batch_size
+        self.input_ids = dataset["input_ids"][:]
+        self.has_targets = has_targets(columns, tokenizers)
+        self.target_ids = dataset["target_ids"][:] if self.has_targets else self._without_start()
         self.label_ids = dataset["label_id"][:] if "label_id" in columns else None
         self.texts = dataset["target" if "target" in columns else "text"][:]
-        self.lengths = [max(map(len, pair)) for pair in zip(self.ids, self.labels, strict=True)]
-        self.tokenizer = tokenizer
-        self.pad_token_id = (encoder_tokenizer or tokenizer).pad_token_id
-        self.device, self.batch_size = device, batch_size
+        self.lengths = [max(map(len, pair)) for pair in zip(self.input_ids, self.target_ids, strict=True)]
+
+    def _without_start(self) -> list[list[int]]:
+        """What is read, without the BOS or CLS that the tokenizer puts before it."""
+        tokenizer = self.tokenizers.decoder
+        starts = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
+        has_start = bool(self.input_ids) and self.input_ids[0][0] in starts
+        return [ids[1:] for ids in self.input_ids] if has_start else self.input_ids
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.input_ids)
 
-    def batches(self, indices: Sequence[int], name: str) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-        """(indices, batch) for every batch of this process; `indices` may be any part of the corpus."""
+    def batches(self, indices: Sequence[int], name: str) -> Iterator[tuple[Sequence[int], dict[str, Tensor]]]:
+        """(indices, batch) of every batch of this process; `indices` may be any part of the dataset."""
         return chain.from_iterable(self.rounds(indices, name))
 
-    def rounds(self, indices: Sequence[int], name: str) -> Iterator[list[tuple[list[int], dict[str, Tensor]]]]:
-        """The same, in as many rounds for every process: a batch for each, in the last round none for some."""
+    def rounds(self, indices: Sequence[int], name: str) -> Iterator[list[tuple[Sequence[int], dict[str, Tensor]]]]:
+        """The same in rounds, as many for every process: one batch each, in the last round none for some."""
         state = PartialState()
-        ordered = sorted(indices, key=lambda i: (self.lengths[i], i))
-        batches = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
-        rounds = [batches[i : i + state.num_processes] for i in range(0, len(batches), state.num_processes)]
-        for each in tqdm(rounds, desc=name, leave=False, disable=not state.is_main_process or len(rounds) < 8):
-            yield [(batch, self.batch(batch)) for batch in each[state.process_index :][:1]]
+        shared = {"process_index": state.process_index, "num_processes": state.num_processes}
+        options = {**shared, "progress": state.is_main_process}
+        for batches in length_sorted_rounds(indices, self.lengths, self.batch_size, name, **options):
+            yield [(batch, self.batch(batch)) for batch in batches]
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        input_ids, attention_mask = padded_batch([self.ids[i] for i in indices], self.pad_token_id)
-        labels, _ = padded_batch([self.labels[i] for i in indices], IGNORED)
+        """`input_ids` and `attention_mask` (B, S), `labels` (B, T) and perhaps `label_ids` (B,), on the device."""
+        pad_id = self.tokenizers.reading.pad_token_id
+        input_ids, attention_mask = padded_batch([self.input_ids[i] for i in indices], pad_id)
+        labels, _ = padded_batch([self.target_ids[i] for i in indices], IGNORED)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
         if self.label_ids is not None:
             batch["label_ids"] = torch.tensor([self.label_ids[i] for i in indices])
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     def num_tokens(self, indices: Sequence[int]) -> int:
-        """Predicted tokens: EOS counted, what stands in front never."""
-        return sum(len(self.labels[i]) for i in indices)
+        """Predicted tokens: EOS counted, BOS and CLS never."""
+        return sum(len(self.target_ids[i]) for i in indices)
 
     def num_words(self, indices: Sequence[int]) -> int:
-        """Words and one EOS for each text; of one that was cut the words that are left."""
-        longest = max(map(len, self.labels), default=0)  # as long as a text that was cut, where one was
+        """Words, plus one EOS for each text; of a text that was cut, the words that are left."""
+        longest = max(map(len, self.target_ids), default=0)  # a text that was cut is as long as this
         return sum(self._num_words(i, longest) + 1 for i in indices)
 
     def _num_words(self, index: int, longest: int) -> int:
         words = word_count(self.texts[index])
-        if len(self.labels[index]) < longest:
+        if len(self.target_ids[index]) < longest:
             return words
-        *left, _ = self.labels[index]  # perhaps not cut, and then there are as many words in it
-        return min(words, word_count(self.tokenizer.decode(left)))
-
-
-def _starts_with_special(ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> bool:
-    return bool(ids) and ids[0][0] in {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
-
-
-def gather(pairs: list[tuple[list[int], dict]]) -> dict:
-    """Per-text values of all processes, in the order of their indices: tensors (n, …) or lists of n."""
-    found = {index: {name: values[row] for name, values in terms.items()} for indices, terms in pairs
-             for row, index in enumerate(indices)}  # fmt: skip
-    found = of_all_processes(found)
-    rows = [found[index] for index in sorted(found)]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return {name: torch.stack(c) if isinstance(c[0], Tensor) else c for name, c in columns.items()}
-
-
-def of_all_processes(found: dict) -> dict:
-    """The entries of every process's dictionary."""
-    if PartialState().num_processes == 1:
-        return found
-    return dict(item for part in gather_object([list(found.items())]) for item in part)
+        *left, _ = self.target_ids[index]  # if it was not cut, it holds all its words
+        return min(words, word_count(self.tokenizers.decoder.decode(left)))

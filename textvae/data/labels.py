@@ -1,6 +1,6 @@
-"""Labels of texts: what they are called in a dataset, and the ids that a model knows them by.
+"""Labels, the classes of texts: their names in a dataset, and their ids in a model.
 
-A dataset's column `label` holds names; `label_id`, made of it, places in a model's `label_names`.
+The column `label` of a dataset holds names. The column `label_id` holds their places in a model's `label_names`.
 """
 
 import logging
@@ -13,11 +13,11 @@ from textvae.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-MOST_LABELS = 1_000  # and a column that has more holds texts
+MOST_LABELS = 1_000  # a column with more different values holds texts
 
 
 def name_labels(values: Sequence, feature) -> list[str | None]:
-    """What the labels of a column with this feature are called, None where there is none.
+    """The names of the labels in a column with this feature; None for a missing label.
 
     Raises:
         InputError: for a label that is neither a string nor an integer.
@@ -40,19 +40,25 @@ def _name(value, names: list[str] | None) -> str | None:
     return str(value).strip() or None
 
 
+def refuse_streamed_labels() -> None:
+    """Raises InputError: a model needs to know all labels before training starts."""
+    raise InputError("The labels of a stream are not known before its end: leave streaming or label_column out.")
+
+
 def labels_in(dataset: Dataset | IterableDataset) -> list[str]:
-    """The different labels of a dataset, sorted; none where it has no column `label`."""
+    """The different labels of a dataset, sorted; an empty list if it has no column `label`."""
     return sorted(dataset.unique("label")) if "label" in (dataset.column_names or []) else []
 
 
 def match_labels(train: Dataset, validation: Dataset, was_split: bool) -> Dataset:
-    """The validation texts, all of whose labels training has; those that chance left it without are dropped.
+    """The validation texts whose label occurs in training.
 
     Args:
-        was_split: whether the validation texts were drawn from the training texts.
+        was_split: whether the validation texts were drawn at random from the training texts. Then those with a label
+            that training has lost are dropped; otherwise they are an error.
 
     Raises:
-        InputError: if training has one label, or more than are told apart, or lacks one that the validation has.
+        InputError: if training has only one label, or more than `MOST_LABELS`, or lacks one that the validation has.
     """
     known = labels_in(train)
     if len(known) == 1:
@@ -78,7 +84,7 @@ def match_labels(train: Dataset, validation: Dataset, was_split: bool) -> Datase
 
 
 def number_labels(dataset: Dataset, label_names: Sequence[str]) -> Dataset:
-    """With the column `label_id` beside `label`, whatever that holds: names, integers or classes of the Hub.
+    """Add the column `label_id` beside `label`, which may hold names, integers or the `ClassLabel` of the Hub.
 
     Raises:
         InputError: if there is no column `label`, or it has a gap or a label that is not among the names.
@@ -93,7 +99,7 @@ def number_labels(dataset: Dataset, label_names: Sequence[str]) -> Dataset:
 
 
 def label_ids(names: Sequence[str | int | None], label_names: Sequence[str]) -> list[int]:
-    """The place of each label among the names.
+    """The id of each label: its place among the names.
 
     Raises:
         InputError: for one that is not among them.

@@ -1,4 +1,4 @@
-"""Corruption of what the model reads, never of what it must write.
+"""Input noise: corruption of what the model reads, never of the targets.
 
 n texts · S padded length
 """
@@ -13,11 +13,11 @@ from textvae.errors import InputError
 
 @dataclass(frozen=True)
 class InputNoise:
-    """Corruption of what the model reads, never of what it must write; special tokens are spared.
+    """Corruption of what the model reads, never of the targets; special tokens stay.
 
-    On the encoder's side (Shen et al. 2020, DAAE), in this order: each token moves by at most `shuffle` places, and
-    is dropped, replaced by a random one and masked with the probabilities `drop`, `substitute` and `mask`. On the
-    decoder's side `word_dropout` is the probability that an input token is masked (Bowman et al. 2016).
+    In the encoder's input (Shen et al. 2020, DAAE), in this order: each token moves by at most `shuffle` places, and is
+    dropped, replaced by a random one, and masked, with the probabilities `drop`, `substitute` and `mask`. In the
+    decoder's input each token is masked with the probability `word_dropout` (Bowman et al. 2016).
 
     Raises:
         InputError: if a probability is outside 0 to 1, or `shuffle` negative.
@@ -55,7 +55,7 @@ def _shuffle(ids: np.ndarray, movable: np.ndarray, distance: int, generator: np.
 def corrupt(
     ids: np.ndarray, real: np.ndarray, noise: InputNoise, special: SpecialIds, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The encoder's noisy input and where it is real, both (n, at most S), from clean ids (n, S)."""
+    """Noisy encoder input and where it is real, both (n, at most S), from clean token ids (n, S)."""
     movable = real & ~special.is_special[ids]
     if noise.shuffle:
         ids = _shuffle(ids, movable, noise.shuffle, generator)

@@ -1,4 +1,4 @@
-"""Tokenizers that exist already, and word tokenizers for the classical benchmarks.
+"""Existing tokenizers, and word tokenizers for the classical benchmarks.
 
 Whatever its origin, a tokenizer is an ordinary Hugging Face one: `save_pretrained` writes `tokenizer.json` and
 `tokenizer_config.json`, and `AutoTokenizer.from_pretrained` opens them.
@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from textvae.data.special_tokens import BOS, EOS, PAD, UNK
 from textvae.errors import InputError
 
-MAX_LENGTH = 64  # of a text in tokens, where nobody says another
+MAX_LENGTH = 64  # the default maximum length of a text, in tokens
 
 
 def train_word_tokenizer(texts: Iterable[str], vocab_size: int | None = None) -> PreTrainedTokenizerFast:
@@ -43,7 +43,7 @@ def train_word_tokenizer(texts: Iterable[str], vocab_size: int | None = None) ->
 
 
 def word_tokenizer(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:
-    """The tokenizer that `train_word_tokenizer` makes of the ids of words."""
+    """The word tokenizer with this vocabulary: word → id."""
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
     # The word-level model looks up any word, so a special token spelled out in a text is made unknown beforehand.
     tokenizer.normalizer = normalizers.Replace(Regex(r"(?<!\S)(<pad>|<s>|</s>)(?!\S)"), UNK)
@@ -53,7 +53,7 @@ def word_tokenizer(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:
 
 
 def open_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """An existing tokenizer as it is, perhaps without EOS or padding token; see [`load_tokenizer`].
+    """Open an existing tokenizer, which may lack EOS or padding token; see [`load_tokenizer`].
 
     Raises:
         InputError: if it cannot be opened.
@@ -75,7 +75,7 @@ def open_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     """Open an existing tokenizer by its Hub name or its directory.
 
-    It may put a token in front (BERT's `[CLS]`, Llama's `<s>`). Where there is no BOS or EOS, CLS and SEP take their
+    It may put a token before each text (BERT's `[CLS]`, Llama's `<s>`). If it has no BOS or EOS, CLS and SEP take their
     place, as in Hugging Face's encoder-decoder models.
 
     Raises:
@@ -93,13 +93,14 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """Raises InputError if it knows no word: what Hugging Face opens in silence where there is a model only."""
+    """Raises InputError if the vocabulary is empty: Hugging Face opens such a tokenizer where there is only a model."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     if not tokenizer.get_vocab().keys() - added - {*tokenizer.all_special_tokens, "▁"}:
         raise InputError(f"{name!r} holds no vocabulary: give a directory with a tokenizer in it.")
 
 
 def finish_tokenizer(tokenizer: Tokenizer, **special_tokens: str) -> PreTrainedTokenizerFast:
+    """The fast tokenizer that appends EOS and takes special tokens spelled out in a text for ordinary characters."""
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {EOS}", pair=f"$A {EOS} $B {EOS}", special_tokens=[(EOS, tokenizer.token_to_id(EOS))]
     )

@@ -1,7 +1,7 @@
-"""Texts in, tokens out: a corpus as ids, in memory-mapped Arrow or as a stream."""
+"""Texts in, token ids out: a tokenized dataset in memory-mapped Arrow, or a tokenized stream."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from datasets import Dataset, Features, IterableDataset, Value
 from datasets import Sequence as ListOf
@@ -9,50 +9,47 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.data.labels import number_labels
 from textvae.data.special_tokens import leading_token
+from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+_MADE_HERE = ("target_ids", "label_id")
+
 
 def tokenize_corpus(
     dataset: Dataset | IterableDataset,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizers: TokenizerPair,
     max_length: int,
-    num_proc: int | None = None,
-    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
     label_names: Sequence[str] = (),
+    num_proc: int | None = None,
 ) -> Dataset | IterableDataset:
     """Add the columns `input_ids` (at most `max_length` ids, the last one EOS) and `length` to a dataset of `text`.
 
-    Where what is decoded is not what is encoded, because there is a column `target` or `encoder_tokenizer` reads other
-    tokens, it gets a column `labels` too: the ids of `target`, else of `text`, as the decoder is to write them, at most
-    `max_length`, without a BOS or CLS in front and with EOS behind. With `label_names`, which a stream cannot have, it
-    gets a column `label_id`: the place among them of what the column `label` says. Whatever the dataset called `labels`
-    or `label_id` is left out.
+    The column `target_ids` is added if the targets are not the input: because there is a column `target`, or because
+    encoder and decoder have different tokenizers. It holds the token ids of `target`, or else of `text`, that the
+    decoder is to write: at most `max_length`, without BOS or CLS, with EOS at the end.
 
-    A second run finds the result in the Arrow cache. How many texts were cut is logged once, unless streaming.
+    With `label_names`, which a stream cannot have, the column `label_id` is added: the place of `label` among the
+    names. A column that the dataset already had under one of these names is dropped.
+
+    A second call finds the result in the Arrow cache. The number of texts that were cut is logged once, but not for a
+    stream.
 
     Raises:
-        InputError: if `max_length` is below 2, which leaves no room for a token and EOS, a tokenizer has no EOS, or the
-            column `target` holds no texts; with `label_names` also for a column `label` that is missing, or has a gap
-            or another label.
+        InputError: if `max_length` is below 2, which leaves no room for a token and EOS; if a tokenizer has no EOS; if
+            the column `target` holds no texts; with `label_names` also if the column `label` is missing, has a gap or
+            another label.
     """
-    for each in (tokenizer, encoder_tokenizer):
-        if each is not None and each.eos_token_id is None:
-            raise InputError("The tokenizer has no eos_token: open it with load_tokenizer, or set one.")
-    if max_length < 2:
-        raise InputError(f"max_length is {max_length}: give 2 or more, for a token and the end of the text.")
-    options = {"tokenizer": tokenizer, "max_length": max_length, "encoder_tokenizer": encoder_tokenizer}
-    options = {"batched": True, "fn_kwargs": options}
-    dataset = dataset.remove_columns([n for n in ("labels", "label_id") if n in (dataset.column_names or [])])
+    _check(dataset, tokenizers, max_length)
+    options = {"batched": True, "fn_kwargs": {"tokenizers": tokenizers, "max_length": max_length}}
+    dataset = dataset.remove_columns([name for name in _MADE_HERE if name in (dataset.column_names or [])])
     if isinstance(dataset, IterableDataset):
         return dataset.map(tokenize, **options).remove_columns("truncated")
     ids = ListOf(Value("int32"))
     columns = {"input_ids": ids, "length": Value("int32"), "truncated": Value("bool")}
-    if dataset.features.get("target", Value("string")) not in (Value("string"), Value("large_string")):
-        raise InputError("The column 'target' holds no texts to decode: remove it, or rename it.")
-    if "target" in dataset.column_names or encoder_tokenizer is not None:
-        columns["labels"] = ids
+    if "target" in dataset.column_names or tokenizers.encoder is not None:
+        columns["target_ids"] = ids
     features = Features({**dataset.features, **columns})
     tokenized = dataset.map(tokenize, features=features, num_proc=num_proc, desc="Tokenizing", **options)
     truncated = int(tokenized.select_columns("truncated").with_format("numpy")[:]["truncated"].sum())
@@ -62,24 +59,40 @@ def tokenize_corpus(
     return number_labels(tokenized, label_names) if label_names else tokenized
 
 
-def tokenize(
-    batch: dict,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
-) -> dict:
-    """What `tokenize_corpus` adds, and which texts were `truncated`, on either side."""
-    ids, truncated = _encode(batch["text"], encoder_tokenizer or tokenizer, max_length)
+def _check(dataset: Dataset | IterableDataset, tokenizers: TokenizerPair, max_length: int) -> None:
+    if None in (tokenizers.decoder.eos_token_id, tokenizers.reading.eos_token_id):
+        raise InputError("The tokenizer has no eos_token: open it with load_tokenizer, or set one.")
+    if max_length < 2:
+        raise InputError(f"max_length is {max_length}: give 2 or more, for a token and the end of the text.")
+    target = (dataset.features or {}).get("target", Value("string"))
+    if isinstance(dataset, Dataset) and target not in (Value("string"), Value("large_string")):
+        raise InputError("The column 'target' holds no texts to decode: remove it, or rename it.")
+
+
+def has_targets(columns: Iterable[str], tokenizers: TokenizerPair) -> bool:
+    """Whether a tokenized dataset with these columns has targets of its own; with two tokenizers it must.
+
+    Raises:
+        InputError: if it must and has none.
+    """
+    if "target_ids" not in columns and tokenizers.encoder is not None:
+        raise InputError("The dataset has no column 'target_ids': tokenize it with both tokenizers.")
+    return "target_ids" in columns
+
+
+def tokenize(batch: dict, tokenizers: TokenizerPair, max_length: int) -> dict:
+    """The columns that `tokenize_corpus` adds, and which texts were `truncated` in input or target."""
+    ids, truncated = _encode(batch["text"], tokenizers.reading, max_length)
     columns = {"input_ids": ids, "length": [len(row) for row in ids], "truncated": truncated}
-    if "target" not in batch and encoder_tokenizer is None:
+    if "target" not in batch and tokenizers.encoder is None:
         return columns
-    labels, cut = _encode(batch["target"] if "target" in batch else batch["text"], tokenizer, max_length)
+    targets, cut = _encode(batch["target" if "target" in batch else "text"], tokenizers.decoder, max_length)
     either = [one or other for one, other in zip(truncated, cut, strict=True)]
-    return {**columns, "labels": _without_start(labels, tokenizer), "truncated": either}
+    return {**columns, "target_ids": _without_start(targets, tokenizers.decoder), "truncated": either}
 
 
 def _encode(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[list, list[bool]]:
-    """The ids of each text, EOS last, at most so many, and whether they were more."""
+    """The token ids of each text, at most `max_length` with EOS at the end, and whether it was cut."""
     # Cut here, because a fast tokenizer that truncates changes its state, and with it the key of the Arrow cache.
     end = tokenizer.eos_token_id
     encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
@@ -89,9 +102,9 @@ def _encode(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: in
 
 
 def _without_start(ids: list[list[int]], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Without the BOS or CLS that the tokenizer puts in front."""
+    """The ids without the BOS or CLS that the tokenizer puts before a text."""
     first = leading_token(tokenizer)
     if first is None:
         return ids
-    # More than one token, as the only one may be an EOS that is BOS too.
+    # A text of one token keeps it: it may be an EOS that is BOS, too.
     return [row[1:] if row[0] == first and len(row) > 1 else row for row in ids]

@@ -1,12 +1,12 @@
-"""The two tokenizers of a model: the decoder's and, only where the encoder reads other tokens, the encoder's.
+"""The two tokenizers of a model: the decoder's and, where it has its own, the encoder's.
 
-Everywhere a pair is (the decoder's, the encoder's or None). In a directory the decoder's is at the top, where
-`AutoTokenizer` finds it, and the encoder's in `encoder_tokenizer/`.
+In a directory the decoder's is at the top, where `AutoTokenizer` finds it, and the encoder's in `encoder_tokenizer/`.
 """
 
 import logging
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 from huggingface_hub import snapshot_download
 from transformers import PreTrainedTokenizerBase
@@ -16,61 +16,89 @@ from textvae.data.tokenization import check_vocabulary, load_tokenizer, open_tok
 
 logger = logging.getLogger(__name__)
 
-Pair = tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase | None]
-
 ENCODER_TOKENIZER = "encoder_tokenizer"
 _PROBES = ["a", "Hello, World! 12 x", "  Où ça ?\n日本 🎈", "<s> </s> <unk>"]
 
 
-def load_tokenizers(name_or_path: str) -> Pair:
-    """The tokenizers of a saved model, by directory or Hub name.
+class TokenizerPair(NamedTuple):
+    """The tokenizers of a model.
+
+    Attributes:
+        decoder: makes the tokens that the decoder writes.
+        encoder: makes the tokens that the encoder reads; None if it reads what the decoder writes.
+    """
+
+    decoder: PreTrainedTokenizerBase
+    encoder: PreTrainedTokenizerBase | None = None
+
+    @property
+    def reading(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of the encoder, whether or not it is the decoder's."""
+        return self.decoder if self.encoder is None else self.encoder
+
+    @property
+    def max_length(self) -> int:
+        """The longest text in tokens of either side, EOS included; Hugging Face keeps it in the tokenizer."""
+        return self.decoder.model_max_length
+
+    def limit(self, max_length: int) -> "TokenizerPair":
+        """Set `max_length` in both."""
+        self.decoder.model_max_length = self.reading.model_max_length = max_length
+        return self
+
+
+def load_tokenizers(name_or_path: str) -> TokenizerPair:
+    """Open the tokenizers of a saved model, by directory or Hub name.
 
     Raises:
         InputError: if one of them cannot be opened, or has no EOS or padding token.
     """
-    tokenizer = load_tokenizer(name_or_path)
+    decoder = load_tokenizer(name_or_path)
     is_here = Path(name_or_path).is_dir()
     # Not by `subfolder=`, which on the Hub wants a config.json in there.
     root = name_or_path if is_here else snapshot_download(name_or_path, allow_patterns=f"{ENCODER_TOKENIZER}/*")
     folder = Path(root, ENCODER_TOKENIZER)
-    return tokenizer, load_tokenizer(str(folder)) if folder.is_dir() else None
+    return TokenizerPair(decoder, load_tokenizer(str(folder)) if folder.is_dir() else None)
 
 
-def save_tokenizers(path: str | Path, tokenizer: PreTrainedTokenizerBase, encoder_tokenizer) -> None:
-    """Write the pair to a directory, in place of the one it held."""
-    tokenizer.save_pretrained(path)
+def save_tokenizers(path: str | Path, tokenizers: TokenizerPair) -> None:
+    """Write both to a directory, in place of those it held."""
+    tokenizers.decoder.save_pretrained(path)
     shutil.rmtree(Path(path, ENCODER_TOKENIZER), ignore_errors=True)
-    if encoder_tokenizer is not None:
-        encoder_tokenizer.save_pretrained(Path(path, ENCODER_TOKENIZER))
+    if tokenizers.encoder is not None:
+        tokenizers.encoder.save_pretrained(Path(path, ENCODER_TOKENIZER))
 
 
-def tokenizers_of_parts(encoder: str | None, decoder: str | PreTrainedTokenizerBase) -> Pair:
-    """The tokenizers of two pretrained models, by name or path; one where both read and write the same.
+def tokenizers_of_parts(encoder: str | None, decoder: str | PreTrainedTokenizerBase) -> TokenizerPair:
+    """The tokenizers of two pretrained models, by name or path; only one if both are the same.
 
-    What they lack to end and to pad texts is added, and said.
+    A tokenizer without an EOS or a padding token is given one, and a log message says so.
 
     Args:
-        encoder: None where it is to read what the decoder writes.
-        decoder: or the tokenizer itself, where it was made for the decoder.
+        encoder: None if the encoder reads what the decoder writes.
+        decoder: or the tokenizer itself, if it was made for a new decoder.
 
     Raises:
-        InputError: if one of them cannot be opened, or knows no word.
+        InputError: if one of them cannot be opened, or holds no vocabulary.
     """
     ours = _completed(open_tokenizer(decoder), decoder) if isinstance(decoder, str) else decoder
     if encoder is None:
-        return ours, None
+        return TokenizerPair(ours)
     theirs = _completed(open_tokenizer(encoder), encoder)
-    return (ours, None) if are_same(ours, theirs) else (ours, theirs)
+    return TokenizerPair(ours) if are_same(ours, theirs) else TokenizerPair(ours, theirs)
 
 
 def are_same(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:
-    """Whether two tokenizers have the same vocabulary, the same ends of texts, and give a few probes the same ids."""
+    """Whether two tokenizers have the same vocabulary, padding and EOS, and read a few probes alike."""
     parts = [(t.get_vocab(), t.pad_token_id, t.eos_token_id, t(_PROBES)["input_ids"]) for t in (one, other)]
     return parts[0] == parts[1]
 
 
 def _completed(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerBase:
-    """With an EOS, and something to pad with: EOS again, as masks, and never ids, tell where a text is padded."""
+    """Add the EOS and the padding token that are missing.
+
+    Padding may be EOS, because masks, and never ids, tell where a text is padded.
+    """
     check_vocabulary(tokenizer, name)
     added = []
     if tokenizer.eos_token is None:

@@ -1,8 +1,7 @@
-"""SentencePiece trained on a corpus: a Unigram tokenizer with byte fallback."""
+"""A Unigram tokenizer with byte fallback, trained by SentencePiece on a corpus."""
 
 import io
 import random
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
@@ -13,11 +12,10 @@ from textvae.data.special_tokens import MASK, UNK
 from textvae.data.tokenization import finish_tokenizer
 from textvae.errors import InputError
 
+FIRST_PIECE = 5 + 256  # behind the special tokens and the bytes
 _UNK_ID = 1
-
-
-FIRST_PIECE = 5 + 256  # of a trained tokenizer: behind the special tokens and the bytes
-
+_RESERVED = "\u2585"  # SentencePiece uses this character as a mark, and skips training sentences that hold it
+_MAX_CHARACTERS = 4_000  # of a text that training reads; SentencePiece would skip a longer one
 
 # SentencePiece writes spaces as "▁", so a "▁" in a text is a space too.
 _NORMALIZER = normalizers.Sequence(
@@ -25,16 +23,8 @@ _NORMALIZER = normalizers.Sequence(
 )
 
 
-# SentencePiece skips a training sentence that holds this character, which it uses as a mark of its own.
-_RESERVED = "\u2585"
-
-
-# Training reads this many characters of a text; SentencePiece would drop a longer one whole.
-_MAX_CHARACTERS = 4_000
-
-
 def normalize(text: str) -> str:
-    """The text as a trained tokenizer sees it: NFKC, each run of whitespace (and "▁") one space, none at the ends."""
+    """The text as a trained tokenizer sees it: NFKC, every run of whitespace (or "▁") one space, none at the ends."""
     return _NORMALIZER.normalize_str(text)
 
 
@@ -44,14 +34,14 @@ def train_tokenizer(
     """Train SentencePiece (Unigram with byte fallback; Kudo 2018) on `texts` and return it as a fast tokenizer.
 
     Texts are normalised first: NFKC, every run of whitespace (or "▁") becomes one space, and the ends are stripped.
-    Up to these rules `decode(encode(text), skip_special_tokens=True)` is the text, in any script: what the vocabulary
-    lacks is written in UTF-8 bytes, never as `<unk>`. Encoding appends `</s>`; `<s>` is left to the model. Special
+    Apart from this, `decode(encode(text), skip_special_tokens=True)` is the text, in any script: characters outside the
+    vocabulary are written as UTF-8 bytes, never as `<unk>`. Encoding appends `</s>`; the model adds `<s>`. Special
     tokens spelled out in a text are ordinary characters. Equal texts and arguments give an equal tokenizer.
 
     Args:
         texts: read once; blank ones are ignored.
-        vocab_size: pieces, the 5 special tokens and the 256 bytes among them; fewer where the corpus has no more.
-        max_train_texts: train on a seeded sample of this many texts when there are more.
+        vocab_size: number of pieces, with the 5 special tokens and the 256 bytes; a small corpus may give fewer.
+        max_train_texts: train on a seeded sample of so many texts if there are more.
         seed: of that sample.
 
     Returns:
@@ -83,7 +73,7 @@ def _training_lines(texts: Iterable[str]) -> Iterator[str]:
 
 
 def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceProcessor:
-    """SentencePiece itself, trained as in `train_tokenizer`, on all of the texts."""
+    """Train SentencePiece itself, as in `train_tokenizer`, on all of the texts."""
     lines = list(_training_lines(texts))
     if not lines:
         raise InputError("There is no text to train a tokenizer on: give texts that are not blank.")
@@ -94,7 +84,7 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceP
             model_writer=model,
             model_type="unigram",
             vocab_size=vocab_size,
-            hard_vocab_limit=False,  # a small corpus gives fewer pieces instead of an error
+            hard_vocab_limit=False,  # a small corpus gives fewer pieces, and no error
             byte_fallback=True,
             normalization_rule_name="identity",  # the lines are normalised already
             max_sentence_length=16 * _MAX_CHARACTERS,  # in bytes
@@ -111,38 +101,11 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceP
             f"A vocabulary of {vocab_size} has no room for the 256 bytes and the characters of the corpus: "
             f"raise vocab_size ({str(error).splitlines()[0]})."
         ) from error
-    return SentencePieceProcessor(model_proto=_round_scores(model.getvalue()))
-
-
-def _round_scores(model: bytes) -> bytes:
-    """The serialised model with the score of every piece rounded to 1/256 nat.
-
-    Sums of such scores are exact in float32 (SentencePiece) and in float64 (`tokenizers`), so that the two agree on
-    which of two equally good segmentations comes first ("y yyy" or "yyy y").
-    """
-    rounded, position = bytearray(model), 0
-    while rounded[position] == 0x0A:  # the pieces come first, each: 0x0A, length, 0x0A, length, piece, 0x15, float32
-        size, start = _varint(rounded, position + 1)
-        name_size, name = _varint(rounded, start + 1)
-        place = name + name_size
-        if rounded[place] == 0x15:
-            (score,) = struct.unpack_from("<f", rounded, place + 1)
-            struct.pack_into("<f", rounded, place + 1, round(score * 256) / 256)
-        position = start + size
-    return bytes(rounded)
-
-
-def _varint(data: bytes | bytearray, position: int) -> tuple[int, int]:
-    """A protocol buffer's variable-length integer and the position after it."""
-    value, shift = 0, 0
-    while data[position] & 0x80:
-        value |= (data[position] & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-    return value | data[position] << shift, position + 1
+    return SentencePieceProcessor(model_proto=model.getvalue())
 
 
 def unigram_tokenizer(pieces: Sequence[tuple[str, float]]) -> PreTrainedTokenizerFast:
-    """The tokenizer that `train_tokenizer` makes of pieces and their log-probabilities, in the order of their ids."""
+    """The tokenizer of these pieces and their log-probabilities, in the order of their ids."""
     tokenizer = Tokenizer(models.Unigram(list(pieces), unk_id=_UNK_ID, byte_fallback=True))
     tokenizer.normalizer = _NORMALIZER
     # SentencePiece never matches its special and byte pieces in a text; `tokenizers` would, were the "<" not cut off.
@@ -157,9 +120,14 @@ def unigram_tokenizer(pieces: Sequence[tuple[str, float]]) -> PreTrainedTokenize
 
 
 def scored_pieces(processor: SentencePieceProcessor) -> list[tuple[str, float]]:
-    """The pieces in the order of their ids, each with its log-probability, in 1/256 nat."""
+    """The pieces in the order of their ids, each with its log-probability, rounded to 1/256 nat.
+
+    Sums of such numbers are exact, so that the choice between two equally good segmentations ("y yyy" or "yyy y") does
+    not depend on rounding.
+    """
     ids = range(processor.get_piece_size())
     meta = {i for i in ids if processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i)}
+    scores = [round(processor.get_score(i) * 256) / 256 for i in ids]
     # The lowest score of a real piece, so that an unknown character costs what it costs in SentencePiece.
-    lowest = min((processor.get_score(i) for i in ids if i not in meta), default=0.0)
-    return [(processor.id_to_piece(i), lowest if i in meta else processor.get_score(i)) for i in ids]
+    lowest = min((scores[i] for i in ids if i not in meta), default=0.0)
+    return [(processor.id_to_piece(i), lowest if i in meta else scores[i]) for i in ids]

@@ -9,12 +9,12 @@ _WITHOUT_SPACES = re.compile(
 
 
 def separate_words(text: str) -> str:
-    """The text with a space around each character of a script that puts none between words: these count as words."""
+    """The text with spaces around each character of a script without spaces, so that each counts as a word."""
     return _WITHOUT_SPACES.sub(r" \1 ", text)
 
 
 def word_count(text: str) -> int:
-    """Number of words between whitespace, or of characters of a script that is written without it, such as Chinese.
+    """Number of words between whitespace; in a script without spaces, such as Chinese, every character is a word.
 
     A per-word perplexity counts one EOS more for each text.
     """

@@ -12,16 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textvae.data.inference_batches import Corpus, gather
+from textvae.data.inference_batches import InferenceBatches
 from textvae.data.special_tokens import IGNORED
 from textvae.evaluation import metrics
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.objectives.terms import ROWS_AT_ONCE, importance_weighted_bound, normal_kl, reparameterize
+from textvae.processes import gather_rows
 
-POSTERIOR, IMPORTANCE, CHOICE = range(3)  # what a stream of random numbers is for
-
-
-SAMPLES_AT_ONCE, TOKENS_AT_ONCE = 8, 2**15  # of importance sampling, where `batch_size` texts fit
+POSTERIOR, IMPORTANCE, CHOICE = range(3)  # purposes, each with a stream of random numbers
+SAMPLES_AT_ONCE, TOKENS_AT_ONCE = 8, 2**15  # of importance sampling, if `batch_size` texts fit into memory
 
 
 @torch.no_grad()
@@ -34,14 +33,14 @@ def importance_weighted_nll(
 ) -> Tensor:
     """Upper bound on -log p(x) of each text from `num_samples` draws of q(z|x), in nats (Burda et al. 2016, eq. 8).
 
-    See [`textvae.objectives.importance_weighted_bound`]. Of a language model it is -log p(x) itself, from one draw.
+    See [`textvae.objectives.importance_weighted_bound`]. For a language model it is -log p(x) itself, from one draw.
 
     Args:
-        model: in evaluation mode, or dropout makes it a bound of another model for every draw.
-        batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T); `label_ids` (B,) of a
-            model with labels, for -log p(x|c).
-        draw: k → standard normal noise (k, B, Z); torch's own when not given.
-        batch_size: the decoder is given at most eight times so many latents at once, and no more than 512.
+        model: in evaluation mode; with dropout every draw would come from another model.
+        batch: `input_ids` and `attention_mask`, both (B, S), and optionally `labels` (B, T); for a model with labels
+            also `label_ids` (B,), and the bound is on -log p(x|c).
+        draw: k → standard normal noise (k, B, Z); torch's own if not given.
+        batch_size: the decoder reads at most eight times so many latents at once, and at most 512.
 
     Returns:
         (B,)
@@ -65,19 +64,19 @@ def importance_weighted_nll(
 
 
 def samples_needed(model: TextVAEModel, num_samples: int) -> int:
-    """At most one of a language model, where every importance weight is p(x) itself."""
+    """At most one for a language model, where every importance weight is p(x) itself."""
     return min(num_samples, 1) if model.config.is_language_model else num_samples
 
 
 def _labels(batch: dict[str, Tensor]) -> Tensor:
-    """What is to be predicted, (B, T): `labels` if given, else the input, -100 at padding."""
+    """The targets (B, T): `labels` if given, else the input; -100 at padding."""
     if "labels" in batch:
         return batch["labels"]
     return batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
 
 
 def noise_of_texts(seed: int, purpose: int, indices: Sequence[int]) -> Callable[[int, int], Tensor]:
-    """k, size → standard normal noise (k, texts, size), each text's from a stream of its own."""
+    """k, size → standard normal noise (k, texts, size); every text has its own stream."""
     streams = [np.random.default_rng((seed, purpose, index)) for index in indices]
 
     def draw(k: int, size: int) -> Tensor:
@@ -88,10 +87,12 @@ def noise_of_texts(seed: int, purpose: int, indices: Sequence[int]) -> Callable[
 
 
 @torch.no_grad()
-def posterior_terms(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
+def posterior_terms(
+    model: TextVAEModel, texts: InferenceBatches, indices: Sequence[int], seed: int = 0
+) -> dict[str, Tensor]:
     """`mean`, `logvar`, `latents` (n, Z), `reconstruction` and `kl` (n,) of each text, from one sample of q(z|x)."""
     found = []
-    for rows, batch in corpus.batches(indices, "evaluating"):
+    for rows, batch in texts.batches(indices, "evaluating"):
         label_ids = batch.get("label_ids")
         mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
         noise = noise_of_texts(seed, POSTERIOR, rows)(1, model.config.latent_size)[0].to(mean.device)
@@ -104,7 +105,7 @@ def posterior_terms(model: TextVAEModel, corpus: Corpus, indices: Sequence[int],
             "kl": normal_kl(mean, logvar, *model.prior_parameters(label_ids)).sum(-1),
         }
         found.append((rows, {name: tensor.cpu() for name, tensor in terms.items()}))
-    return gather(found)
+    return gather_rows(found)
 
 
 def bound(terms: dict[str, Tensor]) -> dict[str, float]:
@@ -119,19 +120,19 @@ def bound(terms: dict[str, Tensor]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def nll_with(model: TextVAEModel, corpus: Corpus, indices: Sequence[int], latents: Tensor) -> Tensor:
-    """-log p(x|z) (n,) of each text with the z (n, Z) given for it."""
+def nll_with(model: TextVAEModel, texts: InferenceBatches, indices: Sequence[int], latents: Tensor) -> Tensor:
+    """-log p(x|z) (n,) of each text, with these z (n, Z)."""
     place = {index: row for row, index in enumerate(sorted(indices))}
     found = []
-    for rows, batch in corpus.batches(indices, "shuffling z"):
-        chosen = latents[[place[index] for index in rows]].to(corpus.device)
+    for rows, batch in texts.batches(indices, "shuffling z"):
+        chosen = latents[[place[index] for index in rows]].to(texts.device)
         nll = model.reconstruction(chosen, batch["labels"], label_ids=batch.get("label_ids"))
         found.append((rows, {"nll": nll.cpu()}))
-    return gather(found)["nll"]
+    return gather_rows(found)["nll"]
 
 
 def preceding_of_label(label_ids: Tensor) -> Tensor:
-    """For each text the one before it among those of its label; for the first of these the last, a cycle: (N,) -> (N,).
+    """For each text the previous text with its label; for the first of them the last: (N,) → (N,).
 
     A text that alone has its label gets itself.
     """

@@ -1,9 +1,13 @@
-"""Results as tables."""
+"""Results as tables: Markdown and CSV."""
+
+from collections.abc import Sequence
+
+import pandas
 
 from textvae.evaluation.evaluate import STANDARD_ERROR
 
 NUM_PRIOR_SAMPLES = 100
-# With the sign ∣ for “given”: a plain | would end the cell of a Markdown table.
+# The sign ∣ stands for “given”: a plain | would end the cell of a Markdown table.
 EXPLAINED = {
     "negative_elbo": "−ELBO, 1 sample, nats per text",
     "iw_nll": "−log p(x), importance-weighted bound, nats per text",
@@ -21,16 +25,28 @@ EXPLAINED = {
 }
 
 
-def table(report: dict) -> str:
-    """The explained values of a report as a Markdown table, with the counts they rest on below."""
-    rows = [f"| {name} | {_value(report, name)} | {text} |" for name, text in EXPLAINED.items() if name in report]
+def as_markdown(titles: Sequence[str], rows: Sequence[Sequence[str]], right: bool = False) -> str:
+    """A Markdown table; all columns but the first are aligned to the right if `right`."""
+    line = ["---"] + ["---:" if right else "---"] * (len(titles) - 1)
+    cells = [f"| {' | '.join(row)} |" for row in (titles, *rows)]
+    return "\n".join([cells[0], f"|{'|'.join(line)}|", *cells[1:]])
+
+
+def as_csv(rows: Sequence[dict]) -> str:
+    """A line for each row, with every number in full precision; a missing value is empty."""
+    return pandas.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
+
+
+def report_table(report: dict) -> str:
+    """The explained values of a report as a Markdown table, and below it the counts that they rest on."""
+    rows = [(name, _value(report, name), text) for name, text in EXPLAINED.items() if name in report]
     others = [name for name in report if name not in EXPLAINED and not name.endswith(STANDARD_ERROR)]
     counts = ", ".join(f"{name} {_number(report[name])}" for name in others)
-    return "\n".join(["| | | |", "|---|---|---|", *rows, "", counts])
+    return f"{as_markdown(['', '', ''], rows)}\n\n{counts}"
 
 
 def _value(report: dict, name: str) -> str:
-    """`value ± standard error` where there is one, to as many decimals as the value has."""
+    """`value ± standard error`, if there is one, with as many decimals as the value."""
     value, error = report[name], report.get(name + STANDARD_ERROR)
     return _number(value) if error is None else f"{_number(value)} ± {error:,.{_decimals(value)}f}"
 

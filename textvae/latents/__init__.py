@@ -1,6 +1,6 @@
 """Operations on latent vectors: tensors (N, Z) in, tensors out.
 
-Nothing here knows a model or a text. What is fitted on encoded texts goes here.
+Nothing here knows a model or a text. What is fitted on codes goes here.
 """
 
 from textvae.latents.paths import interpolate

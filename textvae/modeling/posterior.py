@@ -1,10 +1,62 @@
-"""What lies between the encoder's states and the mean of q(z|x).
+"""The posterior q(z|x): from the encoder's states to its mean and log-variance.
 
 B batch · S encoder length · H hidden size · Z latent_size
 """
 
 import torch
 from torch import Tensor, nn
+
+from textvae.errors import InputError
+from textvae.modeling.configuration import TextVAEConfig
+from textvae.objectives.terms import logvar_of_rate
+
+
+class Posterior(nn.Module):
+    """q(z|x) = N(mean, diag(exp(logvar))) from the encoder's states.
+
+    Args:
+        states_size: H.
+
+    Raises:
+        InputError: if the `committed_rate` needs a log-variance below `min_logvar`.
+    """
+
+    def __init__(self, config: TextVAEConfig, states_size: int):
+        super().__init__()
+        self.bounds = config.min_logvar, config.max_logvar
+        self.pooling = Pooling(config.pooling, states_size)
+        self.to_mean = nn.Linear(states_size, config.latent_size)
+        self.to_logvar = nn.Linear(states_size, config.latent_size)
+        self.mean_norm = None
+        if config.mean_batch_norm:
+            self.mean_norm = MeanBatchNorm(config.latent_size, config.mean_batch_norm)
+        self.logvar_limit = logvar_of_rate(config.committed_rate) if config.committed_rate else None
+        if self.logvar_limit is not None and self.logvar_limit <= config.min_logvar:
+            raise InputError(
+                f"A committed_rate of {config.committed_rate:g} nats per dimension needs log σ² below "
+                f"{self.logvar_limit:.1f}, and min_logvar is {config.min_logvar:g}: give a lower rate."
+            )
+
+    def forward(self, states: Tensor, mask: Tensor, label_vectors: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, within its bounds, in fp32.
+
+        Args:
+            states: (B, S, H).
+            mask: (B, S), 0 at padding.
+            label_vectors: (B, H), added to the pooled states.
+
+        Returns:
+            Two times (B, Z).
+        """
+        pooled = self.pooling(states, mask)  # (B, H)
+        if label_vectors is not None:
+            pooled = pooled + label_vectors.to(pooled.dtype)
+        mean, logvar = self.to_mean(pooled).float(), self.to_logvar(pooled).float()
+        if self.mean_norm is not None:
+            mean = self.mean_norm(mean)
+        if self.logvar_limit is not None:  # approached smoothly: a clamp would stop the gradient
+            logvar = self.logvar_limit - nn.functional.softplus(self.logvar_limit - logvar)
+        return mean, logvar.clamp(*self.bounds)
 
 
 class Pooling(nn.Module):
@@ -24,8 +76,8 @@ class Pooling(nn.Module):
         hidden = ~mask.bool().unsqueeze(-1)  # (B, S, 1)
         if self.kind == "max":
             return states.masked_fill(hidden, torch.finfo(states.dtype).min).amax(1)
-        if self.kind == "attention":
-            scores = self.score(states).float()  # of the autocast precision, whose least number is another
+        if self.score is not None:
+            scores = self.score(states).float()  # autocast may have computed it in a dtype with another minimum
             weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(1)
         else:
             weights = mask.unsqueeze(-1) / mask.sum(1, keepdim=True).unsqueeze(-1)
@@ -33,15 +85,15 @@ class Pooling(nn.Module):
 
 
 class MeanBatchNorm(nn.Module):
-    """The means (B, Z) of a batch with standard deviation γ around a learned centre, in each dimension (BN-VAE).
+    """Batch norm of the posterior means (B, Z): standard deviation γ around a learned centre (BN-VAE, Zhu et al. 2020).
 
-    In training by the batch of this process, in evaluation by the moving average of the batches.
+    Training uses the batch of this process, evaluation the moving average over batches.
     """
 
     def __init__(self, latent_size: int, scale: float):
         super().__init__()
         self.scale = scale
-        # At torch's ε of 1e-5 the encoder learns to give means of so small a variance that it is not scaled up to γ.
+        # With torch's ε of 1e-5 the encoder learns means of so small a variance that they are not scaled up to γ.
         self.norm = nn.BatchNorm1d(latent_size, eps=1e-8, affine=False)
         self.center = nn.Parameter(torch.zeros(latent_size))
 

@@ -12,9 +12,9 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from textvae.errors import InputError
+from textvae.modeling.compat import recomputes
 from textvae.modeling.families import check_decoder, check_encoder, encoder_class
 
 _WAY_OUT = "give a directory written by save_pretrained, or the name of a model on the Hub"
@@ -131,8 +131,7 @@ def set_frozen_mode(part: PreTrainedModel, mode: bool) -> None:
     """A frozen part is in evaluation mode, except for what the backward pass through it asks for in training."""
     part.eval()
     for module in part.modules():
-        recomputes = isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
-        if recomputes or isinstance(module, nn.GRU):  # cuDNN's has no gradient otherwise; it has no dropout
+        if recomputes(module) or isinstance(module, nn.GRU):  # cuDNN's has no gradient otherwise; it has no dropout
             module.training = mode
 
 

@@ -5,13 +5,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textvae.data.special_tokens import UNK
-from textvae.data.tokenizer_pair import Pair
+from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 from textvae.modeling.autoencoder import TextVAEModel
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-    """What a model must know of its decoder's tokenizer; texts start with EOS where there is no BOS."""
+    """The ids that a model's config takes from its decoder's tokenizer; without a BOS, texts start with EOS."""
     return {
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
@@ -21,12 +21,12 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 
 @torch.no_grad()
 def add_tokens(part: PreTrainedModel, splits: dict[int, list[int]]) -> None:
-    """New tokens behind the old ones: their rows in embeddings, output layer and its bias are means of old rows.
+    """Add tokens behind the old ones; their rows in embeddings, output layer and its bias are means of old rows.
 
-    A part may have more rows than it had tokens; those that become a token are set all the same.
+    A part may have had more rows than tokens; the rows that become tokens are set as well.
 
     Args:
-        splits: by the id of each new token, those of the old ones that it is made of; none for the mean of all.
+        splits: id of each new token → ids of the old tokens that it is made of; an empty list for the mean of all.
     """
     if splits and max(splits) >= part.get_input_embeddings().num_embeddings:
         part.resize_token_embeddings(max(splits) + 1, mean_resizing=False)
@@ -39,7 +39,7 @@ def add_tokens(part: PreTrainedModel, splits: dict[int, list[int]]) -> None:
 
 
 def set_to_means(rows: Tensor, splits: dict[int, list[int]]) -> None:
-    """In (V, H) or (V,), what `add_tokens` does to a layer."""
+    """Set the rows of new tokens in (V, H) or (V,); see [`add_tokens`]."""
     if splits:
         mean_of_all = rows[: min(splits)].mean(0)
         for index, ids in splits.items():
@@ -47,28 +47,32 @@ def set_to_means(rows: Tensor, splits: dict[int, list[int]]) -> None:
 
 
 def make_room(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> bool:
-    """Whether the tokenizer was given an EOS that the part must be given too; whatever else it lacks is an error."""
+    """Give a part an embedding for the EOS that its tokenizer was given, if it has none; whether it was needed.
+
+    Raises:
+        InputError: if other embeddings are missing, too.
+    """
     rows, needed = part.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values()) + 1
     if needed <= rows:
         return False
     if needed > rows + 1 or tokenizer.eos_token_id != rows:
-        raise InputError(f"The tokenizer has {needed} tokens and {name!r} {rows} embeddings: give the tokenizer it "
-                         "was trained with.")  # fmt: skip
+        raise InputError(
+            f"The tokenizer has {needed} tokens and {name!r} {rows} embeddings: give the tokenizer it was trained with."
+        )
     add_tokens(part, {rows: []})
     return True
 
 
-def check_match(
-    model: TextVAEModel, tokenizer: PreTrainedTokenizerBase, encoder_tokenizer: PreTrainedTokenizerBase | None = None
-) -> None:
-    """Raises InputError if the tokenizers, of which the encoder may have its own, are not those of the model."""
+def check_match(model: TextVAEModel, tokenizers: TokenizerPair) -> None:
+    """Raises InputError if the tokenizers are not those of the model."""
     if model.encoder is not None:
-        _check_vocabulary(model.encoder, encoder_tokenizer or tokenizer)
-    _check_vocabulary(model.decoder, tokenizer)
+        _check_vocabulary(model.encoder, tokenizers.reading)
+    _check_vocabulary(model.decoder, tokenizers.decoder)
     ends = model.config.eos_token_id
-    if tokenizer.eos_token_id not in (ends if isinstance(ends, list) else [ends]):
+    end = tokenizers.decoder.eos_token_id
+    if end not in (ends if isinstance(ends, list) else [ends]):
         raise InputError(
-            f"Texts end with token {tokenizer.eos_token_id} in the tokenizer and with {ends} in the model: give the "
+            f"Texts end with token {end} in the tokenizer and with {ends} in the model: give the "
             "tokenizer it was trained with, or set the model's eos_token_id."
         )
 
@@ -90,25 +94,25 @@ def _check_vocabulary(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
 
 
 @torch.no_grad()
-def extend_model(model: TextVAEModel, old: Pair, new: Pair) -> None:
-    """Give the model rows for what the `new` tokenizers have behind the `old` ones, which are its own.
+def extend_model(model: TextVAEModel, old: TokenizerPair, new: TokenizerPair) -> None:
+    """Give the model rows for the tokens that the `new` tokenizers have behind the `old` ones, which are its own.
 
     The row of a new piece, in all embeddings, output layers and biases, is the mean of the rows of the pieces that the
-    old tokenizer splits it into. That of a word it does not know is the mean of all, so that a softmax that was sure of
-    `<unk>` is not shared out among its copies; no mean takes more than the mean probability (Hewitt 2021).
+    old tokenizer splits it into. The row of an unknown word is the mean of all rows: a softmax that was sure of
+    `<unk>` is then not shared out among copies of it, and no mean takes more than the mean probability (Hewitt 2021).
     """
-    splits = _new_splits(old[0], new[0])
+    splits = _new_splits(old.decoder, new.decoder)
     add_tokens(model.decoder, splits)
     model.config.decoder.vocab_size = model.decoder.config.vocab_size
     if model.to_bag_of_words is not None and splits:
         model.to_bag_of_words[-1] = _extended(model.to_bag_of_words[-1], splits)
     if model.encoder is not None:
-        add_tokens(model.encoder, _new_splits(old[1] or old[0], new[1] or new[0]))
+        add_tokens(model.encoder, _new_splits(old.reading, new.reading))
         model.config.encoder.vocab_size = model.encoder.config.vocab_size
 
 
 def _new_splits(old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase) -> dict[int, list[int]]:
-    """By the id of each new piece, the ids that the old tokenizer splits it into; none if it does not know it."""
+    """Id of each new piece → the ids that the old tokenizer splits it into; an empty list if it does not know it."""
     last, unknown = max(old.get_vocab().values()), old.convert_tokens_to_ids(UNK)
     pieces = sorted((index, piece) for piece, index in new.get_vocab().items() if index > last)
     splits = {index: [part.id for part in old.backend_tokenizer.model.tokenize(piece)] for index, piece in pieces}

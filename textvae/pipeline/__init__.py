@@ -1,6 +1,43 @@
 """Text in, text out: `TextVAEPipeline` and the functions behind its verbs.
 
-A verb that reads or writes texts goes here, as a function of a `Codec`.
+A new verb that reads or writes texts goes here, as a function of a `Codec`.
+
+- `encode(texts)` → z (N, Z), the posterior means; with `sample=True` one draw of each posterior.
+- `decode(latents)` → the text of one z, or of each of many.
+- `reconstruct(texts)`: each text, written back from its posterior mean.
+- `interpolate(start, end, num_steps)`: the texts on the way from one to the other, both ends included.
+- `paraphrase(texts, num_return_sequences)`: other texts near each text, the nearest first.
+- `sample(num_samples)`: texts from the prior.
+- `score(texts)`: an upper bound on −log p(x) in nats. A lower score is a more usual text; longer texts score higher.
+- `evaluate(texts)`: the whole report, see `textvae.evaluation`.
+
+`encode`, `reconstruct`, `interpolate`, `paraphrase` and `score` take one text or a list. All verbs work in batches
+(`batch_size=`), are reproducible with `seed=`, and run on the GPU if there is one;
+`from_pretrained(path, device="cpu")` chooses another device.
+
+Decoding controls are those of Hugging Face's `generate`, by their names: `num_beams`, `do_sample`, `top_p`,
+`repetition_penalty`, `num_return_sequences`, `max_new_tokens`. The `temperature` of `sample` and `paraphrase` is that
+of z. The temperature of words goes into a `generation_config`.
+
+z is a plain tensor, for a search index, a numpy array, or a classifier, here of scikit-learn:
+
+    classifier = LogisticRegression().fit(vae.encode(texts).numpy(), classes)
+
+With a model that has labels, every verb needs `label=`: one name for all texts, or a list with one for each.
+`evaluate` takes a dataset with a column `label`; recipes have `--label` or `--label_column`.
+
+    vae.sample(5, label="positive")
+    vae.decode(vae.encode(texts, label="negative"), label="positive")  # style transfer
+    vae.score(texts, label=["positive", "negative"])  # of −log p(x|c), one label for each text
+
+Saving and the Hub. `save_pretrained(path)` and `push_to_hub("me/mine")` write what `from_pretrained` opens; the second
+uploads the model card and the metrics too. `merge_and_save(path)` writes one directory that needs neither the base
+model nor peft.
+
+From the command line:
+
+    python recipes/interpolate.py runs/chitchat "I love music." "Where do you come from?"
+    python recipes/paraphrase.py runs/chitchat "I love listening to music at night."
 """
 
 from textvae.pipeline.codec import Codec

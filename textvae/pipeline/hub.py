@@ -1,3 +1,30 @@
-"""What goes to the Hub."""
+"""Uploading a pipeline to the Hub, with what is known of its run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import HfApi
 
 CARD_FILE, METRICS_FILE = "README.md", "metrics.json"  # of a run, beside its model
+
+
+def push(
+    save: Callable[[str], None], run: Path, repo_id: str, private: bool | None = None, token: str | None = None
+) -> None:
+    """Upload what `save` writes to a directory, and the model card and the metrics of a run if it has them.
+
+    Args:
+        run: the directory of the run that the pipeline was opened from.
+        private: whether a new repository is private; if not given, the default of the account.
+        token: if not given, that of `hf auth login` or of HF_TOKEN.
+    """
+    hub = HfApi(token=token)
+    repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id  # with the user's name in front
+    with TemporaryDirectory() as folder:
+        save(folder)
+        for name in (CARD_FILE, METRICS_FILE):
+            if (run / name).is_file():
+                content = (run / name).read_text(encoding="utf-8")
+                Path(folder, name).write_text(content.replace(f'("{run}")', f'("{repo_id}")'), encoding="utf-8")
+        hub.upload_folder(repo_id=repo_id, folder_path=folder)

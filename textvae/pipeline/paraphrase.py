@@ -1,4 +1,4 @@
-"""Paraphrases: texts around the posterior of another, no copies of it, the nearest first.
+"""Paraphrases: texts written around the posterior of a source text, without copies of it, the nearest first.
 
 N texts · M candidates of each · Z latent_size
 """
@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import torch
 
-from textvae.data.inference_batches import Corpus
+from textvae.data.inference_batches import InferenceBatches
 from textvae.data.unigram import normalize
 from textvae.pipeline.codec import Codec
+from textvae.pipeline.inputs import check_at_least
 
 ROUNDS = 4
 GROWTH = 1.5  # of the temperature, from round to round
@@ -31,7 +32,7 @@ class Candidates:
 
 
 def _comparable(text: str) -> str:
-    """The text without what makes no paraphrase: case, spaces, punctuation at the end."""
+    """The text without case, extra spaces and final punctuation, which alone make no paraphrase."""
     text = normalize(text).casefold()
     while text and unicodedata.category(text[-1])[0] in "PZ":
         text = text[:-1]
@@ -39,31 +40,48 @@ def _comparable(text: str) -> str:
 
 
 def find_paraphrases(
-    codec: Codec, corpus: Corpus, wanted: int, drawn: int, temperature: float, generation_kwargs: dict
+    codec: Codec,
+    source: InferenceBatches,
+    wanted: int,
+    drawn: int | None,
+    temperature: float,
+    generation_kwargs: dict,
 ) -> list[list[str]]:
-    """At least `wanted` of each text if they are found, the nearest first, from `drawn` z in each of a few rounds."""
-    ids = corpus.label_ids
-    mean, stddev = (part.unsqueeze(1) for part in codec.posteriors(corpus))  # (N, 1, Z)
-    read = [codec.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in corpus.labels]
-    candidates = [Candidates(copies) for copies in zip(corpus.texts, read, strict=True)]
+    """Up to `wanted` paraphrases of each text, the nearest first.
+
+    Args:
+        source: the N texts.
+        drawn: z for each text in a round; four times `wanted` if None.
+
+    Raises:
+        InputError: if `wanted` or `drawn` is below 1, or the temperature is negative.
+    """
+    drawn = 4 * wanted if drawn is None else drawn
+    check_at_least(1, num_return_sequences=wanted, num_candidates=drawn)
+    check_at_least(0, temperature=temperature)
+    ids = source.label_ids
+    mean, stddev = (part.unsqueeze(1) for part in codec.posteriors(source))  # (N, 1, Z)
+    read = [codec.tokenizers.decoder.decode(tokens, skip_special_tokens=True) for tokens in source.target_ids]
+    candidates = [Candidates(copies) for copies in zip(source.texts, read, strict=True)]
     one_each = generation_kwargs | {"num_return_sequences": 1}
     for attempt in range(ROUNDS):
         lacking = [i for i, found in enumerate(candidates) if len(found.texts) < wanted]
         if not lacking:
             break
-        # For all texts, so that the noise of one does not depend on which others are drawn for again.
-        noise = torch.randn(len(corpus), drawn, mean.shape[-1])
+        # For all texts, so that the noise of one does not depend on which others still lack paraphrases.
+        noise = torch.randn(len(source), drawn, mean.shape[-1])
         around = (mean + temperature * GROWTH**attempt * stddev * noise)[lacking]
         written = codec.write_each(around, ids and [ids[i] for i in lacking], one_each)
         for i, texts in zip(lacking, written, strict=True):
             candidates[i].add(texts)
-    return _nearest_first(codec, [found.texts for found in candidates], mean, ids)
+    nearest = _nearest_first(codec, [found.texts for found in candidates], mean, ids)
+    return [texts[:wanted] for texts in nearest]
 
 
 def _nearest_first(
     codec: Codec, candidates: list[list[str]], mean: torch.Tensor, ids: list[int] | None
 ) -> list[list[str]]:
-    """The candidates of each text by the distance of their own posterior mean from the text's (N, 1, Z)."""
+    """The candidates of each text by the distance of their posterior mean from that of the text (N, 1, Z)."""
     flat = [text for found in candidates for text in found]
     ids = ids and [i for i, found in zip(ids, candidates, strict=True) for _ in found]
     means, _ = codec.posteriors(codec.read(flat, ids))

@@ -1,56 +1,53 @@
-"""TextVAEPipeline: text in, text out. A model and its tokenizer, or one for each side of it, in one directory.
+"""TextVAEPipeline: text in, text out. A model and its tokenizers, in one directory.
 
 N texts · Z latent_size · K samples
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from datasets import Dataset
-from huggingface_hub import HfApi
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from textvae.data.corpora import check_strings
+from textvae.config_fields import from_names
 from textvae.data.tokenization import MAX_LENGTH
 from textvae.data.tokenize import tokenize_corpus
-from textvae.data.tokenizer_pair import load_tokenizers, save_tokenizers
+from textvae.data.tokenizer_pair import TokenizerPair, load_tokenizers, save_tokenizers
 from textvae.errors import InputError
+from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import evaluate
-from textvae.evaluation.likelihood import importance_weighted_nll
-from textvae.latents import paths as geometry
+from textvae.latents.paths import interpolate as interpolate_latents
 from textvae.modeling.adapters import merged
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
 from textvae.modeling.vocabulary import check_match
 from textvae.pipeline.codec import Codec, Label, Written
-from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
+from textvae.pipeline.hub import push
+from textvae.pipeline.inputs import Texts, as_dataset, as_list, check_at_least
 from textvae.pipeline.paraphrase import find_paraphrases
-from textvae.processes import main_first
-
-Texts = str | Sequence[str]
+from textvae.pipeline.score import score_texts
+from textvae.processes import best_device, main_first
 
 
 class TextVAEPipeline:
     """A text VAE that reads and writes strings.
 
     Every verb takes one text and gives one result, or takes a list and gives a list in the same order ([] for []).
-    What they have in common:
+    They share these arguments:
 
-    - `batch_size`: texts in the model at a time; it changes no noise that z is made of.
-    - `seed`: makes a call reproducible and leaves torch's random state alone. Without it the draws are torch's own.
-      Where words are drawn too (`do_sample=True`), the outcome also depends on `batch_size`.
-    - `progress`: show a bar when there are more than a few batches.
+    - `batch_size`: texts in the model at a time. The noise that z is made of does not depend on it.
+    - `seed`: makes a call reproducible and leaves torch's random state alone. Without it, torch's own state is used.
+      With `do_sample=True` words are drawn too, and the result also depends on `batch_size`.
+    - `progress`: show a bar if there are more than a few batches.
     - `generation_kwargs`: all decoding controls of Hugging Face's `generate`: `num_beams`, `do_sample`, `top_p`,
-      `repetition_penalty`, `num_return_sequences`, a whole `generation_config`, … Greedy by default, up to
-      `max_length` tokens, and never past the end of the text.
-    - `label`: with a model that has labels, and only then: one name for all texts, or a list of one for each. Style
+      `repetition_penalty`, `num_return_sequences`, a whole `generation_config`, … The default is greedy decoding of at
+      most `max_length` tokens.
+    - `label`: only for a model with labels, which needs it: one name for all texts, or a list of one for each. Style
       transfer is `decode(encode(texts, label="negative"), label="positive")`.
 
-    A text of more than `max_length` tokens is cut, its end marked, and counted in a warning. Whatever cannot be read
-    as a text (blank, no string) raises InputError, and so does a label that the model has not.
+    A text of more than `max_length` tokens is cut, and a log message counts such texts. InputError is raised for what
+    cannot be read as a text (blank, no string), and for an unknown label.
     """
 
     def __init__(
@@ -60,89 +57,81 @@ class TextVAEPipeline:
         max_length: int | None = None,
         encoder_tokenizer: PreTrainedTokenizerBase | None = None,
     ):
-        """The model is put in evaluation mode.
+        """Put the model in evaluation mode.
 
         Args:
-            tokenizer: of the decoder, and of the encoder too unless it has another.
-            max_length: kept where Hugging Face does, in the tokenizer, whose own it is when not given, or 64.
-            encoder_tokenizer: where the encoder reads other tokens than the decoder writes.
+            tokenizer: the decoder's; the encoder's, too, unless `encoder_tokenizer` is given.
+            max_length: kept in the tokenizers; if not given, the one that the tokenizer has, or 64.
 
         Raises:
-            InputError: if `max_length` is below 2, or a tokenizer is not the one the model was built for.
+            InputError: if `max_length` is below 2, or the model was built for another tokenizer.
         """
         if max_length is None:
             is_set = tokenizer.model_max_length < 1e9  # Hugging Face's default is astronomical
             max_length = tokenizer.model_max_length if is_set else MAX_LENGTH
-        _at_least(2, max_length=max_length)
-        check_match(model, tokenizer, encoder_tokenizer)
+        check_at_least(2, max_length=max_length)
+        self.tokenizers = TokenizerPair(tokenizer, encoder_tokenizer)
+        check_match(model, self.tokenizers)
         self.model = model.eval()
-        self.tokenizer, self.encoder_tokenizer = tokenizer, encoder_tokenizer
-        for each in (tokenizer, encoder_tokenizer):
-            if each is not None:
-                each.model_max_length = max_length
+        self.tokenizers.limit(max_length)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The decoder's tokenizer."""
+        return self.tokenizers.decoder
+
+    @property
+    def encoder_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The encoder's tokenizer, if it has its own."""
+        return self.tokenizers.encoder
 
     @property
     def max_length(self) -> int:
-        """The longest text, in tokens of either side, its end included."""
-        return self.tokenizer.model_max_length
+        """The longest text in tokens of either side, EOS included."""
+        return self.tokenizers.max_length
 
     # directories
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str, device: str | torch.device | None = None, dtype: str | torch.dtype = "auto"
+        cls, name_or_path: str | Path, device: str | torch.device | None = None, dtype: str | torch.dtype = "auto"
     ) -> "TextVAEPipeline":
         """Open a directory written by `save_pretrained`, or a model on the Hub.
 
         Args:
-            device: a GPU (CUDA, then Apple's) where there is one, else the CPU, when not given.
+            device: if not given, a GPU (CUDA, then Apple's) if there is one, else the CPU.
             dtype: of the weights; "auto" keeps the one they were saved in.
 
         Raises:
-            InputError: if there is no such model, it is not a text VAE, or its weights are corrupt or incomplete.
+            InputError: if there is no such text VAE, or its weights are corrupt or incomplete.
         """
         model = load_model(str(name_or_path), dtype)
-        tokenizer, encoder_tokenizer = load_tokenizers(str(name_or_path))
-        pipeline = cls(model, tokenizer, encoder_tokenizer=encoder_tokenizer)
-        pipeline.model.to(device or _best_device())
+        tokenizers = load_tokenizers(str(name_or_path))
+        pipeline = cls(model, tokenizers.decoder, encoder_tokenizer=tokenizers.encoder)
+        pipeline.model.to(device or best_device())
         return pipeline
 
-    def save_pretrained(self, path: str) -> None:
-        """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open too.
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
 
-        The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Where not all was trained, only what was
-        is written, and config.json says in `base` where the rest is.
+        The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Frozen weights of a base model are not
+        written; `base` in config.json says where they are.
         """
         self.model.save_pretrained(path)
-        save_tokenizers(path, self.tokenizer, self.encoder_tokenizer)
+        save_tokenizers(path, self.tokenizers)
 
-    def merge_and_save(self, path: str) -> None:
-        """Write a directory with all weights in it, in fp32, adapters merged: it needs no base, and no peft, to open.
+    def merge_and_save(self, path: str | Path) -> None:
+        """Write all weights to one directory, in fp32, adapters merged: it opens without base model and peft.
 
         Raises:
             InputError: if the decoder is quantized.
         """
         merged(self.model).save_pretrained(path)
-        save_tokenizers(path, self.tokenizer, self.encoder_tokenizer)
+        save_tokenizers(path, self.tokenizers)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
-        """Upload what `save_pretrained` writes, with the model card and the metrics of the run it was opened from.
-
-        Args:
-            private: whether a new repository is; when not given, it is what the account makes of new ones, public as
-                a rule.
-            token: when not given, that of `hf auth login` or of HF_TOKEN.
-        """
-        hub = HfApi(token=token)
-        repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id  # with the user's name in front
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            run = Path(self.model.config.name_or_path)
-            for name in (CARD_FILE, METRICS_FILE):
-                if (run / name).is_file():
-                    content = (run / name).read_text(encoding="utf-8")
-                    Path(folder, name).write_text(content.replace(f'("{run}")', f'("{repo_id}")'), encoding="utf-8")
-            hub.upload_folder(repo_id=repo_id, folder_path=folder)
+        """Upload what `save_pretrained` writes, with model card and metrics; see [`textvae.pipeline.hub.push`]."""
+        push(self.save_pretrained, Path(self.model.config.name_or_path), repo_id, private, token)
 
     # text → z → text
 
@@ -155,12 +144,12 @@ class TextVAEPipeline:
         progress: bool = True,
         label: Label = None,
     ) -> Tensor:
-        """z of each text: the mean of q(z|x), or with `sample` one draw of it.
+        """z of each text: the mean of q(z|x), or one draw of it if `sample`.
 
         Returns:
             (N, Z), or (Z,) for one string; float32, on the CPU.
         """
-        texts, single = _as_list(texts)
+        texts, single = as_list(texts)
         codec = self._codec(batch_size, progress)
         latents, stddev = codec.posteriors(codec.read(texts, codec.label_ids(label, len(texts))))
         if sample:
@@ -177,10 +166,10 @@ class TextVAEPipeline:
         label: Label = None,
         **generation_kwargs,
     ) -> Written:
-        """The text of each z (N, Z), or of one (Z,); a list of texts of each where `num_return_sequences` is above 1.
+        """The text of each z (N, Z), or of one (Z,); a list of texts for each if `num_return_sequences` is above 1.
 
         Raises:
-            InputError: if a z is not of the model's `latent_size`.
+            InputError: if Z is not the model's `latent_size`.
         """
         latents = torch.as_tensor(latents)
         single = latents.dim() == 1
@@ -200,17 +189,17 @@ class TextVAEPipeline:
         label: Label = None,
         **generation_kwargs,
     ) -> Written:
-        """Each text, written back from the mean of its q(z|x).
+        """Write each text back from the mean of its q(z|x).
 
         Returns:
-            a text for each, or a list of texts where `num_return_sequences` is above 1.
+            a text for each, or a list of texts if `num_return_sequences` is above 1.
         """
-        texts, single = _as_list(texts)
+        texts, single = as_list(texts)
         codec = self._codec(batch_size, progress)
-        corpus = codec.read(texts, codec.label_ids(label, len(texts)))
-        latents, _ = codec.posteriors(corpus)
+        read = codec.read(texts, codec.label_ids(label, len(texts)))
+        latents, _ = codec.posteriors(read)
         with codec.seeded(seed):
-            written = codec.write(latents, corpus.label_ids, generation_kwargs, corpus.lengths)
+            written = codec.write(latents, read.label_ids, generation_kwargs, read.lengths)
         return written[0] if single else written
 
     def sample(
@@ -223,10 +212,10 @@ class TextVAEPipeline:
         label: Label = None,
         **generation_kwargs,
     ) -> Written:
-        """Texts from the prior: z = temperature · ε, with ε from N(0, I).
+        """Write texts from the prior: z = temperature · ε with ε ~ N(0, I), or with labels from p(z|c).
 
-        With labels from p(z|c): z = mean + temperature · std · ε; a list of labels has `num_samples` of them. The
-        temperature at which words are drawn is another one; give it in a `generation_config`.
+        A list of labels must have `num_samples` of them. The temperature of words is another one; give it in a
+        `generation_config`.
 
         Returns:
             `num_samples` texts, always as a list.
@@ -234,8 +223,8 @@ class TextVAEPipeline:
         Raises:
             InputError: if `num_samples` is below 1 or `temperature` is negative.
         """
-        _at_least(1, num_samples=num_samples)
-        _at_least(0, temperature=temperature)
+        check_at_least(1, num_samples=num_samples)
+        check_at_least(0, temperature=temperature)
         codec = self._codec(batch_size, progress)
         ids = codec.label_ids(label, num_samples)
         mean, stddev = codec.prior(ids)
@@ -255,26 +244,26 @@ class TextVAEPipeline:
         label: Label = None,
         **generation_kwargs,
     ) -> Written:
-        """The texts on the way from one to another; the first and the last are the reconstructions of these two.
+        """Write the texts on the path from one text to another; the first and the last are their reconstructions.
 
         Args:
-            start, end: two texts, or two lists for as many ways.
+            start, end: two texts, or two lists of them for as many paths.
             path: `linear` or `spherical`, see [`textvae.latents.interpolate`].
-            label: of a way and both its ends.
+            label: of a path and both its ends.
 
         Returns:
-            `num_steps` texts, or a list of them for each way.
+            `num_steps` texts, or a list of them for each path.
 
         Raises:
             InputError: if `num_steps` is below 2, the path is unknown, or the two lists differ in length.
         """
-        (starts, single), (ends, _) = _as_list(start), _as_list(end)
+        (starts, single), (ends, _) = as_list(start), as_list(end)
         if len(starts) != len(ends) or isinstance(start, str) != isinstance(end, str):
             raise InputError("start and end must be two texts, or two lists of the same length.")
         codec = self._codec(batch_size, progress)
         ids = codec.label_ids(label, len(starts))
         means, _ = codec.posteriors(codec.read(starts + ends, ids and ids + ids))
-        ways = geometry.interpolate(*means.split([len(starts), len(ends)]), num_steps, path)  # (N, num_steps, Z)
+        ways = interpolate_latents(*means.split([len(starts), len(ends)]), num_steps, path)  # (N, num_steps, Z)
         with codec.seeded(seed):
             written = codec.write_each(ways, ids, generation_kwargs)
         return written[0] if single else written
@@ -291,15 +280,15 @@ class TextVAEPipeline:
         label: Label = None,
         **generation_kwargs,
     ) -> Written:
-        """Other texts near each text, the nearest first.
+        """Write other texts near each text, the nearest first.
 
-        Draws z = mean + temperature · std · ε from q(z|x) and writes each z. Copies of the text and duplicates (but for
-        case, spaces and punctuation at the end) are dropped; the others are ranked by the Euclidean distance between
-        the mean of their own q(z|x) and that of the text. Texts that have too few are drawn for again at 1.5 times the
-        temperature, in at most 4 rounds, so that there may be fewer than asked for, or none.
+        z = mean + temperature · std · ε is drawn from q(z|x) and written. Copies of the text and duplicates are
+        dropped; case, spaces and final punctuation do not count. The others are ranked by the Euclidean distance
+        between the mean of their own q(z|x) and that of the text. For texts with too few, more are drawn at 1.5 times
+        the temperature, in at most 4 rounds; so there may be fewer than asked for, or none.
 
         Args:
-            num_candidates: drawn for each text in a round; four times `num_return_sequences` when not given.
+            num_candidates: z for each text in a round; four times `num_return_sequences` if not given.
 
         Returns:
             up to `num_return_sequences` texts, or a list of them for each text.
@@ -307,18 +296,13 @@ class TextVAEPipeline:
         Raises:
             InputError: if `num_return_sequences` or `num_candidates` is below 1, or `temperature` is negative.
         """
-        num_candidates = 4 * num_return_sequences if num_candidates is None else num_candidates
-        _at_least(1, num_return_sequences=num_return_sequences, num_candidates=num_candidates)
-        _at_least(0, temperature=temperature)
-        texts, single = _as_list(texts)
+        texts, single = as_list(texts)
         codec = self._codec(batch_size, progress)
-        corpus = codec.read(texts, codec.label_ids(label, len(texts)))
+        read = codec.read(texts, codec.label_ids(label, len(texts)))
+        wanted = num_return_sequences, num_candidates, temperature
         with codec.seeded(seed):
-            found = find_paraphrases(
-                codec, corpus, num_return_sequences, num_candidates, temperature, generation_kwargs
-            )
-        nearest = [paraphrases[:num_return_sequences] for paraphrases in found]
-        return nearest[0] if single else nearest
+            found = find_paraphrases(codec, read, *wanted, generation_kwargs)
+        return found[0] if single else found
 
     def score(
         self,
@@ -331,10 +315,10 @@ class TextVAEPipeline:
     ) -> list[float] | float:
         """Upper bound on -log p(x) of each text in nats: the lower, the more usual (Burda et al. 2016, eq. 8).
 
-        With labels that of -log p(x|c), which of several labels is lowest for the one that fits.
+        With labels it bounds -log p(x|c): the label that fits a text best has the lowest score.
 
-        It grows with the length of a text. All texts share the same K draws of noise, so that a text's score does not
-        depend on the others; for a corpus's likelihood, where independent draws are better, see [`evaluate`].
+        It grows with the length of a text. All texts share the same K draws of noise, so that no score depends on the
+        other texts; for the likelihood of a dataset independent draws are better, see [`evaluate`].
 
         Returns:
             nats of each text; one number for one string.
@@ -342,71 +326,39 @@ class TextVAEPipeline:
         Raises:
             InputError: if `num_samples` is below 1.
         """
-        _at_least(1, num_samples=num_samples)
-        texts, single = _as_list(texts)
+        check_at_least(1, num_samples=num_samples)
+        texts, single = as_list(texts)
         codec = self._codec(batch_size, progress)
-        corpus = codec.read(texts, codec.label_ids(label, len(texts)))
-        with codec.seeded(seed):
-            noise = torch.randn(num_samples, 1, self.model.config.latent_size)  # (K, 1, Z)
-
-        @torch.no_grad()
-        def nll(indices: list[int]) -> list[float]:
-            rows = iter(noise.expand(-1, len(indices), -1))
-            batch = corpus.batch(indices)
-            return importance_weighted_nll(
-                self.model, batch, num_samples, lambda k: torch.stack([next(rows) for _ in range(k)]), batch_size
-            ).tolist()
-
-        scores = codec.in_batches(nll, corpus.lengths, "scoring")
+        read = codec.read(texts, codec.label_ids(label, len(texts)))
+        scores = score_texts(codec, read, num_samples, seed)
         return scores[0] if single else scores
 
-    def evaluate(self, texts: Sequence[str] | Dataset, **options) -> dict[str, float | int]:
-        """Bounds, information and reconstruction over a corpus; `options` and the report are those of [`evaluate`].
+    def evaluate(
+        self,
+        texts: list[str] | Dataset,
+        config: EvaluationConfig | None = None,
+        *,
+        cache: str | Path | None = None,
+        **options,
+    ) -> dict[str, float | int]:
+        """Bounds, information and reconstruction over a dataset; see [`evaluate`] for the report.
 
         Args:
-            texts: a list of strings, or a dataset with the column `text`. A column `target` holds what is to be decoded
-                where that is something else: then it is these texts that are measured, given the z of `text`. For a
-                model with labels there must be a column `label`; another takes no notice of it.
+            texts: a list of strings, or a dataset with the column `text`. If it has a column `target`, these texts are
+                decoded and measured, given the z of `text`. A model with labels needs a column `label`.
+            config: see [`EvaluationConfig`]; its fields may be given as `options` instead.
+            cache: see [`evaluate`].
 
         Raises:
-            InputError: if there are fewer than two texts, one is blank or no string, a label is missing
-                or unknown, or one of the options cannot be used.
+            InputError: if there are fewer than two texts, or a text, a label or an option cannot be used.
         """
-        if not isinstance(texts, Dataset):
-            texts = Dataset.from_dict({"text": _as_list(texts)[0]})
-        elif "text" not in texts.column_names:
-            raise InputError(f"The dataset has no column 'text' but {', '.join(texts.column_names)}: rename one.")
-        else:
-            for column in {"text", "target"} & set(texts.column_names):
-                _as_list(texts[column][:])
-        encoder_tokenizer = self.encoder_tokenizer
-        reading = {"encoder_tokenizer": encoder_tokenizer, "label_names": self.model.config.label_names}
-        dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizer, self.max_length, **reading))
-        options = {"max_new_tokens": self.max_length, **options, "encoder_tokenizer": encoder_tokenizer}
-        return evaluate(self.model, self.tokenizer, dataset, **options)
+        if config is None:
+            config = from_names(EvaluationConfig, {"max_new_tokens": self.max_length, **options})
+        texts = as_dataset(texts)
+        names = self.model.config.label_names
+        dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizers, self.max_length, names))
+        shared = {"encoder_tokenizer": self.encoder_tokenizer, "cache": cache}
+        return evaluate(self.model, self.tokenizer, dataset, config, **shared)
 
     def _codec(self, batch_size: int, progress: bool) -> Codec:
-        return Codec(self.model, self.tokenizer, self.encoder_tokenizer, batch_size, progress)
-
-
-def _as_list(texts: Texts) -> tuple[list[str], bool]:
-    """The texts, and whether it was a single one."""
-    single = isinstance(texts, str)
-    texts = [texts] if single else list(texts)
-    check_strings(texts)
-    for index, text in enumerate(texts):
-        if not text.strip():
-            raise InputError(f"Text {index} is blank: leave it out, or write something.")
-    return texts, single
-
-
-def _at_least(limit: int, **values: float) -> None:
-    for name, value in values.items():
-        if value < limit:
-            raise InputError(f"{name} is {value}, it must be at least {limit}.")
-
-
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+        return Codec(self.model, self.tokenizers, batch_size, progress)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from datasets import Dataset
 
 from textvae.evaluation import metrics
-from textvae.evaluation.table import NUM_PRIOR_SAMPLES, table
+from textvae.evaluation.table import NUM_PRIOR_SAMPLES, report_table
 from textvae.files import write_whole
 from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
@@ -16,30 +17,30 @@ from textvae.pipeline.pipeline import TextVAEPipeline
 def write_report(
     pipeline: TextVAEPipeline,
     report: dict,
-    texts: Sequence[str],
+    held_out: Dataset,
     output_dir: str | Path,
     seed: int = 0,
-    targets: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
+    with_samples: bool = True,
 ) -> None:
-    """Print the table and the samples; save both as `metrics.json` and the model card `README.md` of `output_dir`.
+    """Print the table and the samples of a run, and save them as `metrics.json` and the model card `README.md`.
 
     Args:
         report: what `evaluate` gave, and what else is worth keeping; gets `distinct_samples`.
-        texts: held-out texts to show the model at work on.
-        targets: what they should be decoded to, where that is something else.
-        labels: those of the texts, of a model that has labels.
+        held_out: texts to show the model at work: the columns `text` and, if they are used, `target` and `label`.
+        with_samples: whether there are samples at all.
     """
     output_dir = Path(output_dir)
-    names = pipeline.model.config.label_names
-    drawn = [names[i % len(names)] for i in range(NUM_PRIOR_SAMPLES)] if names else None
-    prior = pipeline.sample(NUM_PRIOR_SAMPLES, seed=seed, label=drawn)
-    report["distinct_samples"] = metrics.distinct_share(prior)
-    sampled = _prior_samples(prior, names)
-    body = f"{table(report)}\n\n{samples(pipeline, texts, sampled, seed, targets, labels)}"
+    shown = []
+    if with_samples:
+        names = pipeline.model.config.label_names
+        drawn = [names[i % len(names)] for i in range(NUM_PRIOR_SAMPLES)] if names else None
+        prior = pipeline.sample(NUM_PRIOR_SAMPLES, seed=seed, label=drawn)
+        report["distinct_samples"] = metrics.distinct_share(prior)
+        shown = [samples(pipeline, held_out, _prior_samples(prior, names), seed)]
+    body = "\n\n".join([report_table(report), *shown])
     print(body, flush=True)
     card = CARD.format(body=body, name=output_dir.absolute().name, path=output_dir)
-    (output_dir / CARD_FILE).write_text(card, encoding="utf-8")
+    write_whole(output_dir / CARD_FILE, card)
     write_whole(output_dir / METRICS_FILE, json.dumps(report, indent=1))
 
 
@@ -50,19 +51,14 @@ def _prior_samples(prior: list[str], names: list[str]) -> dict[str, list[str]]:
     return {f"Prior samples of “{name}”": prior[i :: len(names)][:5] for i, name in enumerate(names[:5])}
 
 
-def samples(
-    pipeline: TextVAEPipeline,
-    texts: Sequence[str],
-    prior: dict[str, list[str]],
-    seed: int,
-    targets: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
-) -> str:
+def samples(pipeline: TextVAEPipeline, held_out: Dataset, prior: dict[str, list[str]], seed: int) -> str:
     """Five reconstructions, prior samples, two interpolations and two texts with five paraphrases, as Markdown.
 
-    With `targets` each of these stands in brackets behind what was written. With `labels` each text is read and written
-    with its own, and a walk is between texts of one label.
+    A target stands in brackets behind the reconstruction. With labels every text is read and written with its own, and
+    a path is between texts with one label.
     """
+    columns = {name: held_out[name][:] for name in held_out.column_names if name in ("text", "target", "label")}
+    texts, targets, labels = columns["text"], columns.get("target"), columns.get("label")
     order = np.random.default_rng(seed).permutation(len(texts)).tolist()
     read, ends, sources = order[:5], order[5:9], order[9:11]
     if labels is not None:

@@ -1,13 +1,12 @@
 """Runs side by side: a table and a rate–distortion plot of what each reached, in nats per text."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import NamedTuple
 
 from textvae.errors import InputError
+from textvae.evaluation import table
 
 FINISHED = "finished"
 MARKERS = "osD^vP<>Xph8"
@@ -78,9 +77,8 @@ def add_gap(outcomes: Sequence[Outcome], language_model: str | None) -> None:
 def as_markdown(outcomes: Sequence[Outcome]) -> str:
     """A row for each name, in the order of first appearance, seeds averaged, and a caption that says what ± is."""
     titles = ["run", *(column.title for column in COLUMNS)]
-    rows = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * len(COLUMNS) + "|"]
-    rows += ["| " + " | ".join(_row(group)) + " |" for group in _groups(outcomes)]
-    return "\n".join([*rows, "", _caption(outcomes)])
+    rows = [_row(group) for group in _groups(outcomes)]
+    return f"{table.as_markdown(titles, rows, right=True)}\n\n{_caption(outcomes)}"
 
 
 def _groups(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
@@ -138,13 +136,7 @@ def _caption(outcomes: Sequence[Outcome]) -> str:
 
 def as_csv(outcomes: Sequence[Outcome]) -> str:
     """A line for each run and seed, with every result in full precision."""
-    names = dict.fromkeys(name for outcome in outcomes for name in outcome.results)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["run", "seed", "state", *names], restval="", lineterminator="\n")
-    writer.writeheader()
-    for outcome in outcomes:
-        writer.writerow({"run": outcome.name, "seed": outcome.seed, "state": outcome.state, **outcome.results})
-    return text.getvalue()
+    return table.as_csv([{"run": one.name, "seed": one.seed, "state": one.state, **one.results} for one in outcomes])
 
 
 # the plot

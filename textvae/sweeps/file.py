@@ -5,30 +5,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import shorten
 
-from textvae.config_fields import nearest, read_yaml
+from textvae.config_fields import from_names, nearest, read_yaml
 from textvae.errors import InputError
-from textvae.evaluation.evaluate import PRECISIONS
+from textvae.evaluation.config import EvaluationConfig
 from textvae.training.config import CONFIG_FILE, TrainingConfig
 
-EVALUATION = {
-    "num_importance_samples": 1,
-    "num_importance_texts": 1,
-    "num_reconstructed_texts": 1,
-    "batch_size": 1,
-    "seed": 0,
-    "mixed_precision": tuple(PRECISIONS),
-}  # name → the least it may be, or what it may be
 DEFAULTS = {"output_dir": None, "seeds": [0], "language_model": None, "base": {}, "runs": {}, "evaluation": {}}
 OF_THE_SWEEP = ("output_dir", "seed", "resume_from_checkpoint", "overwrite_output_dir")
 # On what a run reaches: a run may go on with others.
 WITHOUT_EFFECT = {
-    "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "logging_steps", "save_steps", "save_total_limit",
-    "report_to", "dataloader_num_workers",
-}  # fmt: skip
+    *("output_dir", "resume_from_checkpoint", "overwrite_output_dir", "logging_steps", "save_steps"),
+    *("save_total_limit", "report_to", "dataloader_num_workers", "model_card_samples"),
+}
 
 
 @dataclass
-class Run:
+class SweepRun:
     """One config, with one seed."""
 
     name: str
@@ -58,11 +50,11 @@ class Sweep:
     """
 
     output_dir: Path
-    runs: list[Run]
+    runs: list[SweepRun]
     language_model: str | None
     evaluation: dict[str, int | None]
 
-    def select(self, names: list[str] | None) -> list[Run]:
+    def select(self, names: list[str] | None) -> list[SweepRun]:
         """The runs of these names, or all."""
         known = [one.name for one in self.runs]
         for name in names or []:
@@ -118,16 +110,10 @@ def _checked(values: dict, path: str | Path) -> dict:
 
 
 def _check_evaluation(options: dict, path: str | Path) -> None:
-    for name, value in options.items():
-        if name not in EVALUATION:
-            right = nearest(str(name), EVALUATION)
-            raise InputError(f"{path}: evaluation has no option {name!r}; did you mean {right!r}?")
-        means_all = value is None and name.endswith("_texts")
-        allowed = EVALUATION[name]
-        if isinstance(allowed, tuple) and value not in allowed:
-            raise InputError(f"{path}: {name} of evaluation is {value!r}, it must be one of {', '.join(allowed)}.")
-        if isinstance(allowed, int) and not means_all and (type(value) is not int or value < allowed):
-            raise InputError(f"{path}: {name} of evaluation is {value!r}, it must be at least {allowed}.")
+    try:
+        from_names(EvaluationConfig, options)
+    except InputError as error:
+        raise InputError(f"{path}: in evaluation: {error}") from error
 
 
 def _slug(name: str) -> str:
@@ -144,17 +130,17 @@ def _go_on(name: str, settings: dict, earlier: dict[str, str]) -> dict:
     return settings | {"model_name_or_path": earlier[after]}
 
 
-def _build(name: str, settings: dict, overrides: dict) -> Run:
+def _build(name: str, settings: dict, overrides: dict) -> SweepRun:
     for setting in OF_THE_SWEEP:
         if setting in settings:
             raise InputError(f"The run {name!r} is given {setting}, which the sweep itself decides: leave it out.")
     try:
-        return Run(name, TrainingConfig.from_dict(settings | overrides))
+        return SweepRun(name, TrainingConfig.from_dict(settings | overrides))
     except InputError as error:
         raise InputError(f"In the run {name!r}: {error}") from error
 
 
-def _check_directories(runs: list[Run]) -> None:
+def _check_directories(runs: list[SweepRun]) -> None:
     """Each has one of its own, empty or of these very settings."""
     names = {}
     for one in runs:
@@ -164,7 +150,7 @@ def _check_directories(runs: list[Run]) -> None:
             _check_settings(one)
 
 
-def _check_settings(one: Run) -> None:
+def _check_settings(one: SweepRun) -> None:
     was = asdict(TrainingConfig.from_yaml(one.directory / CONFIG_FILE))
     now = {name: value for name, value in asdict(one.config).items() if name not in WITHOUT_EFFECT}
     changes = [f"{name} was {was[name]!r} and is now {now[name]!r}" for name in now if now[name] != was[name]]
@@ -175,7 +161,7 @@ def _check_settings(one: Run) -> None:
         )
 
 
-def _check_language_model(name: str | None, runs: list[Run]) -> None:
+def _check_language_model(name: str | None, runs: list[SweepRun]) -> None:
     found = [one for one in runs if one.name == name]
     if name is not None and not found:
         right = nearest(str(name), [one.name for one in runs])

@@ -1,44 +1,42 @@
-"""The model of a run."""
+"""The model of a run: new, joined from pretrained parts, or a saved one."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import shorten
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig
 
 from textvae.config_fields import nearest
+from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.configuration import TextVAEConfig
 from textvae.modeling.families import num_positions
 from textvae.modeling.load import join_parts
 from textvae.modeling.vocabulary import special_ids
+from textvae.training.checks import PARTS
 from textvae.training.config import BOTTLENECK, TrainingConfig
 from textvae.training.fine_tuning import load_saved
-from textvae.training.trainable import PARTS, choose_trained
+from textvae.training.trainable import choose_trainable
 
 
-def build_model(
-    config: TrainingConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    encoder_tokenizer: PreTrainedTokenizerBase | None = None,
-    label_names: Sequence[str] = (),
-) -> TextVAEModel:
-    """The model to train; `label_names` are those of the corpus, which a saved model must know.
+def build_model(config: TrainingConfig, tokenizers: TokenizerPair, label_names: Sequence[str] = ()) -> TextVAEModel:
+    """The model to train, for texts of at most `tokenizers.max_length` tokens.
 
-    The tokenizer says in `model_max_length` how long its texts are.
+    Args:
+        label_names: the labels of the corpus; a saved model must know them.
     """
     if config.model_name_or_path is not None:
-        model = load_saved(config, tokenizer, encoder_tokenizer, label_names)
+        model = load_saved(config, tokenizers, label_names)
     elif config.has_pretrained_parts:
-        model = _model_of_parts(config, tokenizer, encoder_tokenizer, _bottleneck(config, label_names))
+        model = _model_of_parts(config, tokenizers, _bottleneck(config, label_names))
     else:
-        model = _new_model(config, tokenizer, _bottleneck(config, label_names))
-    _check_positions(tokenizer.model_max_length, model)
+        model = _new_model(config, tokenizers, _bottleneck(config, label_names))
+    _check_positions(tokenizers.max_length, model)
     if config.attn_implementation is not None:
         _choose_attention(model, config.attn_implementation)
-    choose_trained(model, config)
+    choose_trainable(model, config)
     return model
 
 
@@ -63,9 +61,9 @@ def _check_positions(max_length: int, model: TextVAEModel) -> None:
             )
 
 
-def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, bottleneck: dict) -> TextVAEModel:
-    ids = special_ids(tokenizer)
-    shared = {"vocab_size": len(tokenizer), **ids}
+def _new_model(config: TrainingConfig, tokenizers: TokenizerPair, bottleneck: dict) -> TextVAEModel:
+    ids = special_ids(tokenizers.decoder)
+    shared = {"vocab_size": len(tokenizers.decoder), **ids}
     with _named_mistakes():
         model_config = TextVAEConfig(
             encoder=shared | config.encoder, decoder=shared | config.decoder, **bottleneck, **ids
@@ -75,32 +73,33 @@ def _new_model(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, bottl
         return TextVAEModel(model_config)
 
 
-def _model_of_parts(
-    config: TrainingConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    encoder_tokenizer: PreTrainedTokenizerBase | None,
-    bottleneck: dict,
-) -> TextVAEModel:
-    held = {"encoder_dtype": config.dtype_of("encoder"), "decoder_dtype": config.dtype_of("decoder"),
-            "quantization": config.decoder_quantization,
-            "decoder_learns": "decoder" not in config.untrained_parts}  # fmt: skip
+def _model_of_parts(config: TrainingConfig, tokenizers: TokenizerPair, bottleneck: dict) -> TextVAEModel:
     with _named_mistakes():
-        encoder, decoder = (config.origin_of(part) or _new_part(config, part, tokenizer) for part in PARTS)
-        return join_parts(encoder, decoder, tokenizer, encoder_tokenizer, **held, **bottleneck)
+        encoder, decoder = (config.origin_of(part) or _new_part(config, part, tokenizers) for part in PARTS)
+        return join_parts(
+            encoder,
+            decoder,
+            tokenizers,
+            encoder_dtype=config.dtype_of("encoder"),
+            decoder_dtype=config.dtype_of("decoder"),
+            quantization=config.decoder_quantization,
+            decoder_learns="decoder" not in config.untrained_parts,
+            **bottleneck,
+        )
 
 
-def _new_part(config: TrainingConfig, part: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
+def _new_part(config: TrainingConfig, part: str, tokenizers: TokenizerPair) -> PreTrainedConfig:
     """The config of the one part that is not pretrained."""
-    vocab_size = max(tokenizer.get_vocab().values()) + 1
+    vocab_size = max(tokenizers.decoder.get_vocab().values()) + 1
     given = getattr(config, part)
-    made = TextVAEConfig(**{part: {"vocab_size": vocab_size, **special_ids(tokenizer)} | given})
+    made = TextVAEConfig(**{part: {"vocab_size": vocab_size, **special_ids(tokenizers.decoder)} | given})
     _check_names(part, given, getattr(made, part))
     return getattr(made, part)
 
 
 @contextmanager
 def _named_mistakes() -> Iterator[None]:
-    """What transformers has against the settings of a new encoder or decoder, in one sentence."""
+    """Turn an exception of transformers about the settings of a new encoder or decoder into one sentence."""
     try:
         yield
     except InputError:
@@ -111,13 +110,13 @@ def _named_mistakes() -> Iterator[None]:
 
 
 def _bottleneck(config: TrainingConfig, label_names: Sequence[str]) -> dict:
-    """What lies between encoder and decoder."""
+    """The arguments of [`TextVAEConfig`] besides the configs of encoder and decoder."""
     rest = {"bag_of_words": config.bag_of_words_weight > 0, "label_names": list(label_names)}
     return {name: getattr(config, name) for name in BOTTLENECK} | rest
 
 
 def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
-    """Hugging Face's configs keep any name in silence."""
+    """Raises InputError for an unknown setting, which Hugging Face's configs keep in silence."""
     known, kept = [*type(config)().to_dict(), *config.attribute_map], config.to_dict()
     for name in given:
         if name in kept and name not in known:
@@ -127,6 +126,7 @@ def _check_names(part: str, given: dict, config: PreTrainedConfig) -> None:
 
 
 def compile_parts(model: TextVAEModel) -> None:
+    """Compile encoder and decoder (`torch_compile`)."""
     for part in (model.encoder, model.decoder.base_model):
         if part is not None:
             part.compile(dynamic=True)

@@ -1,7 +1,6 @@
 """Checkpoints of a run: written whole or not at all, rotated, checked before they are opened."""
 
 import json
-import os
 import re
 import shutil
 import zlib
@@ -10,6 +9,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from textvae.errors import InputError
+from textvae.files import finish_directory, unfinished
 
 MANIFEST = "checkpoint.json"  # written last: what the checkpoint consists of
 NAME = re.compile(r"checkpoint-(\d+)$")
@@ -34,18 +34,17 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int,
         about: what `load_checkpoint` gives back; JSON.
     """
     final = Path(output_dir) / f"checkpoint-{step}"
-    unfinished = final.with_name(f".{final.name}.unfinished")
+    place = unfinished(final)
     if accelerator.is_main_process:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(unfinished))
+    accelerator.save_state(str(place))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        files = {path.name: _checksum(path) for path in sorted(unfinished.iterdir())}
-        (unfinished / MANIFEST).write_text(json.dumps({"step": step, "about": about, "files": files}, indent=1))
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(unfinished, final)
+        files = {path.name: _checksum(path) for path in sorted(place.iterdir())}
+        (place / MANIFEST).write_text(json.dumps({"step": step, "about": about, "files": files}, indent=1))
+        finish_directory(final)
         for old in checkpoints_in(output_dir)[:-limit]:
             shutil.rmtree(old)
     accelerator.wait_for_everyone()

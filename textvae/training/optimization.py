@@ -1,4 +1,4 @@
-"""The optimizer of a run."""
+"""The optimizer of a run, the average of its weights, and a new start of its decoder."""
 
 import torch
 
@@ -8,10 +8,10 @@ from textvae.training.config import TrainingConfig
 
 
 def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: int) -> None:
-    """Draw the weights of all that generates anew, and forget what the optimizer knew of them (Li et al. 2019)."""
+    """Draw new weights for all decoding modules, and clear their state in the optimizer (Li et al. 2019)."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # and not that of a GPU, where each process has its own noise
-        held = {part: model.get_submodule(part) for part in model.config.base or {}}  # an encoder that is not trained
+        torch.default_generator.manual_seed(seed)  # not the generator of a GPU, which differs between processes
+        held = {part: model.get_submodule(part) for part in model.config.base or {}}  # a frozen encoder
         fresh = TextVAEModel(model.config, **held).decoding_modules()
     for name, module in model.decoding_modules().items():
         module.load_state_dict(fresh[name].state_dict())
@@ -20,20 +20,21 @@ def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: i
 
 
 def make_optimizer(config: TrainingConfig, model: TextVAEModel) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) of what is trained, at the rate of each part."""
+    """AdamW (Loshchilov & Hutter 2019) for the trainable parameters, with the learning rate of each part."""
     betas = (config.adam_beta1, config.adam_beta2)
     return torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=betas, fused=True)
 
 
 def make_average(config: TrainingConfig, model: TextVAEModel, total_steps: int) -> WeightAverage:
+    """The average of the weights that `weight_averaging` asks for."""
     start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
     return WeightAverage(model, config.weight_averaging, config.ema_decay, start)
 
 
 def parameter_groups(model: TextVAEModel, config: TrainingConfig) -> list[dict]:
-    """What is trained, for an optimizer: the bottleneck first, then the parts that have a learning rate of their own.
+    """The trainable parameters in groups: first those with the common learning rate, then parts with their own.
 
-    Only matrices are decayed (Loshchilov & Hutter 2019).
+    Weight decay is for matrices only (Loshchilov & Hutter 2019).
     """
     rates = {"encoder": config.encoder_learning_rate, "decoder": config.decoder_learning_rate}
     own = {part: rate for part, rate in rates.items() if rate is not None}

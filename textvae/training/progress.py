@@ -1,6 +1,8 @@
-"""What a run shows while it trains: loss, reconstruction, KL, β, active units, tokens/s and the time left."""
+"""Where a run stands, and what it shows: loss, reconstruction, KL, β, active units, tokens/s and the time left."""
 
+import math
 import time
+from dataclasses import asdict, dataclass
 
 import torch
 from accelerate import Accelerator
@@ -12,18 +14,60 @@ from textvae.evaluation.metrics import ACTIVE
 from textvae.modeling.autoencoder import TextVAEOutput
 
 
+@dataclass
+class Progress:
+    """Where a run stands; part of every checkpoint.
+
+    Attributes:
+        step: optimizer steps that are done.
+        seconds: of training, sessions before a checkpoint included.
+        is_aggressive: whether the encoder trains ahead of the decoder; until z holds no more of x than before.
+        most_information: the highest mutual information of a validation.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best_negative_elbo: float = math.inf
+    evaluations_since_best: int = 0
+    is_aggressive: bool = False
+    most_information: float = -math.inf
+
+    def __post_init__(self):
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        self._since = time.monotonic()
+
+    def count_seconds(self) -> None:
+        """Add the time since the clock was started, or this was last called, to `seconds`."""
+        self.seconds += time.monotonic() - self._since
+        self.start_clock()
+
+    def state_dict(self) -> dict:
+        return asdict(self)
+
+    def load_state_dict(self, values: dict) -> None:
+        self.__dict__.update(values)
+
+
 class Meter:
-    """Sums over the texts since it was last shown, of all processes; nothing is read off the device in between.
+    """Sums over the texts since it was last shown, of all processes; nothing is read from the device in between.
 
     Attributes:
         bar: the progress bar, counted in optimizer steps.
         shuffle_gap: what z was last found to be worth, in nats per text; None before.
     """
 
-    def __init__(self, accelerator: Accelerator, total_steps: int, step: int, latent_size: int):
+    def __init__(self, accelerator: Accelerator, latent_size: int):
         self.accelerator, self.latent_size = accelerator, latent_size
-        self.bar = tqdm(total=total_steps, initial=step, desc="training", disable=not accelerator.is_main_process)
+        self.bar = tqdm(disable=True)
         self.shuffle_gap: float | None = None
+        self._reset()
+
+    def start(self, step: int, total_steps: int) -> None:
+        """Show the bar from this step on."""
+        hidden = not self.accelerator.is_main_process
+        self.bar = tqdm(total=total_steps, initial=step, desc="training", disable=hidden)
         self._reset()
 
     def _reset(self) -> None:
@@ -35,7 +79,7 @@ class Meter:
         self.since = time.monotonic()
 
     def add(self, output: TextVAEOutput, labels: Tensor, loss: Tensor, step: int, batch: int) -> None:
-        """Count a micro-batch: number `batch` of the run, in optimizer step `step`."""
+        """Count micro-batch number `batch` of the run, in optimizer step `step`."""
         count, tokens = len(labels), (labels != IGNORED).sum()
         with torch.no_grad():
             texts = torch.tensor(count, device=labels.device)
@@ -45,12 +89,12 @@ class Meter:
         self.watch(f"loss of micro-batch {batch}", loss, step)
 
     def watch(self, name: str, value: Tensor, step: int) -> None:
-        """Have `first_not_finite` look at a value of optimizer step `step`."""
+        """Let `first_not_finite` check a value of optimizer step `step`."""
         self.watched.append(value.detach())
         self.origins.append((name, step))
 
     def first_not_finite(self) -> tuple[str, float, int] | None:
-        """Name, value and step of the first watched value since the last `show`, on any process, that is not finite."""
+        """Name, value and step of the first watched value since the last `show` that is not finite, on any process."""
         values = self.accelerator.gather(torch.stack(self.watched)[None])  # (processes, watched)
         broken = (~values.isfinite()).any(0).nonzero()
         if not len(broken):
@@ -59,7 +103,7 @@ class Meter:
         return self.origins[first][0], values[:, first].sum().item(), self.origins[first][1]
 
     def show(self, step: int, beta: float, learning_rate: float) -> dict[str, float]:
-        """Values per text since the last call, to the progress bar and the trackers."""
+        """Show values per text since the last call in the progress bar, and log them to the trackers."""
         sums = self.accelerator.reduce(self.sums, "sum")
         moments = self.accelerator.reduce(self.moments, "sum")
         loss, reconstruction, kl, tokens, texts = sums.tolist()

@@ -1,4 +1,4 @@
-"""What a checkpoint must be of, for a run to go on from it."""
+"""Resuming a run: what a checkpoint must match."""
 
 import json
 from pathlib import Path
@@ -10,31 +10,31 @@ from textvae.errors import InputError
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.configuration import TextVAEConfig
 from textvae.training import checkpoints
+from textvae.training.checks import PARTS
 from textvae.training.config import CONFIG_FILE, TrainingConfig
-from textvae.training.trainable import PARTS
+from textvae.training.run import Run
 
 
 def describe(config: TrainingConfig, model: TextVAEModel, accelerator: Accelerator, batches) -> dict:
-    """What a checkpoint must be of, to go on from; and the `seconds` trained before it."""
+    """What a checkpoint must match to be resumed; JSON."""
     return {
         "model": _architecture(model.config),
         "mixed_precision": accelerator.mixed_precision,
-        "seconds": 0.0,
         "kl_controller": None if config.kl_target is None else config.kl_controller,
         "own_rates": [part for part in PARTS if getattr(config, f"{part}_learning_rate") is not None],
         "corpus": None if config.streaming else _size(batches),
     }
 
 
-def resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler) -> None:
-    """Go on from a checkpoint, `about` being what `describe` says of this run, at the learning rates of this run.
+def resume(run: Run, checkpoint: Path) -> None:
+    """Load a checkpoint into a run, whose learning rates stay what they are.
 
     Raises:
-        InputError: if it is of another model, corpus, controller or set of learning rates, in a sentence that says so.
+        InputError: if the checkpoint has another model, corpus, controller or set of learning rates.
     """
-    saved = checkpoints.about(checkpoint)
+    saved, about = checkpoints.about(checkpoint), run.about
     _check_controller(checkpoint, saved.get("kl_controller"), about["kl_controller"])
-    # Of a run before there were labels, the architecture has none.
+    # Checkpoints from before there were labels have none in their architecture.
     architecture = {"label_names": [], **saved["model"]}
     wrong = [name for name in about["model"] if architecture.get(name) != about["model"][name]]
     if wrong:
@@ -48,14 +48,14 @@ def resume(accelerator: Accelerator, checkpoint: Path, about: dict, scheduler) -
             "and decoder_learning_rate where it had them, and only there."
         )
     _check_corpus(checkpoint, saved.get("corpus"), about["corpus"])
-    about["seconds"] = saved["seconds"]
-    learning_rates = list(scheduler.base_lrs)
-    accelerator.load_state(str(checkpoint), **({} if about["model"]["base"] is None else {"strict": False}))
-    _set_learning_rates(scheduler, learning_rates)
+    learning_rates = list(run.scheduler.base_lrs)
+    run.accelerator.load_state(str(checkpoint), **({} if about["model"]["base"] is None else {"strict": False}))
+    _set_learning_rates(run.scheduler, learning_rates)
+    run.progress.seconds += saved.get("seconds", 0.0)  # where older versions kept it
 
 
 def _architecture(config: TextVAEConfig) -> dict:
-    """What two models must share for one's weights to fit the other; JSON."""
+    """What two models must share for the weights of one to fit the other; JSON."""
     values = config.to_dict()
     parts = {name: _without_session(values.pop(name)) for name in ("encoder", "decoder")}
     return json.loads(json.dumps(_without_session(values) | parts))  # as a checkpoint gives it back
@@ -67,7 +67,7 @@ def _without_session(values: dict) -> dict:
 
 
 def _size(batches: LengthGroupedBatches) -> dict[str, int]:
-    """By which one corpus is known from another, wherever it lies."""
+    """Tells one corpus from another, wherever its file is."""
     return {"texts": len(batches.lengths), "tokens": int(batches.lengths.sum())}
 
 
@@ -90,7 +90,7 @@ def _check_controller(checkpoint: Path, saved: str | None, kind: str | None) -> 
 
 
 def _set_learning_rates(scheduler, learning_rates: list[float]) -> None:
-    """A resumed run learns at the rates it is told now."""
+    """Set the learning rates of this run, not those of the checkpoint."""
     scheduler.base_lrs = learning_rates
     groups = scheduler.optimizer.param_groups
     for group, rate, schedule in zip(groups, learning_rates, scheduler.lr_lambdas, strict=True):

@@ -1,40 +1,37 @@
-"""What of a model is trained, and what stays as it was opened: frozen parts, adapters, a phase of the bottleneck alone.
+"""Trainable parameters: frozen parts, adapters, and a phase in which the bottleneck alone is trained.
 
-The bottleneck, which is always trained, is all that is neither in the encoder nor in the decoder: the maps to and from
-z, and the vectors of labels.
+The bottleneck, everything that is neither encoder nor decoder, is always trained.
 """
 
 from functools import partial
 
 import torch
-import transformers
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from textvae.errors import InputError
 from textvae.modeling.adapters import add_adapters
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.base_weights import new_base
+from textvae.modeling.compat import checkpointing_layers, enable_checkpointing, set_checkpointing
 from textvae.modeling.pretrained import cast_weights
+from textvae.training.checks import PARTS
 from textvae.training.config import TrainingConfig
 
-PARTS = ("encoder", "decoder")
 
-
-def choose_trained(model: TextVAEModel, config: TrainingConfig) -> None:
-    """Freeze what the config says, add its adapters, and note in the model's config where the frozen weights come from.
+def choose_trainable(model: TextVAEModel, config: TrainingConfig) -> None:
+    """Freeze parts and add adapters as the config asks, and note the base model in the model's config.
 
     Raises:
-        InputError: if nothing would be left to train, a setting is for an encoder and the model has none, or it has
-            adapters already.
+        InputError: if nothing would be left to train, a setting is for an encoder and the model has none, or the model
+            has adapters already.
     """
     before = model.config.base or {}
     _check(model, config, before)
     if before:
         model.requires_grad_(True)
     if model.to_bag_of_words is not None and not config.bag_of_words_weight:
-        model.to_bag_of_words.requires_grad_(False)  # several processes wait for a gradient of all that is trained
+        model.to_bag_of_words.requires_grad_(False)  # several processes wait for every gradient
     base = {}
     for name in config.untrained_parts:
         origin = before.get(name) or new_base(config.origin_of(name), name)
@@ -68,35 +65,27 @@ def _check(model: TextVAEModel, config: TrainingConfig, before: dict) -> None:
 
 
 def joining_parameters(model: TextVAEModel) -> list[nn.Parameter]:
-    """What is trained of encoder and decoder, and joins the bottleneck after a phase of its own."""
+    """The trainable parameters of encoder and decoder, which the bottleneck phase holds back."""
     return [p for name, p in model.named_parameters() if p.requires_grad and name.partition(".")[0] in PARTS]
 
 
 def checkpoint_activations(model: TextVAEModel) -> None:
-    """Layers compute their activations again in the backward pass, where there is one, instead of keeping them.
+    """Let layers recompute their activations in the backward pass instead of keeping them.
 
     Raises:
-        InputError: if no layer can, as where all there is is a GRU.
+        InputError: if no layer can, as in a model without transformers.
     """
-    if not any(isinstance(layer, GradientCheckpointingLayer) for layer in model.modules()):
+    if not checkpointing_layers(model):
         raise InputError("gradient_checkpointing is for transformers, and this model has none: leave it out.")
-    # Recomputed this way, a layer whose input has no gradient still gives one to its own weights.
-    how = {"use_reentrant": False}
-    # By the name it has in the installed transformers: the old one warns since 5.23 and goes with 6.
-    if tuple(int(number) for number in transformers.__version__.split(".")[:2]) >= (5, 23):
-        model.activation_checkpointing_enable(how)
-    else:
-        model.gradient_checkpointing_enable(how)
-    model.disable_input_require_grads()  # which would have a frozen encoder keep its activations
+    enable_checkpointing(model)
     for name in model.config.frozen_parts:
-        for layer in model.get_submodule(name).modules():
-            if isinstance(layer, GradientCheckpointingLayer):
-                layer.gradient_checkpointing = name == "decoder"  # nothing goes back through a frozen encoder
-                layer._gradient_checkpointing_func = partial(_checkpoint_at_rest, layer)
+        for layer in checkpointing_layers(model.get_submodule(name)):
+            # Nothing goes back through a frozen encoder.
+            set_checkpointing(layer, name == "decoder", partial(_checkpoint_at_rest, layer))
 
 
 def _checkpoint_at_rest(layer: nn.Module, function, *inputs):
-    """Of a frozen layer, whose flag for training means here only that it recomputes: it is free of dropout."""
+    """Checkpoint a frozen layer without dropout: its training mode means only that it recomputes."""
 
     def at_rest(*inputs) -> torch.Tensor | tuple:
         layer.training = False

@@ -1,0 +1,163 @@
+"""What a text VAE is as a model of transformers: two parts and what joins them; built, opened, saved and cast."""
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+
+from textvae.errors import InputError
+from textvae.modeling.adapters import LORA_MARK
+from textvae.modeling.bag_of_words import BagOfWords
+from textvae.modeling.base_weights import check_apart
+from textvae.modeling.configuration import TextVAEConfig
+from textvae.modeling.families import encoder_class, logits_change, states_size
+from textvae.modeling.injection import Injection
+from textvae.modeling.label_vectors import LabelVectors
+from textvae.modeling.old_names import OLD_NAMES, rename_old
+from textvae.modeling.posterior import Posterior
+from textvae.modeling.pretrained import cast_weights, load_decoder, load_encoder, set_frozen_mode
+
+
+def _new_encoder(config: PreTrainedConfig) -> PreTrainedModel:
+    return encoder_class(config).from_config(config)
+
+
+class TextVAEPreTrainedModel(PreTrainedModel):
+    """An encoder and a causal language model, joined by a bottleneck.
+
+    The bottleneck is everything that is neither encoder nor decoder: posterior, injection, bag-of-words head and label
+    vectors.
+    """
+
+    config_class = TextVAEConfig
+    base_model_prefix = "textvae"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _keep_in_fp32_modules_strict = ["mean_norm"]  # it reads means in fp32, and its variances may be tiny
+
+    def __init__(
+        self, config: TextVAEConfig, encoder: PreTrainedModel | None = None, decoder: PreTrainedModel | None = None
+    ):
+        """`encoder` and `decoder`, if given, are used as they are instead of being built from the config."""
+        super().__init__(config)
+        given = {"encoder": encoder, "decoder": decoder}
+        if any(given[part] is None for part in config.base or {}):
+            raise InputError(
+                "This model is saved without its base model: open it with TextVAEPipeline.from_pretrained, which finds "
+                "the weights."
+            )
+        # Built in this order, in which the random numbers of their weights are drawn.
+        self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder)
+        self.decoder = AutoModelForCausalLM.from_config(config.decoder) if decoder is None else decoder
+        self.logit_scale, self.logit_softcap = logits_change(config.decoder)
+        self.posterior = states = None
+        if self.encoder is not None:
+            self.encoder.pooler = None  # never used here, and an unused parameter stops distributed training
+            states = states_size(self.encoder)
+            self.posterior = Posterior(config, states)
+        embedding_size = self.decoder.get_input_embeddings().embedding_dim
+        self.injection = Injection(config, embedding_size, self.decoder.get_output_embeddings().weight.shape[1])
+        self.to_bag_of_words = BagOfWords(config, embedding_size) if config.bag_of_words else None
+        self.label_vectors = LabelVectors(config, embedding_size, states) if config.label_names else None
+        self.register_load_state_dict_pre_hook(rename_old)
+        self.post_init()
+
+    @classmethod
+    def from_encoder_decoder(
+        cls, encoder: str, decoder: str, dtype: str | torch.dtype = torch.float32, **config
+    ) -> "TextVAEPreTrainedModel":
+        """Join two pretrained parts, by name or path, by a new bottleneck; in evaluation mode.
+
+        Padding, BOS and EOS are the decoder's, if it has them.
+
+        Args:
+            encoder: a checkpoint of one of the families in `ENCODERS` or `DECODERS`.
+            decoder: a checkpoint of one of the families in `DECODERS`.
+            dtype: of all weights except those of a `mean_batch_norm`, which stay in fp32.
+            config: arguments of [`TextVAEConfig`].
+
+        Raises:
+            InputError: if a part cannot be opened with exactly its weights, or its family is not supported.
+        """
+        parts = load_encoder(encoder, dtype), load_decoder(decoder, dtype)
+        special = {name: getattr(parts[1].config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+        special = {name: token for name, token in special.items() if token is not None}
+        return cls.from_parts(*parts, **special | config).cast(parts[1].dtype)
+
+    @classmethod
+    def from_parts(
+        cls, encoder: PreTrainedModel | PreTrainedConfig, decoder: PreTrainedModel | PreTrainedConfig, **config
+    ) -> "TextVAEPreTrainedModel":
+        """Join an encoder and a decoder, as they are, by a new bottleneck in fp32; in evaluation mode.
+
+        Args:
+            encoder, decoder: models, or the configs of new ones.
+            config: arguments of [`TextVAEConfig`] except the configs of the two.
+
+        Raises:
+            InputError: if the family of one is not supported, or the config cannot be used.
+        """
+        parts = {"encoder": encoder, "decoder": decoder}
+        models = {name: part for name, part in parts.items() if isinstance(part, PreTrainedModel)}
+        configs = {name: part.config if name in models else part for name, part in parts.items()}
+        decoder_config = configs["decoder"].to_dict()
+        decoder_config.pop(
+            "quantization_config", None
+        )  # how the weights are held in this process, and not what they are
+        return cls(TextVAEConfig(**configs | {"decoder": decoder_config}, **config), **models).eval()
+
+    @classmethod
+    def from_pretrained(cls, *args, **options):
+        """As in every model of transformers; files of older versions open, too."""
+        return super().from_pretrained(*args, **{"key_mapping": OLD_NAMES, **options})
+
+    def save_pretrained(self, save_directory, **options) -> None:
+        """As in every model of transformers, but frozen weights of the base model are left out.
+
+        Raises:
+            InputError: if the base model is in that directory.
+        """
+        if self.config.base is not None:
+            check_apart(self.config.base, save_directory)
+            options["state_dict"] = {name: t for name, t in self.state_dict().items() if not self.is_of_base(name)}
+        # Under the names of today, also if the model was opened from a file with older ones.
+        super().save_pretrained(save_directory, save_original_format=False, **options)
+
+    def is_of_base(self, name: str) -> bool:
+        """Whether an entry of the state dictionary belongs to the base model: it is neither trained nor saved."""
+        return name.partition(".")[0] in (self.config.base or {}) and LORA_MARK not in name
+
+    def cast(self, dtype: torch.dtype) -> "TextVAEPreTrainedModel":
+        """Cast all weights to this dtype, except those of a `mean_batch_norm`, which stay in fp32."""
+        cast_weights(self, dtype)
+        if self.posterior is not None and self.posterior.mean_norm is not None:
+            self.posterior.mean_norm.float()
+        return self
+
+    def train(self, mode: bool = True) -> "TextVAEPreTrainedModel":
+        """Set training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for name in self.config.frozen_parts:
+            set_frozen_mode(self.get_submodule(name), mode)
+        return self
+
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if self.posterior is not None and module is self.posterior.to_logvar:
+            init.zeros_(module.weight)
+            init.constant_(module.bias, self.config.initial_logvar)
+        if self.label_vectors is not None and module is self.label_vectors.to_prior:
+            init.zeros_(module.weight)
+
+    def decoding_modules(self) -> dict[str, nn.Module]:
+        """All modules that write texts, by name: the decoder, the maps of z, the prior and the decoder's labels."""
+        names = ("decoder", "injection", "to_bag_of_words", "label_vectors.to_prior", "label_vectors.to_embedding")
+        return {name: module for name, module in self.named_modules() if name in names}
+
+    def get_input_embeddings(self) -> nn.Module:
+        return (self.encoder or self.decoder).get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.decoder.get_output_embeddings()
