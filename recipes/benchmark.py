@@ -1,12 +1,12 @@
-"""Measure speed as ratios within one run: machines differ and are noisy, ratios hold.
+"""Measure speed as ratios within one run: absolute times differ between machines, ratios hardly do.
 
 python recipes/benchmark.py                                                    # the default config
-python recipes/benchmark.py --config recipes/configs/ptb-transformer.yaml      # any other, on the same corpus
+python recipes/benchmark.py --config recipes/configs/ptb-transformer.yaml      # another config
 python recipes/benchmark.py --encoder_name_or_path ENCODER --decoder_name_or_path DECODER --lora decoder
 
-Training: the share of this machine's matrix-multiply speed, at the same dtype, that the model's own FLOPs reach; the
-share of the time that the collapse monitor takes; the padding; the peak memory. Decoding: texts/s of
-TextVAEModel.generate against that of its decoder alone.
+Training: FLOPs of the model per second, as a share of this machine's matrix-multiply speed at the same dtype; the share
+of the time for the collapse monitor; the share of padding; the peak memory. Decoding: texts/s of TextVAEModel.generate,
+relative to its decoder alone.
 """
 
 import resource
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -51,14 +52,14 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def matmul_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
-    """What a large square matrix product reaches here: the best of several."""
+    """The FLOPs per second of a large square matrix product on this device: the best of five."""
     size = 2048 if device.type == "cpu" else 8192
     matrix = torch.randn(size, size, device=device).to(dtype)
     return 2 * size**3 / min(seconds(lambda: matrix @ matrix, device) for _ in range(5))
 
 
 def one_step(accelerator, wrapped, optimizer, batch: dict, config: TrainingConfig) -> None:
-    """The arithmetic of an optimizer step of `train`, without its bookkeeping."""
+    """Run an optimizer step as in `train`, without its bookkeeping."""
     output = wrapped(**batch)
     accelerator.backward(objective(config, output, config.beta))
     accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
@@ -92,8 +93,8 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
     resident = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else resident
     total, trained = (model.num_parameters(only_trainable=only) / 1e6 for only in (False, True))
-    size = f"{total:.1f}M parameters, {trained:.2f}M of them trained"
-    print(f"decoder {model.config.decoder.model_type}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
+    size = f"{total:.1f}M parameters, {trained:.2f}M of them trainable"
+    print(f"decoder {model.decoder.config.model_type}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
     print(f"training: {_median(shares):.1%} of the matrix-multiply peak (rounds: {_listed(shares, '.1%')})")
     print(f"training: {_median(speeds):,.0f} tokens/s, {flops / tokens / 1e6:.1f} MFLOPs per token")
     if config.monitor_steps:
@@ -105,7 +106,7 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
 
 
 def _check_seconds(config: TrainingConfig, accelerator: Accelerator, model, wrapped, batch: dict) -> float:
-    """Of one check of the collapse monitor, with as many recent batches as it keeps."""
+    """The seconds of one check of the collapse monitor, with as many recent batches as it keeps."""
     monitor = CollapseMonitor(accelerator, config, total_steps=10**6, steps_per_epoch=10**6)
     with torch.no_grad():
         output = wrapped(**batch)
@@ -119,13 +120,14 @@ def _check_seconds(config: TrainingConfig, accelerator: Accelerator, model, wrap
 def measure_decoding(model: TextVAEModel) -> None:
     model.eval()
     latents = torch.randn(DECODED_TEXTS, model.config.latent_size, device=model.device)
-    start = torch.full((DECODED_TEXTS, 1), model.config.bos_token_id, device=model.device)
-    length = {"min_new_tokens": DECODED_TOKENS, "max_new_tokens": DECODED_TOKENS, "do_sample": False,
-              "pad_token_id": model.config.pad_token_id}  # fmt: skip
+    start = torch.full((DECODED_TEXTS, 1), cast(int, model.config.bos_token_id), device=model.device)
+    length = {"min_new_tokens": DECODED_TOKENS, "max_new_tokens": DECODED_TOKENS}
+    options = length | {"do_sample": False, "pad_token_id": model.config.pad_token_id}
     label_ids = torch.zeros_like(start[:, 0]) if model.config.label_names else None
-    ours = partial(model.generate, latents, label_ids=label_ids, **length)
-    theirs = partial(model.decoder.generate, start, **length)
-    ours(), theirs()
+    ours = partial(model.generate, latents, label_ids=label_ids, **options)
+    theirs = partial(model.decoder.generate, start, **options)  # pyright: ignore[reportArgumentType]
+    ours()
+    theirs()
     pairs = [(seconds(ours, model.device), seconds(theirs, model.device)) for _ in range(ROUNDS)]
     ratios = [alone / with_latents for with_latents, alone in pairs]
     print(f"decoding: {DECODED_TEXTS / _median([ours for ours, _ in pairs]):,.0f} texts/s of {DECODED_TOKENS} tokens")
@@ -149,7 +151,7 @@ def main() -> None:
     dataset = tokenize_corpus(corpus["train"], tokenizers, tokenizers.max_length, model.config.label_names)
     batches = make_batches(replace(config, streaming=False), dataset, tokenizers, model, accelerator)
     measure_training(config, accelerator, model, batches)
-    # Without the autocast that training put around `forward`: the decoder alone has none either.
+    # Training wrapped `forward` in autocast; unwrap it, since the decoder alone has no autocast either.
     measure_decoding(accelerator.unwrap_model(model, keep_fp32_wrapper=False))
 
 

@@ -1,8 +1,8 @@
-"""Measure a saved model on a file: bounds in nats, what z holds, reconstruction. A table, and JSON with --output.
+"""Evaluate a saved model on a file: bounds in nats, use of z, reconstruction. Prints a table; --output saves JSON.
 
 accelerate launch recipes/evaluate.py runs/chitchat --file mine.txt --num_importance_samples 100 --output scores.json
 
-What is found goes to scores.json.partial at once: interrupted, the same command goes on where it stopped.
+Partial results are saved in scores.json.partial: after an interruption, the same command resumes from them.
 """
 
 import argparse
@@ -31,10 +31,10 @@ def main() -> None:
     parser.add_argument("model", help="a directory that train.py wrote")
     parser.add_argument("--file", required=True, help="texts: txt, csv, tsv, jsonl or parquet")
     parser.add_argument("--text_column", default="text")
-    parser.add_argument("--target_column", help="measure these texts, each given the z of the one in --text_column")
-    parser.add_argument("--label_column", help="of a model with labels: those of the texts")
+    parser.add_argument("--target_column", help="column of the target texts, decoded from the z of --text_column")
+    parser.add_argument("--label_column", help="column of the labels, for a model with labels")
     add_flags(parser, EvaluationConfig, leave_out=["max_new_tokens"])
-    parser.add_argument("--output", help="write the numbers to this JSON file, and the way there to FILE.partial")
+    parser.add_argument("--output", help="write the results to this JSON file, and partial results to FILE.partial")
     arguments = parser.parse_args()
     if arguments.output:
         check_place(Path(arguments.output))
@@ -55,8 +55,9 @@ def main() -> None:
     if accelerator.is_main_process:
         print(report_table(report))
         if report["num_unknown"]:
-            print(unknown_sentence(pipeline.tokenizer, report["num_unknown"], report["num_tokens"]))
-        if arguments.output:
+            counts = int(report["num_unknown"]), int(report["num_tokens"])
+            print(unknown_sentence(pipeline.tokenizer, *counts))
+        if partial is not None:
             write_whole(Path(arguments.output), json.dumps(report, indent=1))
             partial.unlink()
 

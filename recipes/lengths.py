@@ -1,8 +1,8 @@
-"""What reconstruction costs as texts grow longer: by number of words, for one or several models, a table and a plot.
+"""Measure reconstruction by text length, for one or several models: a table and a plot.
 
 python recipes/lengths.py runs/one runs/four --file held_out.txt --edges 5 10 20 40 80 160 --output lengths
 
-Texts of 5 to 9 words are one group, of 10 to 19 the next, and so on; texts shorter or longer than all are left out.
+Here texts of 5 to 9 words form one group, texts of 10 to 19 words the next, and so on; other texts are left out.
 Writes OUTPUT.csv and OUTPUT.png.
 """
 
@@ -29,12 +29,14 @@ def main() -> None:
     parser.add_argument("models", nargs="+", help="directories that train.py wrote")
     parser.add_argument("--file", required=True, help="texts: txt, csv, tsv, jsonl or parquet")
     parser.add_argument("--text_column", default="text")
-    parser.add_argument("--target_column", help="what the texts are to be decoded to, where that is something else")
-    parser.add_argument("--label_column", help="of a model with labels: those of the texts")
-    parser.add_argument("--edges", nargs="+", type=int, default=[1, 10, 20, 40, 80, 160, 320], help="in words")
-    parser.add_argument("--texts_per_group", type=int, default=200, help="the first of each length")
+    parser.add_argument("--target_column", help="column of the target texts, decoded from the z of --text_column")
+    parser.add_argument("--label_column", help="column of the labels, for a model with labels")
+    parser.add_argument(
+        "--edges", nargs="+", type=int, default=[1, 10, 20, 40, 80, 160, 320], help="limits of the groups, in words"
+    )
+    parser.add_argument("--texts_per_group", type=int, default=200, help="maximum number of texts per group")
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--output", default="lengths", help="the plot and the table, without .png and .csv")
+    parser.add_argument("--output", default="lengths", help="path of the plot and the table, without .png and .csv")
     arguments = parser.parse_args()
     output = Path(arguments.output)
     check_place(output)
@@ -49,16 +51,17 @@ def main() -> None:
 
 
 def group_by_length(texts: Dataset, edges: list[int], at_most: int) -> dict[tuple[int, int], Dataset]:
-    """(from, to) in words, both included → the first so many texts.
+    """The first `at_most` texts of each group, by its length in words: (from, to), both included.
 
     Raises:
-        InputError: if the edges do not rise, or no two texts are of one length.
+        InputError: if the edges do not increase, or no group has two texts.
     """
     if len(edges) < 2 or any(start >= end for start, end in pairwise(edges)):
-        raise InputError(f"--edges {' '.join(map(str, edges))} must be two or more numbers that rise.")
+        raise InputError(f"--edges {' '.join(map(str, edges))} must be two or more increasing numbers.")
     counts = [word_count(text) for text in texts["text"]]
-    rows = {(start, end - 1): [row for row, count in enumerate(counts) if start <= count < end]
-            for start, end in pairwise(edges)}  # fmt: skip
+    rows = {}
+    for start, end in pairwise(edges):
+        rows[start, end - 1] = [row for row, count in enumerate(counts) if start <= count < end]
     groups = {ends: texts.select(found[:at_most]) for ends, found in rows.items() if len(found) > 1}
     if not groups:
         raise InputError("No group has two texts: give other --edges, or more texts.")
@@ -70,9 +73,10 @@ def measure(model: str, groups: dict[tuple[int, int], Dataset], batch_size: int)
     rows = []
     for (start, end), texts in groups.items():
         report = pipeline.evaluate(texts, num_importance_samples=1, num_importance_texts=1, batch_size=batch_size)
-        values = {"model": model, "from_words": start, "to_words": end, "texts": len(texts), "kl": report["kl"],
-                  "nats_per_token": report["reconstruction"] * len(texts) / report["num_tokens"]}  # fmt: skip
-        rows.append(values | {name: report[name] for name in ("bleu", "exact_match")})
+        nats_per_token = report["reconstruction"] * len(texts) / report["num_tokens"]
+        values = {"model": model, "from_words": start, "to_words": end, "texts": len(texts)}
+        values |= {name: report[name] for name in ("kl", "bleu", "exact_match")}
+        rows.append(values | {"nats_per_token": nats_per_token})
     return rows
 
 
@@ -81,7 +85,7 @@ def as_cells(row: dict) -> list[str]:
 
 
 def plot(rows: list[dict]):
-    """A `matplotlib.figure.Figure`: BLEU, and nats per token, by length; a line for each model."""
+    """A `matplotlib.figure.Figure` of BLEU and of nats per token by length, with a line per model."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")

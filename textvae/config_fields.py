@@ -1,4 +1,4 @@
-"""Settings: fields of a dataclass that say what they mean, read from what people write in YAML or on a command line."""
+"""Settings: dataclass fields with an explanation and a range, read from YAML files and command lines."""
 
 import math
 import types
@@ -7,18 +7,21 @@ from copy import deepcopy
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from textvae.errors import InputError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where a number must lie, and how a sentence says so."""
+    """The allowed range of a number, and its description for an error message."""
 
     wanted: str
     contains: Callable[[float], bool]
@@ -32,7 +35,7 @@ SEED = Range("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
 
 
 def setting(default: Any, explanation: str, within: Range | None = None) -> Any:
-    """A field of a dataclass; `explanation` is what `--help` says of it, and None is within every range."""
+    """A dataclass field; `--help` shows its `explanation`, and None is within every range."""
     metadata = {"explanation": explanation, "within": within}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: deepcopy(default), metadata=metadata)
@@ -40,7 +43,7 @@ def setting(default: Any, explanation: str, within: Range | None = None) -> Any:
 
 
 def same_setting(config: type, name: str, **changes: Any) -> Any:
-    """The field `name` of another config, so that a setting which both have is described once.
+    """The field `name` of another config, so that a setting of both configs is described once.
 
     `changes` may give another `default` or `explanation`.
     """
@@ -49,10 +52,11 @@ def same_setting(config: type, name: str, **changes: Any) -> Any:
 
 
 def from_names(config: type[T], values: dict[str, Any]) -> T:
-    """A config from names and values, each read as what its field is: `1e-3` of a YAML file is a number.
+    """Build a config from names and values, each converted to the type of its field (`1e-3` of YAML to a number).
 
     Raises:
-        InputError: for an unknown name, with the nearest right one, or a value that is not of its range.
+        InputError: for an unknown name (the message suggests the nearest one), or a value of the wrong type or out of
+            its range.
     """
     known = [one.name for one in fields(config)]
     for name in values:
@@ -62,10 +66,10 @@ def from_names(config: type[T], values: dict[str, Any]) -> T:
 
 
 def check_settings(config) -> None:
-    """Each value becomes what its field is: `"1e-3"` a number, one name a list of one.
+    """Convert each value to the type of its field (`"1e-3"` to a number, one name to a list of one), and check it.
 
     Raises:
-        InputError: for a value of another kind, or out of its range.
+        InputError: for a value of the wrong type, or out of its range.
     """
     hints = get_type_hints(type(config))
     for one in fields(config):
@@ -81,7 +85,7 @@ def read_yaml(path: str | Path) -> dict:
     """The names and values of a YAML file.
 
     Raises:
-        InputError: if it is missing or is not YAML with one value per name.
+        InputError: if the file is missing, or is not YAML with one value per name.
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -93,21 +97,22 @@ def read_yaml(path: str | Path) -> dict:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that was probably meant: the first that holds this one, or else the most similar."""
+    """The known name that was probably meant: the first that contains `name`, else the most similar one."""
     longer = (right for right in known if f"_{name}_" in f"_{right}_")
     return next(longer, get_close_matches(name, known, n=1, cutoff=0)[0])
 
 
 def kind_of_value(one: Field) -> str:
-    """What a field takes, for `--help`."""
+    """The type of a field, as `--help` shows it."""
     if get_origin(one.type) is Literal:
         return "|".join(get_args(one.type))
-    named = isinstance(one.type, type) and get_origin(one.type) is None
-    return one.type.__name__ if named else str(one.type).removeprefix("list").strip("[]").removesuffix(" | None")
+    if isinstance(one.type, type) and get_origin(one.type) is None:
+        return one.type.__name__
+    return str(one.type).removeprefix("list").strip("[]").removesuffix(" | None")
 
 
 def _read(name: str, value: Any, hint: Any) -> Any:
-    """`value`, possibly a string of the command line or of YAML, as the type of its field."""
+    """Convert `value`, possibly a string from the command line or from YAML, to the type `hint`."""
     if get_origin(hint) in (Union, types.UnionType):
         if value is None or value in ("none", "None", "null"):
             return None

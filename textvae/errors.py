@@ -1,5 +1,5 @@
-"""The one error that means: what was given cannot be used."""
+"""InputError: the error for input that cannot be used."""
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence that names the thing and the way out."""
+    """The input of the user cannot be used; the message is one sentence: what is wrong, and what to do."""

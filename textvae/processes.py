@@ -1,11 +1,11 @@
-"""This process among those that run together."""
+"""Runs with several processes: their state, and results shared between them."""
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from torch import Tensor
@@ -16,29 +16,34 @@ T = TypeVar("T")
 
 
 def this_process() -> PartialState:
-    """Accelerate's state; to be asked for before anything else asks Accelerate.
+    """The state of Accelerate. Call this before anything else uses Accelerate.
 
-    Left alone, Accelerate takes each of several processes on CPUs (`torchrun --nproc_per_node 2`) for the only one.
+    Otherwise Accelerate would treat each of several processes on CPUs (`torchrun --nproc_per_node 2`) as the only one.
     """
     one_of_several = "LOCAL_RANK" in os.environ and not torch.accelerator.is_available()
     state = PartialState(cpu=one_of_several or parse_flag_from_env("ACCELERATE_USE_CPU"))
-    if state.device.type == "cpu" and state.num_processes == 1 and _launched_on_one_thread():
-        torch.set_num_threads(torch.get_num_interop_threads())  # the cores; the launcher's variable spares this one
+    if device_of(state).type == "cpu" and state.num_processes == 1 and _launched_on_one_thread():
+        torch.set_num_threads(torch.get_num_interop_threads())  # all cores: OMP_NUM_THREADS does not limit these
     return state
 
 
+def device_of(state: PartialState) -> torch.device:
+    """The device of a process; Accelerate sets it when the state is made."""
+    return cast(torch.device, state.device)
+
+
 def forget_precision() -> None:
-    """Let the next Accelerator have another precision than an earlier one of this process, as in a notebook."""
+    """Allow the next Accelerator of this process another precision than the last one, as in a notebook."""
     AcceleratorState._reset_state()
 
 
 def _launched_on_one_thread() -> bool:
-    """`accelerate launch` gives a single process one thread unless told otherwise, and leaves the other cores idle."""
+    """Whether `accelerate launch` set one thread, its default for a single process, which leaves other cores idle."""
     return "ACCELERATE_MIXED_PRECISION" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1"
 
 
 def main_first(work: Callable[[], T]) -> T:
-    """What `work` gives on each process, the main one first, whose InputError is then everyone's."""
+    """Return the result of `work` on each process; the main process runs first, and all raise its InputError."""
     is_main, result, error = PartialState().is_main_process, None, None
     if is_main:
         try:
@@ -48,27 +53,37 @@ def main_first(work: Callable[[], T]) -> T:
     (error,) = broadcast_object_list([error])
     if error is not None:
         raise error
-    return result if is_main else work()
+    return cast(T, result) if is_main else work()
 
 
 def from_main(work: Callable[[], T]) -> T:
-    """What `work` gives on the main process, for all."""
+    """Return the result of `work` on the main process, on all processes."""
     is_main = PartialState().is_main_process
-    return broadcast_object_list([main_first(lambda: work() if is_main else None)])[0]
+    return cast(T, broadcast_object_list([main_first(lambda: work() if is_main else None)])[0])
+
+
+def reduced(accelerator: Accelerator, tensor: Tensor, how: str) -> Tensor:
+    """The `sum` or `mean` of a tensor over the processes; Accelerate reduces dictionaries, too, and has no type."""
+    return cast(Tensor, accelerator.reduce(tensor, how))
+
+
+def gathered(accelerator: Accelerator, tensor: Tensor) -> Tensor:
+    """The tensors of all processes, one behind the other."""
+    return cast(Tensor, accelerator.gather(tensor))
 
 
 def gather_entries(found: dict) -> dict:
-    """The entries of every process's dictionary, in one."""
+    """The entries of the dictionaries of all processes, in one dictionary."""
     if PartialState().num_processes == 1:
         return found
     return dict(item for part in gather_object([list(found.items())]) for item in part)
 
 
 def gather_rows(pairs: list[tuple[Sequence[int], dict]]) -> dict:
-    """Values of texts that the processes found batch by batch, in the order of the texts' indices.
+    """Collect the values of all texts from all processes, in the order of the texts' indices.
 
     Args:
-        pairs: for each batch of this process the indices of its texts, and by name one value for each of them.
+        pairs: for each batch of this process, the indices of its texts and, by name, one value per text.
 
     Returns:
         by name, the values of all n texts: tensors (n, …) or lists of n.
@@ -84,7 +99,7 @@ def gather_rows(pairs: list[tuple[Sequence[int], dict]]) -> dict:
 
 
 def best_device() -> str:
-    """CUDA where there is a GPU of it, else Apple's GPU where there is one, else the CPU."""
+    """`cuda` if it is available, else `mps` (Apple's GPU) if it is available, else `cpu`."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"

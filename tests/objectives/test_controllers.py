@@ -159,11 +159,11 @@ def test_nothing_is_missed_before_the_first_step():
         ("pi", 9.05, 300, None),
         ("pi", 10.95, 300, None),
         ("mdr", 30.0, 300, None),
-        ("pi", 30.0, 300, "30.00 with β at 1; raise beta, its limit."),
-        ("pi", 4.0, 300, "4.00 with β at 0; give a lower kl_target or a decoder that needs z."),
-        ("mdr", 4.0, 3000, "4.00 with β at -1; give a lower kl_target or a decoder that needs z."),
-        ("mdr", 4.0, 50, "or train longer or with a larger kl_controller_gain, as β was still moving."),
-        ("pi", 12.0, 50, "or train longer or with a larger kl_controller_gain, as β was still moving."),
+        ("pi", 30.0, 300, "30.00 with β at 1; raise beta, the limit of β."),
+        ("pi", 4.0, 300, "4.00 with β at 0; lower kl_target, or use a decoder that depends more on z."),
+        ("mdr", 4.0, 3000, "4.00 with β at -1; lower kl_target, or use a decoder that depends more on z."),
+        ("mdr", 4.0, 50, "or train longer or with a larger kl_controller_gain, as β was still changing."),
+        ("pi", 12.0, 50, "or train longer or with a larger kl_controller_gain, as β was still changing."),
     ],
 )
 def test_it_says_what_was_reached_and_what_would_help(kind, kl, steps, told):

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from typing import Any
 
 from textvae.config_fields import kind_of_value, nearest, read_yaml
 from textvae.errors import InputError
@@ -16,7 +17,7 @@ def add_flags(parser: argparse.ArgumentParser, config: type, leave_out: Sequence
     for field in fields(config):
         if field.name in leave_out:
             continue
-        number = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
+        number: dict[str, Any] = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
         default = json.dumps(defaults[field.name], ensure_ascii=False)
         parser.add_argument(
             f"--{field.name}",
@@ -27,7 +28,7 @@ def add_flags(parser: argparse.ArgumentParser, config: type, leave_out: Sequence
         )
 
 
-def parse_training_config(description: str, arguments: Sequence[str] | None = None) -> TrainingConfig:
+def parse_training_config(description: str | None, arguments: Sequence[str] | None = None) -> TrainingConfig:
     """Read a config from `--config FILE.yaml` and `--name value` flags, which win.
 
     Raises:

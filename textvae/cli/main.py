@@ -11,7 +11,7 @@ from textvae.errors import InputError
 from textvae.processes import this_process
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], object]) -> None:
     """Call `main`; an `InputError` becomes one sentence on stderr and exit code 2."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -4,8 +4,9 @@ import codecs
 import glob
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas
@@ -89,9 +90,12 @@ def load_corpus(
         splits = _split(splits["train"], validation_split, seed, train_file or dataset_name or _IN_MEMORY)
     limits = {"train": max_train_samples, "validation": max_validation_samples}
     splits = {name: _first(splits[name], limit) for name, limit in limits.items()}
+    if streaming:
+        return IterableDatasetDict(cast(dict, splits))
+    corpus = DatasetDict(cast(dict, splits))
     if label_column is not None:
-        splits["validation"] = match_labels(**splits, was_split=was_split)
-    return IterableDatasetDict(splits) if streaming else DatasetDict(splits)
+        corpus["validation"] = match_labels(corpus["train"], corpus["validation"], was_split)
+    return corpus
 
 
 def load_texts(
@@ -101,7 +105,7 @@ def load_texts(
 
     Any number of different labels will do.
     """
-    return _load_file(Path(file), _columns(text_column, target_column, label_column), streaming=False)
+    return cast(Dataset, _load_file(Path(file), _columns(text_column, target_column, label_column), streaming=False))
 
 
 def _check_arguments(train_file, validation_file, dataset_name, texts, validation_split) -> None:
@@ -150,7 +154,7 @@ def _in_memory(texts: Texts, wanted: dict[str, str]) -> dict:
         texts = Dataset.from_dict({wanted["text"]: texts}, features=Features({wanted["text"]: Value("string")}))
     splits = texts if isinstance(texts, DatasetDict) else {"train": texts}
     if "train" not in splits:
-        raise InputError(f"The datasets have no split 'train' but {', '.join(splits)}: give one that name.")
+        raise InputError(f"The datasets have no split 'train' but {', '.join(map(str, splits))}: give one that name.")
     return {name: _text_columns(splits[name], wanted, _IN_MEMORY) for name in ("train", "validation") if name in splits}
 
 
@@ -164,7 +168,7 @@ def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming
         ) from error
     if "train" not in loaded:
         raise InputError(
-            f"The dataset {name!r} has no split 'train' but {', '.join(loaded)}: save one under that name."
+            f"The dataset {name!r} has no split 'train' but {', '.join(map(str, loaded))}: save one under that name."
         )
     return {split: _text_columns(loaded[split], wanted, name) for split in ("train", "validation") if split in loaded}
 
@@ -236,11 +240,11 @@ def _text_columns(dataset: Dataset | IterableDataset, wanted: dict[str, str], so
     columns = dataset.column_names or list(next(iter(dataset), dict.fromkeys(wanted.values())))
     _check_columns(columns, wanted, source)
     features, arguments = Features(dict.fromkeys(wanted, Value("string"))), {"wanted": wanted}
-    if "label" in wanted:
+    if "label" in wanted and isinstance(dataset, Dataset):  # a stream has no labels
         arguments["label_feature"] = dataset.features[wanted["label"]]
     options = {"batched": True, "fn_kwargs": arguments, "remove_columns": columns, "features": features}
     texts = dataset.map(_drop_gaps, **options)
-    if isinstance(texts, Dataset) and (dropped := len(dataset) - len(texts)):
+    if isinstance(dataset, Dataset) and isinstance(texts, Dataset) and (dropped := len(dataset) - len(texts)):
         gaps = "rows with a gap" if "label" in wanted else "pairs with a gap" if "target" in wanted else "blank texts"
         logger.warning("%s: %d %s were dropped", source, dropped, gaps)
     if next(iter(texts), None) is None:
@@ -293,4 +297,4 @@ def _first(dataset: Dataset | IterableDataset, limit: int | None) -> Dataset | I
 def iterate_texts(dataset: Dataset | IterableDataset, columns: Sequence[str]) -> Iterator[str]:
     """The texts of these columns, row by row; of a stream, which may have no end, those of the first 100,000 rows."""
     rows = dataset.take(_STREAMED_ROWS) if isinstance(dataset, IterableDataset) else dataset
-    return (row[column] for row in rows for column in columns)
+    return (row[column] for row in cast("Iterable[dict]", rows) for column in columns)

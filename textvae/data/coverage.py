@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
-from textvae.data.special_tokens import UNK
+from textvae.data.special_tokens import UNK, special_tokens
 from textvae.data.words import word_count
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # how a tokenizer with byte fallback writes a byte
@@ -19,9 +20,9 @@ def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], inpu
         texts: as they are written.
         input_ids: their token ids. If a text was cut, a literal `<unk>` after the cut may hide an unknown token.
     """
-    token = _unknown_token(tokenizer)
-    unknown = tokenizer.convert_tokens_to_ids(token)
-    if unknown in {None, tokenizer.bos_token_id, tokenizer.eos_token_id}:  # GPT-2's, which knows every byte
+    token, tokens = _unknown_token(tokenizer), special_tokens(tokenizer)
+    unknown = cast("int | None", tokenizer.convert_tokens_to_ids(token))
+    if unknown is None or unknown in {tokens.bos_token_id, tokens.eos_token_id}:  # GPT-2's, which knows every byte
         return 0
     pairs = zip(texts, input_ids, strict=True)
     return sum(max(0, list(ids).count(unknown) - text.count(token)) for text, ids in pairs)
@@ -66,4 +67,4 @@ def coverage_sentence(values: dict[str, float], reader: str, remedy: str) -> str
 
 def _unknown_token(tokenizer: PreTrainedTokenizerBase) -> str:
     """`<unk>` if the tokenizer names none, as a word tokenizer, whose `<unk>` is an ordinary word."""
-    return tokenizer.unk_token or UNK
+    return special_tokens(tokenizer).unk_token or UNK

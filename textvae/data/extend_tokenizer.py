@@ -56,7 +56,7 @@ def extend_tokenizer(
         InputError: if the tokenizer was not trained by textvae, or there is no text.
     """
     kind = kind_of(tokenizer)
-    if kind is None:
+    if kind is None or not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise InputError(
             "extend_tokenizer adds to a tokenizer that textvae trained, and this model has another, to which nothing "
             "can be added without a change in how it reads: leave extend_tokenizer out."

@@ -5,7 +5,7 @@ B batch · S, T lengths
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from accelerate import PartialState
@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from textvae.data.padding import padded_batch
-from textvae.data.special_tokens import IGNORED
+from textvae.data.special_tokens import IGNORED, special_tokens
 from textvae.data.tokenize import has_targets
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.data.words import word_count
@@ -24,7 +24,7 @@ T = TypeVar("T")
 QUIET_ROUNDS = 8  # up to so many need no progress bar
 
 
-def groups(items: Sequence[T], size: int) -> list[Sequence[T]]:
+def groups(items: list[T], size: int) -> list[list[T]]:
     """Consecutive parts of `size` items; the last may have fewer."""
     return [items[i : i + size] for i in range(0, len(items), size)]
 
@@ -37,7 +37,7 @@ def length_sorted_rounds(
     process_index: int = 0,
     num_processes: int = 1,
     progress: bool = True,
-) -> Iterator[list[Sequence[int]]]:
+) -> Iterator[list[list[int]]]:
     """Batches of similar length, the longest first, so that a batch too large for memory is met at once.
 
     Every process gets as many rounds. A round is a list of this process's one batch; in the last round some processes
@@ -89,8 +89,8 @@ class InferenceBatches:
 
     def _without_start(self) -> list[list[int]]:
         """What is read, without the BOS or CLS that the tokenizer puts before it."""
-        tokenizer = self.tokenizers.decoder
-        starts = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
+        tokens = special_tokens(self.tokenizers.decoder)
+        starts = {tokens.bos_token_id, tokens.cls_token_id} - {None}
         has_start = bool(self.input_ids) and self.input_ids[0][0] in starts
         return [ids[1:] for ids in self.input_ids] if has_start else self.input_ids
 
@@ -111,7 +111,7 @@ class InferenceBatches:
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask` (B, S), `labels` (B, T) and perhaps `label_ids` (B,), on the device."""
-        pad_id = self.tokenizers.reading.pad_token_id
+        pad_id = special_tokens(self.tokenizers.reading).pad_token_id
         input_ids, attention_mask = padded_batch([self.input_ids[i] for i in indices], pad_id)
         labels, _ = padded_batch([self.target_ids[i] for i in indices], IGNORED)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
@@ -133,4 +133,4 @@ class InferenceBatches:
         if len(self.target_ids[index]) < longest:
             return words
         *left, _ = self.target_ids[index]  # if it was not cut, it holds all its words
-        return min(words, word_count(self.tokenizers.decoder.decode(left)))
+        return min(words, word_count(cast(str, self.tokenizers.decoder.decode(left))))

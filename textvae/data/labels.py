@@ -47,7 +47,9 @@ def refuse_streamed_labels() -> None:
 
 def labels_in(dataset: Dataset | IterableDataset) -> list[str]:
     """The different labels of a dataset, sorted; an empty list if it has no column `label`."""
-    return sorted(dataset.unique("label")) if "label" in (dataset.column_names or []) else []
+    if not isinstance(dataset, Dataset) or "label" not in dataset.column_names:  # a stream has none
+        return []
+    return sorted(dataset.unique("label"))
 
 
 def match_labels(train: Dataset, validation: Dataset, was_split: bool) -> Dataset:

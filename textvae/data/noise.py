@@ -4,6 +4,7 @@ n texts · S padded length
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -68,5 +69,6 @@ def corrupt(
         others = generator.choice(special.ordinary, ids.shape)
         ids = np.where(movable & (generator.random(ids.shape) < noise.substitute), others, ids)
     if noise.mask:
-        ids = np.where(movable & (generator.random(ids.shape) < noise.mask), special.blank, ids)
+        blank = cast(int, special.blank)  # batches refuse a tokenizer without one
+        ids = np.where(movable & (generator.random(ids.shape) < noise.mask), blank, ids)
     return ids, real

@@ -1,10 +1,29 @@
 """Special tokens: how they are written, and what batches must know of them."""
 
+from typing import Protocol, cast
+
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 PAD, UNK, BOS, EOS, MASK = "<pad>", "<unk>", "<s>", "</s>", "<mask>"
 IGNORED = -100  # a target that no loss counts, as in every model of transformers
+
+
+class SpecialTokens(Protocol):
+    """The special tokens of a tokenizer that has EOS and padding, as every one that a model is used with."""
+
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: int | None
+    cls_token_id: int | None
+    mask_token_id: int | None
+    unk_token_id: int | None
+    unk_token: str | None
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+    """The tokenizer itself, with types for attributes to which transformers gives none."""
+    return cast(SpecialTokens, tokenizer)
 
 
 def leading_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -13,7 +32,8 @@ def leading_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
     A decoder starts from this token and never writes it.
     """
     first = tokenizer("a")["input_ids"][0]
-    return first if first in {tokenizer.bos_token_id, tokenizer.cls_token_id} else None
+    tokens = special_tokens(tokenizer)
+    return first if first in {tokens.bos_token_id, tokens.cls_token_id} else None
 
 
 class SpecialIds:
@@ -29,15 +49,16 @@ class SpecialIds:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        starts = [i for i in (tokenizer.bos_token_id, tokenizer.cls_token_id) if i is not None]
-        self.pad = tokenizer.pad_token_id
+        tokens = special_tokens(tokenizer)
+        starts = [i for i in (tokens.bos_token_id, tokens.cls_token_id) if i is not None]
+        self.pad = tokens.pad_token_id
         self.leading = leading_token(tokenizer)
-        self.start = starts[0] if starts else tokenizer.eos_token_id
-        blanks = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.get_vocab().get(UNK))
+        self.start = starts[0] if starts else tokens.eos_token_id
+        blanks = (tokens.mask_token_id, tokens.unk_token_id, tokenizer.get_vocab().get(UNK))
         self.blank = next((i for i in blanks if i is not None), None)
         ids = np.array(sorted(tokenizer.get_vocab().values()))
-        ends = {tokenizer.bos_token_id, tokenizer.eos_token_id}  # GPT-2 uses its EOS as the unknown token, too
-        word = None if tokenizer.unk_token_id in ends else tokenizer.unk_token_id
+        ends = {tokens.bos_token_id, tokens.eos_token_id}  # GPT-2 uses its EOS as the unknown token, too
+        word = None if tokens.unk_token_id in ends else tokens.unk_token_id
         special = np.isin(ids, [i for i in tokenizer.all_special_ids if i != word])
         self.ordinary = ids[~special]
         self.is_special = np.zeros(ids[-1] + 1, dtype=bool)

@@ -20,6 +20,7 @@ N texts · n texts of a global batch · b of them in this process · S, T padded
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
+from typing import cast
 
 import numpy as np
 import torch
@@ -124,7 +125,8 @@ class _Collator:
         words = target_ids
         if self.noise.word_dropout:
             hit = self.plan.generator(_WORD_DROPOUT, index).random(target_ids.shape) < self.noise.word_dropout
-            words = np.where(hit & real & ~self.special.is_special[target_ids], self.special.blank, target_ids)
+            blank = cast(int, self.special.blank)  # which `__init__` has checked
+            words = np.where(hit & real & ~self.special.is_special[target_ids], blank, target_ids)
         shifted = np.where(real[:, 1:], words[:, :-1], self.special.pad)
         return np.concatenate([np.full((len(target_ids), 1), self.special.start), shifted], axis=1)
 

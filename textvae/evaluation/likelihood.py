@@ -7,6 +7,7 @@ processes change nothing.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -75,7 +76,13 @@ def _labels(batch: dict[str, Tensor]) -> Tensor:
     return batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
 
 
-def noise_of_texts(seed: int, purpose: int, indices: Sequence[int]) -> Callable[[int, int], Tensor]:
+class Noise(Protocol):
+    """A function of k and size, as `noise_of_texts` gives it."""
+
+    def __call__(self, k: int, size: int) -> Tensor: ...
+
+
+def noise_of_texts(seed: int, purpose: int, indices: Sequence[int]) -> Noise:
     """k, size → standard normal noise (k, texts, size); every text has its own stream."""
     streams = [np.random.default_rng((seed, purpose, index)) for index in indices]
 

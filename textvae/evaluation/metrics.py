@@ -1,4 +1,4 @@
-"""What a text VAE is judged by: pure functions of tensors and of strings, in nats.
+"""Metrics of a text VAE: pure functions of tensors and of strings; information is in nats.
 
 N texts · Z latent_size
 """
@@ -14,21 +14,20 @@ from torch import Tensor
 from textvae.data.words import separate_words
 from textvae.errors import InputError
 
-ACTIVE = 0.01  # the least variance of a unit's posterior mean over the texts
+ACTIVE = 0.01  # minimum variance of an active unit's posterior mean over the texts
 
 
 def standard_error(values: Tensor) -> float:
-    """Standard error of the mean of `values` (N,): std / √N. Infinite for a single one, which shows no spread."""
+    """Standard error of the mean of `values` (N,): std / √N; infinite for a single value."""
     if len(values) < 2:
         return math.inf
     return float(values.cpu().double().std() / math.sqrt(len(values)))
 
 
 def active_units(mean: Tensor, threshold: float = ACTIVE) -> int:
-    """Number of latent dimensions whose posterior mean moves with the text (Burda et al. 2016, section 5.2).
+    """Number of latent dimensions whose posterior mean varies with the text (Burda et al. 2016, section 5.2).
 
-    A unit is active if the unbiased Var_x(E[z_d | x]) is at least `threshold`. A single text shows no variance,
-    and so no active unit.
+    A unit is active if the unbiased Var_x(E[z_d | x]) is at least `threshold`. For a single text the result is 0.
 
     Args:
         mean: (N, Z), the posterior means of the texts.
@@ -45,12 +44,12 @@ def active_units_standard_error(
 
     Args:
         mean: (N, Z), the posterior means of the texts.
-        num_resamples: how often N texts are drawn with replacement (num_resamples · N · 8 bytes).
+        num_resamples: number of bootstrap samples of N texts (memory: num_resamples · N · 8 bytes).
     """
     if len(mean) < 2:
         return math.inf
     num_texts, mean = len(mean), mean.cpu().double()
-    mean = mean - mean.mean(0)  # E[m²] - E[m]² would lose the digits of a mean far from 0
+    mean = mean - mean.mean(0)  # E[m²] - E[m]² would lose digits for a mean far from 0
     times = np.random.default_rng(seed).multinomial(num_texts, np.full(num_texts, 1 / num_texts), num_resamples)
     moments = torch.from_numpy(times / num_texts) @ torch.cat([mean, mean.square()], dim=1)  # (resamples, 2Z)
     first, second = moments.chunk(2, dim=1)
@@ -61,11 +60,11 @@ def active_units_standard_error(
 def mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int = 512) -> float:
     """I(x; z) under q with the aggregated posterior of all N texts, in nats (Hoffman & Johnson 2016; Li et al. 2019).
 
-    The mean of the `information_terms`, never above ln N. A sample's estimate: where there is nothing to know it
-    scatters around 0. Arguments and errors are those of `information_terms`.
+    The mean of `information_terms`, at most ln N. It is a sampled estimate: if z holds no information, it scatters
+    around 0. Arguments and errors are those of `information_terms`.
     """
     terms = information_terms(mean, logvar, latents, chunk_size)
-    return min(float(terms.mean()), math.log(len(terms)))  # which rounding could exceed by its last digit
+    return min(float(terms.mean()), math.log(len(terms)))  # a rounded mean may exceed ln N in the last digit
 
 
 def information_terms(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int = 512) -> Tensor:
@@ -73,8 +72,8 @@ def information_terms(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size:
 
     Args:
         mean, logvar: (N, Z), the posteriors.
-        latents: (N, Z), one sample of each, in the same order.
-        chunk_size: number of samples compared with all posteriors at a time (chunk_size · N · 8 bytes).
+        latents: (N, Z), one sample of each posterior, in the same order.
+        chunk_size: number of samples compared with all posteriors at a time (memory: chunk_size · N · 8 bytes).
 
     Returns:
         (N,), each at most ln N.
@@ -83,10 +82,10 @@ def information_terms(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size:
         InputError: if there is no text or the shapes differ.
     """
     _check_posteriors(mean, logvar, latents)
-    # Off the accelerator first: not every one has float64.
+    # Move to the CPU first: some accelerators have no float64.
     mean, logvar, latents = (tensor.cpu().double() for tensor in (mean, logvar, latents))
     ratios = [
-        # The own term is read from the same matrix as the sum: rounding can then never lift a text above ln N.
+        # Both terms come from the same matrix, so rounding cannot lift a text above ln N.
         log_densities.diagonal(start) - log_densities.logsumexp(1)
         for start, log_densities in _pairwise_log_densities(mean, logvar, latents, chunk_size)
     ]
@@ -96,9 +95,9 @@ def information_terms(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size:
 def minibatch_mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, batch_size: int = 32) -> float:
     """I(x; z) estimated within mini-batches and averaged over texts, in nats (He et al. 2019, section 3.1).
 
-    Never above ln `batch_size` (3.47 for 32): only for comparison with papers that report it; `mutual_information`
-    is the estimator that sees the whole set. The entropy of q(z|x) is taken at the sample here, which has the
-    closed form's expectation and keeps the bound.
+    At most ln `batch_size` (3.47 for 32): use it only to compare with papers that report it; `mutual_information`
+    uses the whole set. The entropy of q(z|x) is estimated from the sample, which has the same expectation as the
+    closed form and keeps the bound.
 
     Args:
         mean, logvar, latents: (N, Z), as for `mutual_information`; batches are taken in the order given.
@@ -114,9 +113,9 @@ def minibatch_mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor, 
 
 
 def _pairwise_log_densities(mean: Tensor, logvar: Tensor, latents: Tensor, chunk_size: int):
-    """log q(z_n | x_m) as (start, (C, N)) for consecutive chunks of n, by one matrix product each."""
+    """Yield (start, log q(z_n | x_m) as (C, N)) for consecutive chunks of n, with one matrix product each."""
     precision = torch.exp(-logvar)
-    # Σ (z - m)² / v = Σ z² / v - 2 z m / v + m² / v: a product of (C, 2Z) and (2Z, N), and a term of m alone.
+    # Σ (z - m)² / v = Σ z² / v - 2 z m / v + m² / v: a product of (C, 2Z) and (2Z, N), and a term of m only.
     weights = torch.cat([precision, -2 * mean * precision], dim=1).T  # (2Z, N)
     offset = (mean.square() * precision + logvar + math.log(2 * math.pi)).sum(1)  # (N,)
     for start in range(0, len(latents), chunk_size):
@@ -133,9 +132,9 @@ def _check_posteriors(mean: Tensor, logvar: Tensor, latents: Tensor) -> None:
 
 
 def perplexity(total_nats: float, count: int) -> float:
-    """exp(total_nats / count); `count` says per what: predicted tokens, or words plus one EOS per text.
+    """exp(total_nats / count), where `count` is the number of predicted tokens, or of words plus one EOS per text.
 
-    Infinite where it exceeds what a float holds.
+    Infinite if the result is too large for a float.
 
     Raises:
         InputError: if `count` is below 1.
@@ -159,21 +158,21 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Corpus BLEU, 0 to 100, of one reference each, by sacrebleu with its defaults (Papineni et al. 2002; Post 2018).
+    """Corpus BLEU, 0 to 100, with one reference each, by sacrebleu's defaults (Papineni et al. 2002; Post 2018).
 
-    In a script that is written without spaces, such as Chinese, each character is a word.
+    In scripts without spaces, such as Chinese, each character counts as a word.
 
     Raises:
         InputError: if the two differ in number or are empty.
     """
     _check_pairs(hypotheses, references)
     words = [[separate_words(text) for text in texts] for texts in (hypotheses, references)]
-    # `force` changes no number: it keeps sacrebleu from warning about corpora that come tokenized, as PTB does.
+    # `force` changes no score: it silences sacrebleu's warning about tokenized corpora such as PTB.
     return sacrebleu.corpus_bleu(words[0], [words[1]], force=True).score
 
 
 def distinct_share(texts: Sequence[str]) -> float:
-    """Share of different texts among all, above 0 and up to 1.
+    """Share of distinct texts among all, above 0 and up to 1.
 
     Raises:
         InputError: if there is no text.

@@ -1,4 +1,7 @@
-"""Values of texts in a file that an interrupted evaluation goes on with: JSON lines, what they depend on first."""
+"""Partial results in a JSON-lines file, from which an interrupted evaluation resumes.
+
+The first line is a header with everything that the results depend on.
+"""
 
 import json
 import os
@@ -14,19 +17,17 @@ from textvae.errors import InputError
 
 
 def read_values(path: Path, header: dict) -> dict[int, float]:
-    """The values in the file by the index of their text; a file that is missing is begun, with none.
+    """The values in the file, by index of the text; a missing file is created with its header.
 
-    What was cut in the middle of a line is lost, and the file mended.
+    An incomplete last line is dropped, and the file is truncated accordingly.
 
     Raises:
-        InputError: if the file has another header, or cannot be read and written.
+        InputError: if the file has another header, or cannot be read or written.
     """
     try:
         return _read(path, json.dumps(header).encode() + b"\n")
     except OSError as error:
-        raise InputError(
-            f"The values found cannot be kept in {path} ({error.strerror}): give another place."
-        ) from error
+        raise InputError(f"Partial results cannot be saved in {path} ({error.strerror}): give another path.") from error
 
 
 def _read(path: Path, first_line: bytes) -> dict[int, float]:
@@ -36,8 +37,8 @@ def _read(path: Path, first_line: bytes) -> dict[int, float]:
         return {}
     if not content.startswith(first_line):
         raise InputError(
-            f"{path} is of another evaluation (another model, texts, seed or number of samples): delete it, or give "
-            "another place."
+            f"{path} belongs to another evaluation (another model, texts, seed or number of samples): delete it, or "
+            "give another path."
         )
     whole = content[: content.rindex(b"\n") + 1]
     os.truncate(path, len(whole))
@@ -45,22 +46,22 @@ def _read(path: Path, first_line: bytes) -> dict[int, float]:
 
 
 def append_values(path: Path, values: dict[int, float]) -> None:
-    """One more line, of the values found last."""
+    """Append a line with the latest values."""
     with path.open("ab") as file:
         file.write(json.dumps(list(values.items())).encode() + b"\n")
 
 
 def fingerprint_of_model(config: str, weights: dict[str, Tensor]) -> str:
-    """Of a config and of the names, types and bytes of a state dictionary."""
+    """The SHA-256 of a config and of the names, dtypes, shapes and bytes of a state dictionary."""
     digest = sha256(config.encode())
     for name, tensor in weights.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def fingerprint_of_texts(texts: Iterable[Sequence[int]]) -> str:
-    """Of the token ids of each text."""
+    """The SHA-256 of the token ids of all texts."""
     digest = sha256()
     for ids in texts:
         digest.update(np.array([len(ids), *ids]).tobytes())

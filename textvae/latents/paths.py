@@ -11,15 +11,15 @@ from textvae.errors import InputError
 
 
 def interpolate(start: Tensor, end: Tensor, num_steps: int = 7, path: str = "linear") -> Tensor:
-    """Equally spaced points on the way from `start` to `end`, of which the first and the last are exactly these.
+    """Equally spaced points from `start` to `end`; the first and the last are exactly `start` and `end`.
 
     - `linear`: along the straight line.
-    - `spherical`: along the great circle (slerp, White 2016), while the norm goes linearly from one to the other.
-      It is the straight line where the two directions are (nearly) the same or one of them is missing (a zero
-      vector); between opposite directions, where every great circle is as short, it takes a fixed one.
+    - `spherical`: along the great circle (slerp, White 2016); the norm is interpolated linearly. It is the straight
+      line if the two directions are (nearly) equal or one vector is zero. Between opposite directions all great
+      circles are equally short, and it takes a fixed one.
 
     Args:
-        start, end: (Z,), or (N, Z) for N ways at once.
+        start, end: (Z,), or (N, Z) for N paths at once.
         num_steps: number of points, both ends included, at least 2.
 
     Returns:
@@ -33,7 +33,7 @@ def interpolate(start: Tensor, end: Tensor, num_steps: int = 7, path: str = "lin
     if num_steps < 2:
         raise InputError(f"num_steps must be at least 2, since both ends are included, not {num_steps}.")
     if start.shape != end.shape:
-        raise InputError(f"start and end must have one shape, not {tuple(start.shape)} and {tuple(end.shape)}.")
+        raise InputError(f"start and end must have the same shape, not {tuple(start.shape)} and {tuple(end.shape)}.")
     weights = torch.linspace(0, 1, num_steps, dtype=start.dtype, device=start.device)[:, None]  # (num_steps, 1)
     start, end = start.unsqueeze(-2), end.unsqueeze(-2)  # (..., 1, Z)
     points = (_linear if path == "linear" else _spherical)(start, end, weights[1:-1])
@@ -45,12 +45,12 @@ def _linear(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
 
 
 def _spherical(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-    """slerp as a rotation in the plane of `start` and of the part of `end` that is orthogonal to it."""
+    """Slerp as a rotation in the plane of `start` and of the component of `end` that is orthogonal to it."""
     from_direction, to_direction = normalize(start, dim=-1), normalize(end, dim=-1)
     cosine = (from_direction * to_direction).sum(-1, keepdim=True)
     across = to_direction - cosine * from_direction
     sine = across.norm(dim=-1, keepdim=True)
-    # Below this, `across` is mostly rounding.
+    # Below this threshold `across` is mostly rounding error.
     aligned = sine < torch.finfo(start.dtype).eps ** 0.5
     across = torch.where(aligned, _any_orthogonal(from_direction), across)
     angle = torch.atan2(sine, cosine) * weights
@@ -61,6 +61,9 @@ def _spherical(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
 
 
 def _any_orthogonal(direction: Tensor) -> Tensor:
-    """The axis most nearly orthogonal to each unit vector, made wholly so: (..., Z) -> (..., Z), not normalised."""
+    """A vector orthogonal to each unit vector, not normalised: (..., Z) -> (..., Z).
+
+    The axis that is closest to orthogonal, without its component along the unit vector.
+    """
     axis = one_hot(direction.abs().argmin(-1), direction.shape[-1]).to(direction.dtype)
     return axis - (axis * direction).sum(-1, keepdim=True) * direction

@@ -1,6 +1,6 @@
-"""Low-rank adapters (LoRA, Hu et al. 2022) of peft on the linear layers of an encoder or decoder, and merging them.
+"""LoRA adapters (Hu et al. 2022) on the linear layers of an encoder or decoder: adding and merging them with peft.
 
-Only what is called here needs peft: a model without adapters is opened, trained and saved without it.
+Only these functions need peft; a model without adapters is opened, trained and saved without it.
 """
 
 import warnings
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from textvae.errors import InputError
 
-LORA_MARK = ".lora_"  # in the name of each weight of an adapter
+LORA_MARK = ".lora_"  # in the name of every adapter weight
 
 
 def _peft():
@@ -24,40 +24,45 @@ def _peft():
 
 
 def add_adapters(part: PreTrainedModel, rank: int, alpha: float, dropout: float) -> None:
-    """Put an adapter, in fp32, on each linear layer but the head; all that was there before is frozen.
+    """Add an adapter in fp32 to each linear layer except the head, and freeze all other weights.
 
-    They change no output at first: B is 0 in W + alpha / rank · B A.
+    A new adapter does not change the output: B is 0 in W + alpha / rank · B A.
 
     Raises:
-        InputError: if peft is not installed, or there is no such layer.
+        InputError: if peft is not installed, or the part has no linear layer.
     """
     peft = _peft()
-    config = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear")
+    config = peft.LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # pyright: ignore[reportArgumentType]
+        lora_dropout=dropout,
+        target_modules="all-linear",
+    )
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="peft")  # of what it then sets right by itself
+            warnings.filterwarnings("ignore", module="peft")  # about settings that peft then corrects itself
             peft.inject_adapter_in_model(config, part)
     except ValueError as error:
         raise InputError(
-            f"The {part.config.model_type} has no linear layers that adapters could be put on: leave it out of lora."
+            f"The {part.config.model_type} has no linear layers for adapters: leave it out of lora."
         ) from error
     part.requires_grad_(False)
     for name, parameter in part.named_parameters():
         if LORA_MARK in name:
-            parameter.data = parameter.data.float()  # small steps would be lost to the rounding of a bf16 part
+            parameter.data = parameter.data.float()  # in bf16, rounding would swallow small steps
             parameter.requires_grad_(True)
 
 
 @torch.no_grad()
 def merged(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy in fp32 whose adapters are part of the weights, and which has no base any more.
+    """A copy in fp32 with the adapters merged into the weights; it needs no base model any more.
 
     Raises:
-        InputError: if a part is quantized, as it then has no weights to merge into.
+        InputError: if a part is quantized, since adapters cannot be merged into quantized weights.
     """
     base = model.config.base or {}
     if any(entry["quantization"] != "none" for entry in base.values()):
-        raise InputError("A quantized decoder cannot be merged: open the model with dtype float32 for that.")
+        raise InputError("A quantized decoder cannot be merged: open the model with dtype float32 first.")
     model = deepcopy(model).float().requires_grad_(True)
     for part, entry in base.items():
         if entry["lora"] is not None:

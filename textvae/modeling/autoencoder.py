@@ -6,13 +6,14 @@ A model with `label_names` takes `label_ids` (B,) everywhere, and all its distri
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 from transformers import Cache, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from textvae.data.special_tokens import IGNORED
 from textvae.errors import InputError
@@ -21,6 +22,8 @@ from textvae.modeling.cross_entropy import linear_cross_entropy, transform_logit
 from textvae.modeling.label_vectors import check_label_ids
 from textvae.modeling.pretrained_model import TextVAEPreTrainedModel
 from textvae.objectives.terms import normal_kl, reparameterize
+
+_GIVEN = cast(Tensor, None)  # the default that ModelOutput wants; the model gives each of these fields
 
 
 @dataclass
@@ -36,12 +39,12 @@ class TextVAEOutput(ModelOutput):
         bag_of_words: (B,), -log p of the words of a text, in no order, given z; only with `bag_of_words` in the config.
     """
 
-    loss: Tensor | None = None
-    reconstruction: Tensor | None = None
-    kl: Tensor | None = None
-    latents: Tensor | None = None
-    mean: Tensor | None = None
-    logvar: Tensor | None = None
+    loss: Tensor = _GIVEN
+    reconstruction: Tensor = _GIVEN
+    kl: Tensor = _GIVEN
+    latents: Tensor = _GIVEN
+    mean: Tensor = _GIVEN
+    logvar: Tensor = _GIVEN
     bag_of_words: Tensor | None = None
 
 
@@ -98,8 +101,8 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, H)
         if self.encoder.dtype != self.posterior.to_mean.weight.dtype:  # a frozen encoder may be in bf16
             states = states.to(self.posterior.to_mean.weight.dtype)
-        vectors = None if self.label_vectors is None else self.label_vectors.to_pooled(label_ids)
-        return self.posterior(states, attention_mask, vectors)
+        to_pooled = None if self.label_vectors is None else self.label_vectors.to_pooled
+        return self.posterior(states, attention_mask, None if to_pooled is None else to_pooled(label_ids))
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor, label_ids: Tensor | None = None) -> Normal:
         """q(z|x) of texts (B, S), with batch shape (B, Z).
@@ -124,8 +127,8 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
         label_ids: Tensor | None,
         cache: Cache | None = None,
         use_cache: bool | None = False,
-    ) -> ModelOutput:
-        """The decoder's cache and last hidden states: (B, P + T, H), or (B, T, H) if the cache holds the prefix."""
+    ) -> tuple[Tensor, Cache | None]:
+        """The decoder's last hidden states, (B, P + T, H) or (B, T, H) if the cache holds the prefix, and its cache."""
         check_label_ids(self.config.label_names, label_ids, len(decoder_input_ids))
         embeds = self.decoder.get_input_embeddings()(decoder_input_ids)  # (B, T, E)
         has_prefix = cache is not None and cache.get_seq_length() > 0
@@ -138,15 +141,14 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
             use_cache=use_cache,
             **{CACHE_NAME: cache},
         )
-        output.last_hidden_state = self.injection.states(latents, output.last_hidden_state)
-        return output
+        return self.injection.states(latents, output.last_hidden_state), getattr(output, CACHE_NAME)
 
     def _decoder_states(
         self, latents: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None, label_ids: Tensor | None
     ) -> Tensor:
         """The decoder's last hidden states at the T text positions: (B, T, H)."""
-        output = self._decoded(latents, decoder_input_ids, attention_mask, label_ids)
-        return output.last_hidden_state[:, self.config.prefix_length :]
+        states, _ = self._decoded(latents, decoder_input_ids, attention_mask, label_ids)
+        return states[:, self.config.prefix_length :]
 
     def _logits(self, states: Tensor) -> Tensor:
         return transform_logits(self.get_output_embeddings()(states), self.logit_scale, self.logit_softcap)
@@ -194,7 +196,8 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
             InputError: if `label_ids` are missing, or given to a model without labels.
         """
         if decoder_input_ids is None:
-            decoder_input_ids = shift_right(labels, self.config.bos_token_id, self.config.pad_token_id)
+            start, padding = cast(int, self.config.bos_token_id), cast(int, self.config.pad_token_id)
+            decoder_input_ids = shift_right(labels, start, padding)
         predicted = labels != IGNORED  # (B, T)
         # No mask: padding on the right cannot change a text, and causal attention without a mask is faster.
         states = self._decoder_states(latents, decoder_input_ids, None, label_ids)
@@ -281,13 +284,13 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
     # writing
 
     def _next_token_logits(self, decoder_input_ids, attention_mask, latents, label_ids, cache, use_cache):
-        output = self._decoded(latents, decoder_input_ids, attention_mask, label_ids, cache, use_cache)
-        logits = self._logits(output.last_hidden_state[:, -1:])
-        return CausalLMOutputWithPast(logits=logits, **{CACHE_NAME: getattr(output, CACHE_NAME)})
+        states, cache = self._decoded(latents, decoder_input_ids, attention_mask, label_ids, cache, use_cache)
+        kept: dict[str, Any] = {CACHE_NAME: cache}
+        return CausalLMOutputWithPast(logits=self._logits(states[:, -1:]), **kept)
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs) -> dict:
         """`generate` extends its input, which is the decoder's here."""
-        inputs = super().prepare_inputs_for_generation(input_ids, **kwargs)
+        inputs = super().prepare_inputs_for_generation(input_ids, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
         inputs["decoder_input_ids"] = inputs.pop("input_ids")
         return inputs
 
@@ -316,9 +319,12 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
         self._check_latents(latents)
         check_label_ids(self.config.label_names, label_ids, len(latents))
         if decoder_input_ids is None:
-            decoder_input_ids = torch.full((len(latents), 1), self.config.bos_token_id, device=latents.device)
+            start = cast(int, self.config.bos_token_id)
+            decoder_input_ids = torch.full((len(latents), 1), start, device=latents.device)
         # Without a mask `generate` takes a BOS that is also the padding token, as in GPT-2, for padding.
         options = {"attention_mask": torch.ones_like(decoder_input_ids), **generation_kwargs}
         if label_ids is not None:
             options["label_ids"] = label_ids
-        return super().generate(inputs=decoder_input_ids, latents=latents, **options)
+        return super().generate(  # pyright: ignore[reportAttributeAccessIssue]
+            inputs=decoder_input_ids, latents=latents, **options
+        )

@@ -13,7 +13,7 @@ class BagOfWords(nn.Sequential):
     """softmax(W tanh(V z)) over the vocabulary (kgCVAE, Zhao et al. 2017, eq. 5)."""
 
     def __init__(self, config: TextVAEConfig, embedding_size: int):
-        sizes = config.latent_size, embedding_size, config.decoder.vocab_size
+        sizes = config.latent_size, embedding_size, config.decoder_config.vocab_size
         super().__init__(nn.Linear(*sizes[:2]), nn.Tanh(), nn.Linear(*sizes[1:]))
 
     def nll(self, latents: Tensor, labels: Tensor) -> Tensor:

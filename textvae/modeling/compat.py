@@ -4,6 +4,7 @@ Each has a test of its own, which fails if a new version changes it.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import transformers
 from torch import nn
@@ -23,7 +24,7 @@ def hub_file(name: str, file: str) -> str | None:
 
 def shard_files(name: str, index: str) -> list[str]:
     """The paths of all files that the index of a sharded checkpoint names."""
-    return sorted(get_checkpoint_shard_files(name, index)[0])
+    return sorted(cast("list[str]", get_checkpoint_shard_files(name, index)[0]))
 
 
 def checkpointing_layers(module: nn.Module) -> list[GradientCheckpointingLayer]:
@@ -51,4 +52,4 @@ def enable_checkpointing(model: PreTrainedModel) -> None:
 def set_checkpointing(layer: GradientCheckpointingLayer, enabled: bool, function: Callable) -> None:
     """Let one layer recompute its activations by a function of its own, or not."""
     layer.gradient_checkpointing = enabled
-    layer._gradient_checkpointing_func = function
+    layer._gradient_checkpointing_func = function  # pyright: ignore[reportArgumentType]

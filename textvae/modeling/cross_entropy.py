@@ -1,4 +1,4 @@
-"""The softmax over the vocabulary, taken in chunks so that the logits of a whole batch are never held.
+"""Cross-entropy over the vocabulary, in chunks, so that the logits of a whole batch are never in memory at once.
 
 N predicted tokens · H hidden size · V vocabulary
 """
@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK_LOGITS = 2**22  # logits held at once: 16 MB in fp32, about what the caches of a CPU keep close
+# torch 2.13 has a `linear_cross_entropy` of its own, with which this one agrees (see the tests). Ours stays: it bounds
+# logits (softcap), computes nothing twice, and runs on torch 2.8.
+CHUNK_LOGITS = 2**22  # logits in memory at once: 16 MB in fp32, about the size of a CPU's cache
 
 
 def transform_logits(logits: Tensor, scale: float = 1.0, softcap: float | None = None) -> Tensor:
-    """`softcap` · tanh(`scale` · logits / `softcap`), of any shape; no bound where `softcap` is None.
+    """`softcap` · tanh(`scale` · logits / `softcap`) for logits of any shape; `scale` · logits without a `softcap`.
 
     Cohere and Granite scale their logits; Gemma 2 bounds them (Gemma Team 2024, section 2).
     """
@@ -28,24 +30,24 @@ def linear_cross_entropy(
     scale: float = 1.0,
     softcap: float | None = None,
 ) -> Tensor:
-    """-log softmax(hidden · weightᵀ + bias) at `labels`, in nats, without ever holding the (N, V) logits.
+    """-log softmax(hidden · weightᵀ + bias) at `labels`, in nats, without all (N, V) logits in memory.
 
-    The softmax is of the logits as [`transform_logits`] changes them. With gradients on, those of a chunk are taken
-    right after its logits, so nothing is computed twice, but in fp16. Matrix products run at the autocast precision,
-    the softmax in fp32.
+    [`transform_logits`] is applied to the logits before the softmax. If gradients are enabled, those of a chunk are
+    computed right after its logits, so nothing is computed twice, except in fp16. Matrix products run in the autocast
+    precision, the softmax in fp32.
 
     Args:
         hidden: (N, H).
         weight: (V, H), the output embeddings.
         bias: (V,) or None.
         labels: (N,), each in 0 … V - 1.
-        scale, softcap: of the logits.
+        scale, softcap: see [`transform_logits`].
 
     Returns:
         (N,) in fp32.
     """
     device = hidden.device.type
-    if scale != 1:  # scaled inputs give scaled logits, and autograd knows how
+    if scale != 1:  # scaling the inputs scales the logits, and autograd differentiates it
         hidden, bias = hidden * scale, None if bias is None else bias * scale
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
@@ -62,7 +64,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if not any(ctx.needs_input_grad):
             return _token_nll(hidden, weight, bias, labels, softcap)
         ctx.softcap = softcap
-        if hidden.dtype == torch.float16:  # whose sums over tokens stay finite only when the loss scale is in them
+        if hidden.dtype == torch.float16:  # sums over tokens may overflow before `grad_nll`, the loss scale, is in them
             ctx.save_for_backward(hidden, weight, bias, labels)
             return _token_nll(hidden, weight, bias, labels, softcap)
         nll, gradients = _token_nll_and_gradients(hidden, weight, bias, labels, softcap, ctx.needs_input_grad, None)
@@ -72,7 +74,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_nll):
         hidden, weight, bias, labels, *gradients = ctx.saved_tensors
-        if gradients and bool((grad_nll == grad_nll[:1]).all()):  # a plain sum over tokens, or over none
+        if gradients and bool((grad_nll == grad_nll[:1]).all()):  # all tokens have the same weight, or there are none
             scale = grad_nll[0] if grad_nll.numel() else 1.0
             return *(None if gradient is None else gradient * scale for gradient in gradients), None, None
         needed = ctx.needs_input_grad
@@ -94,21 +96,21 @@ def _token_nll(hidden, weight, bias, labels, softcap) -> Tensor:
 
 
 def _cap(logits, softcap, out) -> Tensor:
-    """Into `out`, in fp32 even where the logits are not: near its bound the slope of tanh needs every digit."""
+    """Write the capped logits to `out`, always in fp32: near its bound the slope of tanh needs every digit."""
     return out.copy_(logits).div_(softcap).tanh_().mul_(softcap)
 
 
 def _token_nll_and_gradients(hidden, weight, bias, labels, softcap, needed, grad_nll):
-    """Each token's nll, and the gradients of their sum (weighted by `grad_nll` if given) to hidden, weight and bias.
+    """The nll of each token, and the gradients of the sum over tokens (weighted by `grad_nll`, if given).
 
-    `needed` says of each of the three whether it is wanted; None is returned for the others.
+    `needed` tells which gradients to compute, those of hidden, weight and bias; the others are None.
     """
     nll = hidden.new_empty(labels.shape, dtype=torch.float32)
     grad_hidden = torch.empty_like(hidden) if needed[0] else None
     grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needed[1] else None
     grad_bias = torch.zeros_like(bias, dtype=torch.float32) if needed[2] else None
     tiny = torch.finfo(torch.float32).tiny
-    # Written again for each chunk: fresh buffers of this size cost more in page faults than the arithmetic in them.
+    # All chunks reuse these buffers: the page faults of new ones would cost more than the arithmetic in them.
     chunks = list(_chunks(hidden, weight))
     size = chunks[0].stop if chunks else 0
     all_logits = hidden.new_empty(size, weight.shape[0])
@@ -120,11 +122,11 @@ def _token_nll_and_gradients(hidden, weight, bias, labels, softcap, needed, grad
         torch.mm(hidden[rows], weight.t(), out=logits)
         if bias is not None:
             logits += bias
-        capped = logits if softcap is None else _cap(logits, softcap, out=all_capped[: len(target)])
+        capped = logits if all_capped is None else _cap(logits, softcap, out=all_capped[: len(target)])
         torch.softmax(capped, -1, dtype=torch.float32, out=error)
         correct = error.gather(-1, target)
         nll[rows] = -correct.log().squeeze(-1)
-        lost = correct.squeeze(-1) < tiny  # beyond 87 nats fp32 has no such probability, only its logarithm
+        lost = correct.squeeze(-1) < tiny  # above 87 nats the probability underflows in fp32; its logarithm does not
         if lost.any():
             nll[rows][lost] = F.cross_entropy(capped[lost].float(), labels[rows][lost], reduction="none")
         error.scatter_(-1, target, correct - 1)  # ∂nll/∂capped
@@ -140,4 +142,4 @@ def _token_nll_and_gradients(hidden, weight, bias, labels, softcap, needed, grad
         if grad_weight is not None:
             grad_weight += error.t() @ hidden[rows]
     gradients = zip((grad_hidden, grad_weight, grad_bias), (hidden, weight, bias), strict=True)
-    return nll, tuple(None if gradient is None else gradient.to(of.dtype) for gradient, of in gradients)
+    return nll, tuple(None if grad is None or of is None else grad.to(of.dtype) for grad, of in gradients)

@@ -1,5 +1,8 @@
-"""What is known of each pretrained family: which may be encoder or decoder, and where they differ."""
+"""The supported model families: which can be encoder or decoder, and how they differ."""
 
+from typing import cast
+
+from torch import nn
 from transformers import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
     AutoModel,
@@ -10,7 +13,7 @@ from transformers import (
 
 from textvae.errors import InputError
 
-# The families that are tested, by their `model_type`. A causal language model may also be the encoder.
+# The tested families, by `model_type`. A causal language model can also be the encoder.
 ENCODERS = (
     *("albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "eurobert"),
     *("modernbert", "mpnet", "mt5", "rembert", "roberta", "t5", "umt5", "xlm-roberta", "xlm-roberta-xl"),
@@ -26,16 +29,16 @@ DECODERS = (
 
 
 def reads_ahead(config: PreTrainedConfig) -> bool:
-    """Whether the states at a position depend on later ones, as in an encoder, or in EmbeddingGemma."""
+    """Whether a state depends on later tokens, as in a bidirectional encoder, or in EmbeddingGemma."""
     values = config.to_dict()
     both_ways = values.get("use_bidirectional_attention") or values.get("is_causal") is False
     return config.model_type not in DECODERS or bool(both_ways)
 
 
 def check_encoder(config: PreTrainedConfig) -> None:
-    """Raises InputError unless a text VAE can have this encoder."""
+    """Raises InputError unless this family can be the encoder of a text VAE."""
     if config.model_type not in ENCODERS + DECODERS:
-        why = ", as that of an encoder-decoder does not stand alone" if config.is_encoder_decoder else ""
+        why = ", as the encoder of an encoder-decoder cannot be used alone" if config.is_encoder_decoder else ""
         raise InputError(
             f"{config.model_type!r} cannot be the encoder{why}: give what AutoModelForTextEncoding or AutoModel opens, "
             f"one of {', '.join(ENCODERS)}, or a causal language model, one of {', '.join(DECODERS)}."
@@ -43,30 +46,40 @@ def check_encoder(config: PreTrainedConfig) -> None:
 
 
 def check_decoder(config: PreTrainedConfig) -> None:
-    """Raises InputError unless a text VAE can have this decoder."""
+    """Raises InputError unless this family can be the decoder of a text VAE."""
     way_out = f"give a causal language model, which AutoModelForCausalLM opens, one of {', '.join(DECODERS)}"
     if config.model_type not in DECODERS:
         kind = "an encoder-decoder" if config.is_encoder_decoder else "an encoder"
         why = f", as it is {kind}" if config.is_encoder_decoder or config.model_type in ENCODERS else ""
         raise InputError(f"{config.model_type!r} cannot be the decoder{why}: {way_out}.")
     if reads_ahead(config):
-        raise InputError(f"This {config.model_type!r} cannot be the decoder, as it reads what comes later: {way_out}.")
+        raise InputError(f"This {config.model_type!r} cannot be the decoder, as it attends to later tokens: {way_out}.")
 
 
 def encoder_class(config: PreTrainedConfig) -> type[AutoModel] | type[AutoModelForTextEncoding]:
-    """The Auto class that builds an encoder and no more: of T5, `AutoModel` would build the decoder, too."""
+    """The Auto class that builds the encoder only: for T5, `AutoModel` would also build the decoder."""
     return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
 
 
+def token_embeddings(model: PreTrainedModel) -> nn.Embedding:
+    """The token embeddings, for which transformers has no type."""
+    return cast(nn.Embedding, model.get_input_embeddings())
+
+
+def output_layer(model: PreTrainedModel) -> nn.Linear | None:
+    """The layer that gives the logits, for which transformers has no type; None for an encoder."""
+    return cast("nn.Linear | None", model.get_output_embeddings())
+
+
 def states_size(model: PreTrainedModel) -> int:
-    """The width of an encoder's states: of a language model that of the embeddings, which its softmax may share."""
-    if model.config.model_type in DECODERS:  # `hidden_size` is another in OPT 350m and in some GRUs
-        return model.get_input_embeddings().embedding_dim
+    """The size of an encoder's states; for a causal language model, the size of its token embeddings."""
+    if model.config.model_type in DECODERS:  # `hidden_size` differs in OPT 350m and in some GRUs
+        return token_embeddings(model).embedding_dim
     return model.config.hidden_size
 
 
 def logits_change(config: PreTrainedConfig) -> tuple[float, float | None]:
-    """Scale and bound that a decoder of this config puts on its logits, as [`transform_logits`] takes them."""
+    """The scale and the softcap of a decoder's logits, as [`transform_logits`] takes them."""
     if config.model_type in ("cohere", "cohere2"):
         return config.logit_scale, None
     if config.model_type == "granite":
@@ -77,10 +90,11 @@ def logits_change(config: PreTrainedConfig) -> tuple[float, float | None]:
 
 
 def num_positions(part: PreTrainedModel) -> int | None:
-    """How many tokens a text can have, where there is a limit."""
+    """The maximum number of tokens of a text, or None if there is no limit."""
     name = "max_position_embeddings"
     limit = part.config.to_dict().get(part.config.attribute_map.get(name, name))
     table = getattr(getattr(part, "embeddings", None), "position_embeddings", None)
-    # RoBERTa and its kin count them from behind the padding's.
-    first = 0 if getattr(table, "padding_idx", None) is None else table.padding_idx + 1
+    # RoBERTa and related models number positions from padding_idx + 1.
+    padding = getattr(table, "padding_idx", None)
+    first = 0 if padding is None else padding + 1
     return None if limit is None else limit - first

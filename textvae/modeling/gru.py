@@ -1,13 +1,15 @@
-"""A GRU language model that Hugging Face's `generate` drives like any other causal LM; its cache is its state.
+"""A GRU language model for Hugging Face's `generate`, like any other causal LM; its cache is the recurrent state.
 
 B batch · T length · E embedding_size · H hidden_size · V vocab_size
 """
+
+from typing import Any, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import DynamicCache, GenerationMixin, PreTrainedConfig, PreTrainedModel
-from transformers import initialization as init  # torch's, but for weights that were loaded, which it leaves alone
+from transformers import initialization as init  # torch.nn.init, but it skips loaded weights
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
@@ -19,11 +21,13 @@ class GRUConfig(PreTrainedConfig):
     """Configuration of a [`GRUForCausalLM`].
 
     Args:
-        embedding_size: E, of the token embeddings and, when tied, of the softmax; `hidden_size` when not given.
-        hidden_size: H, of the recurrent state.
-        dropout: on the embeddings, between layers and on the output.
-        variational_dropout: one dropout mask for all positions of a text (Gal & Ghahramani 2016).
-        weight_dropout: on the hidden-to-hidden weights, one mask a pass (DropConnect; Merity et al. 2018, AWD-LSTM).
+        embedding_size: E, size of the token embeddings and of the states that the softmax reads; `hidden_size` by
+            default.
+        hidden_size: H, size of the recurrent state.
+        dropout: dropout on the embeddings, between layers and on the output.
+        variational_dropout: whether all positions of a text share one dropout mask (Gal & Ghahramani 2016).
+        weight_dropout: dropout on the hidden-to-hidden weights, one mask per forward pass (DropConnect; Merity et al.
+            2018, AWD-LSTM).
     """
 
     model_type = "gru"
@@ -48,7 +52,7 @@ class GRUConfig(PreTrainedConfig):
 
 
 class GRUState(DynamicLayer):
-    """One layer's recurrent state, kept where an attention layer keeps its keys: (B, 1, 1, H)."""
+    """The recurrent state of a layer, stored in place of the keys of an attention layer: (B, 1, 1, H)."""
 
     is_croppable = False
 
@@ -57,7 +61,7 @@ class GRUState(DynamicLayer):
         self.length = 0
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
-        """Replaces the state by the last of `key_states` (B, 1, T, H)."""
+        """Replace the state with the last of `key_states` (B, 1, T, H)."""
         self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
         self.length += key_states.shape[-2]
         self.keys = self.values = key_states[..., -1:, :]
@@ -72,7 +76,7 @@ class GRUState(DynamicLayer):
 
 
 class Dropout(nn.Module):
-    """Dropout on (B, T, H), with one mask for all of T when `shared`."""
+    """Dropout on (B, T, H); if `shared`, with one mask for all T positions."""
 
     def __init__(self, probability: float, shared: bool):
         super().__init__()
@@ -106,15 +110,16 @@ class GRUPreTrainedModel(PreTrainedModel):
 
 
 class GRUModel(GRUPreTrainedModel):
-    """Token embeddings (B, T, E) to output states (B, T, E), ready for a softmax over embeddings of that size."""
+    """A stack of GRU layers: token embeddings (B, T, E) to output states (B, T, E), which the softmax reads."""
 
     def __init__(self, config: GRUConfig):
         super().__init__(config)
-        sizes = [config.embedding_size] + [config.hidden_size] * config.num_hidden_layers
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
+        embedding_size = cast(int, config.embedding_size)  # `__post_init__` of the config has set it
+        sizes = [embedding_size] + [config.hidden_size] * config.num_hidden_layers
+        self.embed_tokens = nn.Embedding(config.vocab_size, embedding_size, config.pad_token_id)
         self.layers = nn.ModuleList(nn.GRU(i, o, batch_first=True) for i, o in zip(sizes, sizes[1:], strict=False))
-        projects = config.hidden_size != config.embedding_size
-        self.projection = nn.Linear(config.hidden_size, config.embedding_size) if projects else nn.Identity()
+        projects = config.hidden_size != embedding_size
+        self.projection = nn.Linear(config.hidden_size, embedding_size) if projects else nn.Identity()
         self.dropout = Dropout(config.dropout, config.variational_dropout)
         self.post_init()
 
@@ -127,29 +132,32 @@ class GRUModel(GRUPreTrainedModel):
         use_cache: bool | None = None,
         past_key_values: DynamicCache | None = None,
     ) -> BaseModelOutputWithPast:
-        """Reads from left to right, so padding on the right changes nothing and `attention_mask` is not needed."""
+        """Return output states (B, T, E); `attention_mask` is ignored, since padding on the right changes nothing."""
         states = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, E)
         cache = self._cache(past_key_values if cache is None else cache) if use_cache else None
         for layer, gru in enumerate(self.layers):
-            state = cache.layers[layer].keys if cache is not None else None
+            state = cast(GRUState, cache.layers[layer]).keys if cache is not None else None
             state = None if state is None else state[:, 0].transpose(0, 1).contiguous()  # (1, B, H)
             states, _ = self._run(gru, self.dropout(states), state)
             if cache is not None:
                 cache.update(states[:, None], states[:, None], layer)
         states = self.projection(self.dropout(states))
-        return BaseModelOutputWithPast(last_hidden_state=states, **{CACHE_NAME: cache})
+        kept: dict[str, Any] = {CACHE_NAME: cache}
+        return BaseModelOutputWithPast(last_hidden_state=states, **kept)
 
-    def _run(self, gru: nn.GRU, states: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _run(
+        self, gru: nn.Module, states: torch.Tensor, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if not (self.training and self.config.weight_dropout):
             return gru(states, state)
-        kept = nn.functional.dropout(gru.weight_hh_l0, self.config.weight_dropout)
+        kept = nn.functional.dropout(cast(torch.Tensor, gru.weight_hh_l0), self.config.weight_dropout)
         return torch.func.functional_call(gru, {"weight_hh_l0": kept}, (states, state))
 
     def _cache(self, cache: DynamicCache | None) -> DynamicCache:
         cache = DynamicCache() if cache is None else cache
         if cache.get_seq_length() == 0:
             cache.layer_class_to_replicate = None
-            cache.layers = [GRUState() for _ in self.layers]
+            cache.layers = cast(list, [GRUState() for _ in self.layers])
         return cache
 
 
@@ -161,7 +169,7 @@ class GRUForCausalLM(GRUPreTrainedModel, GenerationMixin):
     def __init__(self, config: GRUConfig):
         super().__init__(config)
         self.model = GRUModel(config)
-        self.lm_head = nn.Linear(config.embedding_size, config.vocab_size, bias=False)
+        self.lm_head = nn.Linear(self.model.embed_tokens.embedding_dim, config.vocab_size, bias=False)
         self.post_init()
 
     def forward(
@@ -176,7 +184,7 @@ class GRUForCausalLM(GRUPreTrainedModel, GenerationMixin):
         return_dict: bool | None = None,
         past_key_values: DynamicCache | None = None,
     ) -> CausalLMOutputWithPast:
-        """Logits of the next token at each position, (B, T, V); `labels` are shifted inside, as in every causal LM."""
+        """Return the next-token logits (B, T, V); `labels` are shifted inside, as in every Hugging Face causal LM."""
         output = self.model(input_ids, attention_mask, inputs_embeds, cache, use_cache, past_key_values)
         positions = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(output.last_hidden_state[:, positions])

@@ -1,5 +1,7 @@
 """Open a text VAE: a saved one, or two pretrained parts; with every weight as it was saved."""
 
+from typing import cast
+
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -11,6 +13,7 @@ from textvae.modeling.adapters import add_adapters
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.base_weights import check_base, weight_files
 from textvae.modeling.configuration import TextVAEConfig
+from textvae.modeling.families import token_embeddings
 from textvae.modeling.old_names import renamed
 from textvae.modeling.pretrained import load_decoder, load_encoder, named_errors
 from textvae.modeling.vocabulary import add_tokens, make_room, special_ids
@@ -43,7 +46,8 @@ def load_model(
         for part, settings in (dropout or {}).items():
             _set_known(getattr(config, part), settings)
         options = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
-        model, report = TextVAEModel.from_pretrained(name, config=config, dtype=dtype, **options)
+        opened = TextVAEModel.from_pretrained(name, config=config, dtype=dtype, **options)
+        model, report = cast("tuple[TextVAEModel, dict]", opened)  # a pair, as the loading info is asked for
     _refuse(name, report["missing_keys"] | report["unexpected_keys"] | {key for key, *_ in report["mismatched_keys"]})
     return model
 
@@ -64,29 +68,30 @@ def _refuse(name: str, unsure: set[str], those: str = "of its config.json") -> N
 
 def _on_base(name: str, config: TextVAEConfig, dtype: str | torch.dtype) -> TextVAEModel:
     """Open the base model and load the trained weights into it, in fp32 unless `dtype` says otherwise."""
+    base = config.base or {}
     if dtype != "auto":
         dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         held = {"dtype": str(dtype).removeprefix("torch."), "quantization": "none"}
-        config.base = {part: entry | held for part, entry in config.base.items()}
+        base = config.base = {part: entry | held for part, entry in base.items()}
     parts = {}
-    for part, entry in config.base.items():
+    for part, entry in base.items():
         check_base(entry, part, name)
-        size = {"encoder": config.encoder, "decoder": config.decoder}[part].vocab_size
+        size = {"encoder": config.encoder_config, "decoder": config.decoder_config}[part].vocab_size
         parts[part] = _open_part(part, entry, size).requires_grad_(False)
         if entry["lora"] is not None:
             add_adapters(parts[part], **entry["lora"])
     model = TextVAEModel(config, **parts)
     _take(model, {key: weight for file in weight_files(name) for key, weight in load_file(file).items()}, name)
-    return model.eval() if dtype == "auto" else model.cast(dtype).eval()
+    return model.cast(dtype).eval() if isinstance(dtype, torch.dtype) else model.eval()
 
 
 def _open_part(part: str, entry: dict, vocab_size: int) -> PreTrainedModel:
     """Open one part of a base model, which may be a text VAE; with an embedding for EOS if it was given one."""
     base, dtype = entry["name_or_path"], getattr(torch, entry["dtype"])
     if isinstance(AutoConfig.from_pretrained(base), TextVAEConfig):
-        return load_model(base, dtype).get_submodule(part)
+        return load_model(base, dtype).part(part)
     opened = load_encoder(base, dtype) if part == "encoder" else load_decoder(base, dtype, entry["quantization"])
-    rows = opened.get_input_embeddings().num_embeddings
+    rows = token_embeddings(opened).num_embeddings
     if rows + 1 == vocab_size:
         add_tokens(opened, {rows: []})
     return opened
@@ -130,11 +135,15 @@ def join_parts(
         InputError: if a part cannot be opened, its tokenizer has more tokens than it has embeddings, or the decoder has
             no EOS and will not learn one.
     """
-    parts = {"encoder": encoder, "decoder": decoder}
+    parts: dict[str, PreTrainedModel | PreTrainedConfig] = {}
     if isinstance(encoder, str):
         parts["encoder"] = load_encoder(encoder, encoder_dtype)
         make_room(parts["encoder"], tokenizers.reading, encoder)
-    if isinstance(decoder, str):
+    else:
+        parts["encoder"] = encoder
+    if not isinstance(decoder, str):
+        parts["decoder"] = decoder
+    else:
         parts["decoder"] = load_decoder(decoder, decoder_dtype, quantization)
         if make_room(parts["decoder"], tokenizers.decoder, decoder) and not decoder_learns:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Pretrained encoders and decoders, opened with every weight as it was saved."""
+"""Open pretrained encoders and decoders, and check that every weight was loaded."""
 
 import logging
 import re
@@ -20,13 +20,13 @@ from textvae.modeling.families import check_decoder, check_encoder, encoder_clas
 _WAY_OUT = "give a directory written by save_pretrained, or the name of a model on the Hub"
 
 
-# Constants that older versions of transformers saved among the weights.
+# Constants that older versions of transformers saved with the weights.
 _CONSTANTS = re.compile(r"(attn|attention)\.(masked_)?bias$|(position_ids|inv_freq|causal_mask)$")
 
 
 @contextmanager
 def named_errors(name: str, kind: str, way_out: str) -> Iterator[None]:
-    """What goes wrong while the `kind` of model called `name` is opened becomes one sentence, ending in `way_out`."""
+    """Turn errors while a `kind` of model is opened from `name` into an InputError that ends with `way_out`."""
     try:
         yield
     except InputError:
@@ -36,17 +36,18 @@ def named_errors(name: str, kind: str, way_out: str) -> Iterator[None]:
     except (OSError, ValueError, StrictDataclassError) as error:
         if not Path(name).exists():
             raise InputError(
-                f"There is no directory {str(name)!r}, and the Hub gives no model of that name: {way_out}."
+                f"There is no directory {str(name)!r}, and no such model could be loaded from the Hub: {way_out}."
             ) from error
         brief = " ".join(str(error).split("\n")[:2]).strip().rstrip(".")
         raise InputError(f"No {kind} could be opened from {name!r} ({brief}): {way_out}.") from error
 
 
 def load_encoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
-    """The encoder in a checkpoint by path or Hub name; heads for tasks in it, and a pooler, are left alone.
+    """Open the encoder of a checkpoint, by path or Hub name; weights of task heads and of a pooler are not checked.
 
     Raises:
-        InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many.
+        InputError: if there is no encoder, its family is not supported, or one of its weights is missing, unexpected
+            or of another size.
     """
     with named_errors(name, "encoder", _WAY_OUT):
         config = AutoConfig.from_pretrained(name)
@@ -61,14 +62,14 @@ def load_encoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
 
 
 def load_decoder(name: str, dtype: str | torch.dtype, quantization: str = "none") -> PreTrainedModel:
-    """The causal language model in a checkpoint by path or Hub name, its head included.
+    """Open the causal language model of a checkpoint, by path or Hub name, with its language-model head.
 
     Args:
-        quantization: `none`, `8bit` or `4bit`, of the linear layers but the head.
+        quantization: `none`, `8bit` or `4bit`, for all linear layers except the head.
 
     Raises:
-        InputError: if there is none, it is of no supported family, or a weight of it is missing or one too many; or
-            if it is to be quantized, and bitsandbytes is not installed.
+        InputError: if there is no such model, its family is not supported, one of its weights is missing, unexpected
+            or of another size, or quantization is asked for without bitsandbytes.
     """
     options = _quantized(quantization)
     with named_errors(name, "decoder", _WAY_OUT):
@@ -81,7 +82,7 @@ def load_decoder(name: str, dtype: str | torch.dtype, quantization: str = "none"
 
 
 def _quantized(kind: str) -> dict:
-    """What `from_pretrained` is told, as transformers documents it."""
+    """The options of `from_pretrained` for a kind of quantization."""
     if kind == "none":
         return {}
     if find_spec("bitsandbytes") is None:
@@ -93,14 +94,14 @@ def _quantized(kind: str) -> dict:
 
 
 def _prepare_for_training(model: PreTrainedModel) -> None:
-    """What bitsandbytes 0.50 does not do by itself on a CPU."""
-    from bitsandbytes.nn import Linear4bit
+    """Let gradients pass through 4-bit layers on a CPU, and silence a repeated warning (bitsandbytes 0.50)."""
+    from bitsandbytes.nn import Linear4bit  # pyright: ignore[reportMissingImports]
 
     for layer in model.modules():
         if isinstance(layer, Linear4bit):
-            # With AVX512-BF16 the first evaluation would repack it, and no gradient would pass through it any more.
-            layer.support_avx512bf16_for_cpu = False
-    # Of every layer of 8 bits, whenever it is called, that its inputs are cast.
+            # With AVX512-BF16 the first evaluation would repack the weights, and gradients would no longer pass.
+            layer.support_avx512bf16_for_cpu = False  # pyright: ignore[reportArgumentType]
+    # Every 8-bit layer warns at every call that its inputs are cast.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
 
@@ -118,8 +119,8 @@ def _check_weights(name: str, side: str, report: dict) -> None:
     if any(keys.values()):
         wrong = "; ".join(f"{what}: {_some(names)}" for what, names in keys.items() if names)
         raise InputError(
-            f"The weights of the {side} {name!r} are not those of its config.json ({wrong}): give a checkpoint that "
-            f"was saved whole{', with its language-model head' if side == 'decoder' else ''}."
+            f"The weights of the {side} {name!r} do not match its config.json ({wrong}): give a complete checkpoint"
+            f"{', with its language-model head' if side == 'decoder' else ''}."
         )
 
 
@@ -127,15 +128,16 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def set_frozen_mode(part: PreTrainedModel, mode: bool) -> None:
-    """A frozen part is in evaluation mode, except for what the backward pass through it asks for in training."""
+def set_frozen_mode(part: nn.Module, mode: bool) -> None:
+    """Put a frozen part in evaluation mode, except the modules whose backward pass needs training mode."""
     part.eval()
     for module in part.modules():
-        if recomputes(module) or isinstance(module, nn.GRU):  # cuDNN's has no gradient otherwise; it has no dropout
+        # cuDNN's GRU has gradients in training mode only, and no dropout that this would turn on.
+        if recomputes(module) or isinstance(module, nn.GRU):
             module.training = mode
 
 
 def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
-    """The parameters become of this dtype, and no buffer does: a checkpoint opened in it has rotary angles in fp32."""
+    """Cast the parameters but no buffers, as `from_pretrained` does: rotary angles stay in fp32."""
     for parameter in module.parameters():
         parameter.data = parameter.data.to(dtype)

@@ -1,5 +1,7 @@
 """What a text VAE is as a model of transformers: two parts and what joins them; built, opened, saved and cast."""
 
+from typing import TypeVar, cast
+
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
@@ -10,12 +12,14 @@ from textvae.modeling.adapters import LORA_MARK
 from textvae.modeling.bag_of_words import BagOfWords
 from textvae.modeling.base_weights import check_apart
 from textvae.modeling.configuration import TextVAEConfig
-from textvae.modeling.families import encoder_class, logits_change, states_size
+from textvae.modeling.families import encoder_class, logits_change, output_layer, states_size, token_embeddings
 from textvae.modeling.injection import Injection
 from textvae.modeling.label_vectors import LabelVectors
 from textvae.modeling.old_names import OLD_NAMES, rename_old
 from textvae.modeling.posterior import Posterior
 from textvae.modeling.pretrained import cast_weights, load_decoder, load_encoder, set_frozen_mode
+
+M = TypeVar("M", bound="TextVAEPreTrainedModel")
 
 
 def _new_encoder(config: PreTrainedConfig) -> PreTrainedModel:
@@ -28,6 +32,12 @@ class TextVAEPreTrainedModel(PreTrainedModel):
     The bottleneck is everything that is neither encoder nor decoder: posterior, injection, bag-of-words head and label
     vectors.
     """
+
+    config: TextVAEConfig
+    encoder: PreTrainedModel | None
+    decoder: PreTrainedModel
+    posterior: Posterior | None
+    label_vectors: LabelVectors | None
 
     config_class = TextVAEConfig
     base_model_prefix = "textvae"
@@ -49,16 +59,17 @@ class TextVAEPreTrainedModel(PreTrainedModel):
                 "the weights."
             )
         # Built in this order, in which the random numbers of their weights are drawn.
-        self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder)
-        self.decoder = AutoModelForCausalLM.from_config(config.decoder) if decoder is None else decoder
-        self.logit_scale, self.logit_softcap = logits_change(config.decoder)
+        self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder_config)
+        self.decoder = AutoModelForCausalLM.from_config(config.decoder_config) if decoder is None else decoder
+        self.logit_scale, self.logit_softcap = logits_change(config.decoder_config)
         self.posterior = states = None
         if self.encoder is not None:
-            self.encoder.pooler = None  # never used here, and an unused parameter stops distributed training
+            # Never used here, and an unused parameter stops distributed training.
+            self.encoder.pooler = None  # pyright: ignore[reportArgumentType]
             states = states_size(self.encoder)
             self.posterior = Posterior(config, states)
-        embedding_size = self.decoder.get_input_embeddings().embedding_dim
-        self.injection = Injection(config, embedding_size, self.decoder.get_output_embeddings().weight.shape[1])
+        embedding_size = token_embeddings(self.decoder).embedding_dim
+        self.injection = Injection(config, embedding_size, self.get_output_embeddings().weight.shape[1])
         self.to_bag_of_words = BagOfWords(config, embedding_size) if config.bag_of_words else None
         self.label_vectors = LabelVectors(config, embedding_size, states) if config.label_names else None
         self.register_load_state_dict_pre_hook(rename_old)
@@ -66,8 +77,8 @@ class TextVAEPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_encoder_decoder(
-        cls, encoder: str, decoder: str, dtype: str | torch.dtype = torch.float32, **config
-    ) -> "TextVAEPreTrainedModel":
+        cls: type[M], encoder: str, decoder: str, dtype: str | torch.dtype = torch.float32, **config
+    ) -> M:
         """Join two pretrained parts, by name or path, by a new bottleneck; in evaluation mode.
 
         Padding, BOS and EOS are the decoder's, if it has them.
@@ -88,8 +99,11 @@ class TextVAEPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_parts(
-        cls, encoder: PreTrainedModel | PreTrainedConfig, decoder: PreTrainedModel | PreTrainedConfig, **config
-    ) -> "TextVAEPreTrainedModel":
+        cls: type[M],
+        encoder: PreTrainedModel | PreTrainedConfig,
+        decoder: PreTrainedModel | PreTrainedConfig,
+        **config,
+    ) -> M:
         """Join an encoder and a decoder, as they are, by a new bottleneck in fp32; in evaluation mode.
 
         Args:
@@ -101,7 +115,7 @@ class TextVAEPreTrainedModel(PreTrainedModel):
         """
         parts = {"encoder": encoder, "decoder": decoder}
         models = {name: part for name, part in parts.items() if isinstance(part, PreTrainedModel)}
-        configs = {name: part.config if name in models else part for name, part in parts.items()}
+        configs = {name: part.config if isinstance(part, PreTrainedModel) else part for name, part in parts.items()}
         decoder_config = configs["decoder"].to_dict()
         decoder_config.pop(
             "quantization_config", None
@@ -129,14 +143,14 @@ class TextVAEPreTrainedModel(PreTrainedModel):
         """Whether an entry of the state dictionary belongs to the base model: it is neither trained nor saved."""
         return name.partition(".")[0] in (self.config.base or {}) and LORA_MARK not in name
 
-    def cast(self, dtype: torch.dtype) -> "TextVAEPreTrainedModel":
+    def cast(self: M, dtype: torch.dtype) -> M:
         """Cast all weights to this dtype, except those of a `mean_batch_norm`, which stay in fp32."""
         cast_weights(self, dtype)
         if self.posterior is not None and self.posterior.mean_norm is not None:
             self.posterior.mean_norm.float()
         return self
 
-    def train(self, mode: bool = True) -> "TextVAEPreTrainedModel":
+    def train(self: M, mode: bool = True) -> M:
         """Set training or evaluation mode; frozen parts stay in evaluation mode."""
         super().train(mode)
         for name in self.config.frozen_parts:
@@ -146,18 +160,22 @@ class TextVAEPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if self.posterior is not None and module is self.posterior.to_logvar:
-            init.zeros_(module.weight)
-            init.constant_(module.bias, self.config.initial_logvar)
+            init.zeros_(self.posterior.to_logvar.weight)
+            init.constant_(self.posterior.to_logvar.bias, self.config.initial_logvar)
         if self.label_vectors is not None and module is self.label_vectors.to_prior:
-            init.zeros_(module.weight)
+            init.zeros_(cast(nn.Embedding, module).weight)
+
+    def part(self, name: str) -> PreTrainedModel:
+        """The `encoder` or `decoder`, by its name."""
+        return cast(PreTrainedModel, self.get_submodule(name))
 
     def decoding_modules(self) -> dict[str, nn.Module]:
         """All modules that write texts, by name: the decoder, the maps of z, the prior and the decoder's labels."""
         names = ("decoder", "injection", "to_bag_of_words", "label_vectors.to_prior", "label_vectors.to_embedding")
         return {name: module for name, module in self.named_modules() if name in names}
 
-    def get_input_embeddings(self) -> nn.Module:
-        return (self.encoder or self.decoder).get_input_embeddings()
+    def get_input_embeddings(self) -> nn.Embedding:
+        return token_embeddings(self.encoder or self.decoder)
 
-    def get_output_embeddings(self) -> nn.Module:
-        return self.decoder.get_output_embeddings()
+    def get_output_embeddings(self) -> nn.Linear:
+        return cast(nn.Linear, output_layer(self.decoder))

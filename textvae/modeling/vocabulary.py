@@ -1,21 +1,33 @@
 """The vocabulary of a model: its match with the tokenizers, and rows for new tokens."""
 
+from typing import TypedDict, cast
+
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from textvae.data.special_tokens import UNK
+from textvae.data.special_tokens import UNK, special_tokens
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 from textvae.modeling.autoencoder import TextVAEModel
+from textvae.modeling.families import output_layer, token_embeddings
 
 
-def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+class SpecialIdsOfConfig(TypedDict):
+    """The special tokens that a [`TextVAEConfig`] names."""
+
+    pad_token_id: int
+    bos_token_id: int
+    eos_token_id: int
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> SpecialIdsOfConfig:
     """The ids that a model's config takes from its decoder's tokenizer; without a BOS, texts start with EOS."""
+    tokens = special_tokens(tokenizer)
     return {
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokens.pad_token_id,
+        "bos_token_id": tokens.bos_token_id if tokens.bos_token_id is not None else tokens.eos_token_id,
+        "eos_token_id": tokens.eos_token_id,
     }
 
 
@@ -28,10 +40,10 @@ def add_tokens(part: PreTrainedModel, splits: dict[int, list[int]]) -> None:
     Args:
         splits: id of each new token → ids of the old tokens that it is made of; an empty list for the mean of all.
     """
-    if splits and max(splits) >= part.get_input_embeddings().num_embeddings:
+    if splits and max(splits) >= token_embeddings(part).num_embeddings:
         part.resize_token_embeddings(max(splits) + 1, mean_resizing=False)
-    set_to_means(part.get_input_embeddings().weight, splits)
-    head = part.get_output_embeddings()
+    set_to_means(token_embeddings(part).weight, splits)
+    head = output_layer(part)
     if head is not None:
         set_to_means(head.weight, splits)
         if head.bias is not None:
@@ -52,7 +64,7 @@ def make_room(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: s
     Raises:
         InputError: if other embeddings are missing, too.
     """
-    rows, needed = part.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values()) + 1
+    rows, needed = token_embeddings(part).num_embeddings, max(tokenizer.get_vocab().values()) + 1
     if needed <= rows:
         return False
     if needed > rows + 1 or tokenizer.eos_token_id != rows:
@@ -84,7 +96,7 @@ def _check_vocabulary(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
             f"The tokenizer of the {part.config.model_type} has no {' and no '.join(lacking)}: set it, to its "
             "sep_token where it has one."
         )
-    vocab_size = part.get_input_embeddings().num_embeddings
+    vocab_size = token_embeddings(part).num_embeddings
     if len(tokenizer) > vocab_size:
         sizes = f"{len(tokenizer)} tokens and the {part.config.model_type} {vocab_size}"
         raise InputError(f"The tokenizer has {sizes}: give the tokenizer it was trained with.")
@@ -103,19 +115,20 @@ def extend_model(model: TextVAEModel, old: TokenizerPair, new: TokenizerPair) ->
     """
     splits = _new_splits(old.decoder, new.decoder)
     add_tokens(model.decoder, splits)
-    model.config.decoder.vocab_size = model.decoder.config.vocab_size
+    model.config.decoder_config.vocab_size = model.decoder.config.vocab_size
     if model.to_bag_of_words is not None and splits:
-        model.to_bag_of_words[-1] = _extended(model.to_bag_of_words[-1], splits)
+        model.to_bag_of_words[-1] = _extended(cast(nn.Linear, model.to_bag_of_words[-1]), splits)
     if model.encoder is not None:
         add_tokens(model.encoder, _new_splits(old.reading, new.reading))
-        model.config.encoder.vocab_size = model.encoder.config.vocab_size
+        model.config.encoder_config.vocab_size = model.encoder.config.vocab_size
 
 
 def _new_splits(old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase) -> dict[int, list[int]]:
     """Id of each new piece → the ids that the old tokenizer splits it into; an empty list if it does not know it."""
     last, unknown = max(old.get_vocab().values()), old.convert_tokens_to_ids(UNK)
     pieces = sorted((index, piece) for piece, index in new.get_vocab().items() if index > last)
-    splits = {index: [part.id for part in old.backend_tokenizer.model.tokenize(piece)] for index, piece in pieces}
+    fast = cast(PreTrainedTokenizerFast, old)  # no other kind grows
+    splits = {index: [part.id for part in fast.backend_tokenizer.model.tokenize(piece)] for index, piece in pieces}
     return {index: [] if unknown in ids else ids for index, ids in splits.items()}
 
 

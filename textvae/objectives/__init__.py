@@ -54,7 +54,6 @@ from textvae.objectives.terms import (
     normal_kl,
     normal_log_density,
     reparameterize,
-    standard_normal_log_density,
 )
 
 __all__ = [
@@ -68,5 +67,4 @@ __all__ = [
     "normal_kl",
     "normal_log_density",
     "reparameterize",
-    "standard_normal_log_density",
 ]

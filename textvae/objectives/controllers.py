@@ -1,4 +1,4 @@
-"""Controllers: the KL weight β that is steered, step by step, until the KL is at a target rate."""
+"""RateController: adjusts the KL weight β after every optimizer step until the KL reaches a target rate."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -8,22 +8,23 @@ from textvae.errors import InputError
 
 @dataclass
 class RateController:
-    """β from the KL that training reaches: read `beta`, take a step with it, `update` with the KL of that step.
+    """A controller of the KL weight β: read `beta`, take an optimizer step, then `update` with the KL of that step.
 
     With e = target − KL, in nats per text:
 
     - `pi` (ControlVAE; Shao et al. 2020, eq. 7 and algorithm 1): β = K_p / (1 + exp e) + I, where I ← I − gain · e.
-      It begins near 0 and holds the KL at the target from both sides. I stands still while β is at a limit.
+      β starts near 0, and the KL is held at the target from both sides. I is clamped, so that it does not wind up
+      while β is at a limit.
     - `mdr` (minimum desired rate; Pelsmaeker & Aziz 2020, eq. 8): min max_λ −ELBO + λ · e with λ ≥ 0, that is
-      β = limit − λ, where λ ← max(0, λ + gain · e). A KL above the target is left alone.
+      β = limit − λ, where λ ← max(0, λ + gain · e). The KL may stay above the target.
 
-    All its fields are its state, and part of a checkpoint.
+    All fields are saved in checkpoints.
 
     Args:
         kind: `pi` or `mdr`.
-        target: nats per text, above 0.
-        limit: the largest β; `mdr` may also turn β negative, down to −limit.
-        gain: of the integral term, or the step size of λ; per nat and step, above 0.
+        target: the target KL, in nats per text, above 0.
+        limit: the largest β; `mdr` may also make β negative, down to −limit.
+        gain: the gain of the integral term (`pi`) or the step size of λ (`mdr`), per nat and step, above 0.
         proportional_gain: K_p of `pi`.
 
     Raises:
@@ -37,7 +38,7 @@ class RateController:
     proportional_gain: float = 0.01
     integral: float = 0.0
     beta: float = 0.0
-    mean_kl: float = 0.0  # moving average, for what is said in the end
+    mean_kl: float = 0.0  # moving average, for `missed`
     updates: int = 0
 
     def __post_init__(self):
@@ -51,7 +52,7 @@ class RateController:
             self.beta = self.limit
 
     def update(self, kl: float) -> None:
-        """Take in the KL of a step: nats per text, over all its micro-batches and processes."""
+        """Update β with the KL of an optimizer step: nats per text, over its micro-batches and all processes."""
         self.updates += 1
         self.mean_kl += (kl - self.mean_kl) / min(self.updates, 100)
         error = self.target - kl
@@ -64,13 +65,17 @@ class RateController:
             self.beta = min(max(0.0, proportional + self.integral), self.limit)
 
     def missed(self) -> str | None:
-        """One sentence if the KL of the last 100 steps is not within a tenth of the target, and what would help."""
+        """A warning with a remedy if the average KL of the last 100 steps misses the target by over 10 %, else None."""
         low, high = 0.9 * self.target, 1.1 * self.target
         if self.updates == 0 or low <= self.mean_kl and (self.kind == "mdr" or self.mean_kl <= high):
             return None
-        remedy = "raise beta, its limit" if self.mean_kl > high else "give a lower kl_target or a decoder that needs z"
+        remedy = (
+            "raise beta, the limit of β"
+            if self.mean_kl > high
+            else "lower kl_target, or use a decoder that depends more on z"
+        )
         if (0 if self.kind == "pi" else -self.limit) < self.beta < self.limit:
-            remedy = f"{remedy}, or train longer or with a larger kl_controller_gain, as β was still moving"
+            remedy = f"{remedy}, or train longer or with a larger kl_controller_gain, as β was still changing"
         return (
             f"The target rate of {self.target:g} nats was not reached: the KL of the last steps is "
             f"{self.mean_kl:.2f} with β at {self.beta:.3g}; {remedy}."
@@ -80,6 +85,6 @@ class RateController:
         return asdict(self)
 
     def load_state_dict(self, values: dict) -> None:
-        """Goes on from a checkpoint, with the target, limit and gain of this run."""
+        """Restore the state from a checkpoint; target, limit and gain stay those of this run."""
         for name in ("integral", "beta", "mean_kl", "updates"):
             setattr(self, name, values[name])

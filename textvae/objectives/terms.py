@@ -12,13 +12,13 @@ from torch import Tensor
 from textvae.errors import InputError
 
 LOG_2PI = math.log(2 * math.pi)
-ROWS_AT_ONCE = 512  # sampled latents whose likelihood is taken together
+ROWS_AT_ONCE = 512  # latents per call of the likelihood function
 
 
 def normal_kl(mean: Tensor, logvar: Tensor, prior_mean: Tensor, prior_logvar: Tensor) -> Tensor:
     """KL(N(mean, diag exp logvar) || N(prior_mean, diag exp prior_logvar)) of each dimension, in nats.
 
-    Where the second is N(0, I) it is `standard_normal_kl` to the last bit.
+    With zeros for the prior it is the KL from N(0, I) (Kingma & Welling 2014, appendix B).
 
     Args:
         mean, logvar, prior_mean, prior_logvar: (B, Z), or any shapes that broadcast.
@@ -27,37 +27,20 @@ def normal_kl(mean: Tensor, logvar: Tensor, prior_mean: Tensor, prior_logvar: Te
         (B, Z); sum over the last dimension for the KL of each text.
     """
     difference = logvar - prior_logvar
-    # expm1 keeps the digits that exp(difference) - 1 loses near the prior, where a collapsing dimension lives.
+    # expm1 keeps the digits that exp(difference) - 1 loses near the prior, that is, in collapsing dimensions.
     return 0.5 * ((mean - prior_mean).square() * torch.exp(-prior_logvar) + torch.expm1(difference) - difference)
-
-
-def standard_normal_kl(mean: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mean, diag exp logvar) || N(0, I)) of each dimension, in nats (Kingma & Welling 2014, appendix B).
-
-    Args:
-        mean, logvar: (B, Z), or any two shapes that broadcast.
-
-    Returns:
-        (B, Z); sum over the last dimension for the KL of each text.
-    """
-    return 0.5 * (mean.square() + torch.expm1(logvar) - logvar)  # expm1: see `normal_kl`
 
 
 def normal_log_density(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     """log N(x; mean, diag exp logvar) in nats, summed over the last dimension.
 
     Args:
-        x, mean, logvar: (..., Z), broadcast against one another: (K, B, Z) samples against (B, Z) posteriors.
+        x, mean, logvar: (..., Z), or shapes that broadcast, such as (K, B, Z) samples and (B, Z) posteriors.
 
     Returns:
         (...)
     """
     return -0.5 * ((x - mean).square() * torch.exp(-logvar) + logvar + LOG_2PI).sum(-1)
-
-
-def standard_normal_log_density(x: Tensor) -> Tensor:
-    """log N(x; 0, I) in nats, summed over the last dimension: (..., Z) -> (...)."""
-    return -0.5 * (x.square() + LOG_2PI).sum(-1)
 
 
 def reparameterize(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
@@ -74,20 +57,20 @@ def reparameterize(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
 
 
 def free_bits_kl(kl: Tensor, free_bits: float, mode: str = "batch", mean_kl: Tensor | None = None) -> Tensor:
-    """KL averaged over texts and summed over dimensions, each of which has `free_bits` nats for nothing.
+    """The KL with free bits: averaged over texts, summed over dimensions, at least `free_bits` nats per dimension.
 
     - `batch`: Σ_d max(free_bits, mean_b KL_bd) (Kingma et al. 2016, IAF, eq. 15).
     - `text`: mean_b Σ_d max(free_bits, KL_bd) (Li et al. 2019; Optimus).
 
-    The floor belongs to each dimension, never to their sum. What is at or below it gets exactly zero gradient;
-    with `free_bits` 0 both modes are the plain mean KL, gradients included.
+    The floor applies to each dimension, not to the sum. A KL at or below the floor has exactly zero gradient. With
+    `free_bits` 0 both modes equal the plain mean KL, and so do their gradients.
 
     Args:
         kl: (B, Z), nats.
         free_bits: nats per dimension, at least 0.
-        mean_kl: (Z,), the KL averaged over the texts of all processes, which then decides in mode `batch` what is
-            below the floor, while value and gradient above it come from the local texts: averaged over processes
-            they equal those of one process with the whole batch. Mode `text` needs no such thing and ignores it.
+        mean_kl: (Z,), the KL averaged over the texts of all processes. In mode `batch` it decides which dimensions
+            are at or below the floor; values and gradients above the floor come from the local texts. Averaged over
+            processes, both equal those of one process with the whole batch. Mode `text` ignores it.
 
     Returns:
         A scalar, nats per text.
@@ -102,7 +85,7 @@ def free_bits_kl(kl: Tensor, free_bits: float, mode: str = "batch", mean_kl: Ten
     local = kl.mean(0) if mode == "batch" else kl  # (Z,) or (B, Z)
     if free_bits > 0:
         judged = mean_kl if mode == "batch" and mean_kl is not None else local
-        # `<=` and not `>`: a NaN stays a NaN in the loss, where the training loop finds it.
+        # `<=`, not `>`, so that a NaN reaches the loss, where the training loop detects it.
         local = torch.where(judged <= free_bits, free_bits, local)
     return local.sum(-1).mean()
 
@@ -118,12 +101,12 @@ def negative_elbo(
     """The training objective: mean(reconstruction) + beta · free_bits_kl(kl), in nats per text.
 
     With `beta` 1 and `free_bits` 0 it is the true negative ELBO (Kingma & Welling 2014, eq. 3), an upper bound on
-    -log p(x); other values of `beta` give the β-VAE's objective (Higgins et al. 2017, eq. 4).
+    -log p(x); other values of `beta` give the objective of a β-VAE (Higgins et al. 2017, eq. 4).
 
     Args:
         reconstruction: (B,), -log p(x|z) summed over the tokens of each text, nats.
         kl: (B, Z), nats.
-        beta: the weight of the KL at this step (see `textvae.schedules`).
+        beta: the weight of the KL at this step (see `textvae.objectives.schedules`).
         free_bits, free_bits_mode, mean_kl: see `free_bits_kl`.
 
     Returns:
@@ -136,35 +119,35 @@ def negative_elbo(
 
 
 def logvar_of_rate(rate: float) -> float:
-    """The log σ² < 0 at which N(0, σ²) is `rate` nats from N(0, 1); any smaller σ², and any other mean, is further.
+    """The log σ² < 0 at which KL(N(0, σ²) || N(0, 1)) is `rate` nats; a smaller σ² or another mean gives a larger KL.
 
-    δ-VAE (Razavi et al. 2019, section 2.1) commits a dimension to that rate by keeping σ² below it. Solves
-    σ² − 1 − log σ² = 2 · rate by Newton's method.
+    A δ-VAE (Razavi et al. 2019, section 2.1) keeps σ² below this bound, so the KL of every dimension is at least the
+    committed rate. Solves σ² − 1 − log σ² = 2 · rate by Newton's method.
 
     Raises:
         InputError: if `rate` is not above 0.
     """
     if not 0 < rate < math.inf:
         raise InputError(f"The committed rate must be above 0 nats per dimension, not {rate}.")
-    low = 2 * rate + 1  # -log σ², from above, where the curve bends towards the root
+    low = 2 * rate + 1  # -log σ²; the function is convex, so Newton's method converges from this upper bound
     for _ in range(100):
         low -= (math.expm1(-low) + low - 2 * rate) / -math.expm1(-low)
     return -low
 
 
 def maximum_mean_discrepancy(latents: Tensor, prior: Tensor) -> Tensor:
-    """MMD² between q(z) and p(z), from a sample of each: how far the codes of all texts are from the prior.
+    """The MMD² between the aggregate posterior q(z) and the prior p(z), estimated from a sample of each.
 
-    With the kernel k(a, b) = C / (C + ‖a − b‖²), C = 2Z (Tolstikhin et al. 2018, section 4), unbiased: it may be
-    below 0 for samples of the same distribution. InfoVAE (Zhao et al. 2017, eq. 6) minimises
-    reconstruction + (1 − α) · KL + (α + λ − 1) · MMD: `beta` is 1 − α and the weight of this term α + λ − 1.
+    The kernel is k(a, b) = C / (C + ‖a − b‖²) with C = 2Z (Tolstikhin et al. 2018, section 4). The estimate is
+    unbiased, so it can be negative when the distributions are equal. InfoVAE (Zhao et al. 2017, eq. 6) minimises
+    reconstruction + (1 − α) · KL + (α + λ − 1) · MMD: `beta` is 1 − α, and the weight of this term is α + λ − 1.
 
     Args:
         latents: (B, Z), one z of each text.
         prior: (B, Z), draws of p(z).
 
     Returns:
-        A scalar; 0 for a single text, which has no pairs.
+        A scalar; 0 for a single text, since it has no pairs.
     """
     count = len(latents)
     if count < 2:
@@ -178,7 +161,7 @@ def maximum_mean_discrepancy(latents: Tensor, prior: Tensor) -> Tensor:
 
 
 def _inverse_multiquadratic(first: Tensor, second: Tensor) -> Tensor:
-    """C / (C + ‖a − b‖²) of every pair: (B, Z), (B, Z) -> (B, B)."""
+    """The kernel C / (C + ‖a − b‖²) of every pair: (B, Z), (B, Z) -> (B, B)."""
     scale = 2 * first.shape[1]
     distance = first.square().sum(1, keepdim=True) + second.square().sum(1) - 2 * first @ second.T
     return scale / (scale + distance.clamp(min=0))
@@ -195,16 +178,17 @@ def importance_weighted_bound(
 ) -> Tensor:
     """-log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x) with z_k from q(z|x), in nats (Burda et al. 2016, eq. 8).
 
-    An upper bound on -log p(x): in expectation the negative ELBO at 1 sample, tighter as they grow, and exact at any
-    number of them where q(z|x) is the true posterior. Samples are streamed: memory does not grow with them.
+    In expectation an upper bound on -log p(x). With one sample it is the negative ELBO; it gets tighter with K, and
+    it is exact for every K if q(z|x) is the true posterior. Samples are processed in chunks, so memory does not grow
+    with K.
 
     Args:
         log_likelihood: latents (k, B, Z) → log p(x|z) (k, B).
         mean, logvar: (B, Z), of q(z|x).
         num_samples: K.
-        draw: k → standard normal noise (k, B, Z); torch's own when not given.
-        prior: mean and log-variance of p(z), both (B, Z) or (1, Z); N(0, I) when not given.
-        rows_at_once: the most latents that are given to `log_likelihood`, but never fewer than one for each text.
+        draw: k → standard normal noise (k, B, Z); `torch.randn` by default.
+        prior: mean and log-variance of p(z), both (B, Z) or (1, Z); N(0, I) by default.
+        rows_at_once: the largest number of latents in a call of `log_likelihood`, but at least one per text.
 
     Returns:
         (B,)
@@ -215,13 +199,13 @@ def importance_weighted_bound(
     if num_samples < 1:
         raise InputError(f"num_samples is {num_samples}, it must be at least 1.")
     draw = draw or (lambda k: torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device))
+    prior = prior or (torch.zeros_like(mean[:1]), torch.zeros_like(mean[:1]))
     at_once = max(1, rows_at_once // len(mean))
     log_sum = mean.new_full(mean.shape[:1], -math.inf)
     for start in range(0, num_samples, at_once):
         noise = draw(min(at_once, num_samples - start)).to(mean)
         latents = reparameterize(mean, logvar, noise)  # (k, B, Z)
-        # The two densities first: where q is the prior they cancel exactly.
-        log_prior = standard_normal_log_density(latents) if prior is None else normal_log_density(latents, *prior)
-        log_ratio = log_prior - normal_log_density(latents, mean, logvar)
+        # Subtract the two densities first: they cancel exactly if q is the prior.
+        log_ratio = normal_log_density(latents, *prior) - normal_log_density(latents, mean, logvar)
         log_sum = torch.logaddexp(log_sum, (log_likelihood(latents) + log_ratio).logsumexp(0))
     return math.log(num_samples) - log_sum

@@ -4,10 +4,11 @@ N texts · M written for each · Z latent_size
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -87,11 +88,12 @@ class Codec:
 
         rows = self.in_batches(encode, read.lengths, "encoding")
         rows = torch.stack(rows) if rows else torch.empty(0, 2, self.model.config.latent_size)
-        return rows.unbind(1)
+        mean, stddev = rows.unbind(1)
+        return mean, stddev
 
     def write(
         self, latents: Tensor, ids: list[int] | None, generation_kwargs: dict, lengths: list[int] | None = None
-    ) -> Written:
+    ) -> list[str] | list[list[str]]:
         """The text of each z (N, Z), or a list of texts for each if `num_return_sequences` is above 1.
 
         Args:
@@ -100,7 +102,7 @@ class Codec:
         own_limit = {"max_new_tokens", "max_length", "generation_config"} & generation_kwargs.keys()
         limit = {} if own_limit else {"max_new_tokens": self.tokenizers.max_length}
 
-        def write(indices: list[int]) -> Written:
+        def write(indices: list[int]) -> list[str] | list[list[str]]:
             own_ids = self._on_device(ids and [ids[i] for i in indices])
             own = latents[indices].to(self.model.device)
             tokens = self.model.generate(own, label_ids=own_ids, **limit, **generation_kwargs)
@@ -114,9 +116,9 @@ class Codec:
         """The texts of (N, M, Z): M of each of N labels."""
         count = latents.shape[1]
         ids = ids and [i for i in ids for _ in range(count)]
-        return groups(self.write(latents.flatten(0, 1), ids, generation_kwargs), count)
+        return groups(cast(list, self.write(latents.flatten(0, 1), ids, generation_kwargs)), count)
 
-    def in_batches(self, function: Callable[[Sequence[int]], Sequence], lengths: list[int], name: str) -> list:
+    def in_batches(self, function: Callable[[list[int]], Iterable], lengths: list[int], name: str) -> list:
         """One result for each index, in order; `function` is called with batches of indices of similar length."""
         results = [None] * len(lengths)
         rounds = length_sorted_rounds(range(len(lengths)), lengths, self.batch_size, name, progress=self.progress)

@@ -5,6 +5,7 @@ N texts · M candidates of each · Z latent_size
 
 import unicodedata
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 
@@ -62,7 +63,7 @@ def find_paraphrases(
     ids = source.label_ids
     mean, stddev = (part.unsqueeze(1) for part in codec.posteriors(source))  # (N, 1, Z)
     read = [codec.tokenizers.decoder.decode(tokens, skip_special_tokens=True) for tokens in source.target_ids]
-    candidates = [Candidates(copies) for copies in zip(source.texts, read, strict=True)]
+    candidates = [Candidates(copies) for copies in zip(source.texts, cast("list[str]", read), strict=True)]
     one_each = generation_kwargs | {"num_return_sequences": 1}
     for attempt in range(ROUNDS):
         lacking = [i for i, found in enumerate(candidates) if len(found.texts) < wanted]

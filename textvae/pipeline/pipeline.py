@@ -4,6 +4,7 @@ N texts · Z latent_size · K samples
 """
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from datasets import Dataset
@@ -108,7 +109,7 @@ class TextVAEPipeline:
         model = load_model(str(name_or_path), dtype)
         tokenizers = load_tokenizers(str(name_or_path))
         pipeline = cls(model, tokenizers.decoder, encoder_tokenizer=tokenizers.encoder)
-        pipeline.model.to(device or best_device())
+        pipeline.model.to(device or best_device())  # pyright: ignore[reportArgumentType]
         return pipeline
 
     def save_pretrained(self, path: str | Path) -> None:
@@ -121,17 +122,13 @@ class TextVAEPipeline:
         save_tokenizers(path, self.tokenizers)
 
     def merge_and_save(self, path: str | Path) -> None:
-        """Write all weights to one directory, in fp32, adapters merged: it opens without base model and peft.
-
-        Raises:
-            InputError: if the decoder is quantized.
-        """
+        """Write all weights in fp32, adapters merged, so that neither base model nor peft is needed to open them."""
         merged(self.model).save_pretrained(path)
         save_tokenizers(path, self.tokenizers)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
         """Upload what `save_pretrained` writes, with model card and metrics; see [`textvae.pipeline.hub.push`]."""
-        push(self.save_pretrained, Path(self.model.config.name_or_path), repo_id, private, token)
+        push(self.save_pretrained, Path(self.model.config.name_or_path or ""), repo_id, private, token)
 
     # text → z → text
 
@@ -144,11 +141,7 @@ class TextVAEPipeline:
         progress: bool = True,
         label: Label = None,
     ) -> Tensor:
-        """z of each text: the mean of q(z|x), or one draw of it if `sample`.
-
-        Returns:
-            (N, Z), or (Z,) for one string; float32, on the CPU.
-        """
+        """z of each text, (N, Z) or (Z,) for one: the mean of q(z|x), or one draw of it if `sample`; on the CPU."""
         texts, single = as_list(texts)
         codec = self._codec(batch_size, progress)
         latents, stddev = codec.posteriors(codec.read(texts, codec.label_ids(label, len(texts))))
@@ -189,11 +182,7 @@ class TextVAEPipeline:
         label: Label = None,
         **generation_kwargs,
     ) -> Written:
-        """Write each text back from the mean of its q(z|x).
-
-        Returns:
-            a text for each, or a list of texts if `num_return_sequences` is above 1.
-        """
+        """Write each text back from the mean of its q(z|x); a list for each if `num_return_sequences` is above 1."""
         texts, single = as_list(texts)
         codec = self._codec(batch_size, progress)
         read = codec.read(texts, codec.label_ids(label, len(texts)))
@@ -216,9 +205,6 @@ class TextVAEPipeline:
 
         A list of labels must have `num_samples` of them. The temperature of words is another one; give it in a
         `generation_config`.
-
-        Returns:
-            `num_samples` texts, always as a list.
 
         Raises:
             InputError: if `num_samples` is below 1 or `temperature` is negative.
@@ -263,7 +249,7 @@ class TextVAEPipeline:
         codec = self._codec(batch_size, progress)
         ids = codec.label_ids(label, len(starts))
         means, _ = codec.posteriors(codec.read(starts + ends, ids and ids + ids))
-        ways = interpolate_latents(*means.split([len(starts), len(ends)]), num_steps, path)  # (N, num_steps, Z)
+        ways = interpolate_latents(means[: len(starts)], means[len(starts) :], num_steps, path)  # (N, num_steps, Z)
         with codec.seeded(seed):
             written = codec.write_each(ways, ids, generation_kwargs)
         return written[0] if single else written
@@ -358,7 +344,7 @@ class TextVAEPipeline:
         names = self.model.config.label_names
         dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizers, self.max_length, names))
         shared = {"encoder_tokenizer": self.encoder_tokenizer, "cache": cache}
-        return evaluate(self.model, self.tokenizer, dataset, config, **shared)
+        return evaluate(self.model, self.tokenizer, cast(Dataset, dataset), config, **shared)
 
     def _codec(self, batch_size: int, progress: bool) -> Codec:
         return Codec(self.model, self.tokenizers, batch_size, progress)

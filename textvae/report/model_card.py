@@ -1,8 +1,9 @@
-"""What a finished run shows: a table, reconstructions, prior samples, walks and paraphrases, and the model card."""
+"""The report of a finished run: table, reconstructions, prior samples, interpolations, paraphrases; the model card."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from datasets import Dataset
@@ -25,16 +26,16 @@ def write_report(
     """Print the table and the samples of a run, and save them as `metrics.json` and the model card `README.md`.
 
     Args:
-        report: what `evaluate` gave, and what else is worth keeping; gets `distinct_samples`.
-        held_out: texts to show the model at work: the columns `text` and, if they are used, `target` and `label`.
-        with_samples: whether there are samples at all.
+        report: the report of `evaluate`, and any other values to save; `distinct_samples` is added to it.
+        held_out: texts for the samples: the column `text` and, if they are used, `target` and `label`.
+        with_samples: whether to generate samples.
     """
     output_dir = Path(output_dir)
     shown = []
     if with_samples:
         names = pipeline.model.config.label_names
         drawn = [names[i % len(names)] for i in range(NUM_PRIOR_SAMPLES)] if names else None
-        prior = pipeline.sample(NUM_PRIOR_SAMPLES, seed=seed, label=drawn)
+        prior = cast("list[str]", pipeline.sample(NUM_PRIOR_SAMPLES, seed=seed, label=drawn))
         report["distinct_samples"] = metrics.distinct_share(prior)
         shown = [samples(pipeline, held_out, _prior_samples(prior, names), seed)]
     body = "\n\n".join([report_table(report), *shown])
@@ -45,7 +46,7 @@ def write_report(
 
 
 def _prior_samples(prior: list[str], names: list[str]) -> dict[str, list[str]]:
-    """The first five by their title; with labels, whose samples come in turn, of each of the first five labels."""
+    """Five prior samples by title; with labels, which take turns in `prior`, five for each of the first five labels."""
     if not names:
         return {"Prior samples": prior[:5]}
     return {f"Prior samples of “{name}”": prior[i :: len(names)][:5] for i, name in enumerate(names[:5])}
@@ -54,8 +55,8 @@ def _prior_samples(prior: list[str], names: list[str]) -> dict[str, list[str]]:
 def samples(pipeline: TextVAEPipeline, held_out: Dataset, prior: dict[str, list[str]], seed: int) -> str:
     """Five reconstructions, prior samples, two interpolations and two texts with five paraphrases, as Markdown.
 
-    A target stands in brackets behind the reconstruction. With labels every text is read and written with its own, and
-    a path is between texts with one label.
+    A target follows its reconstruction in brackets. With labels, every text is encoded and decoded with its own label,
+    and interpolations are between texts with the same label.
     """
     columns = {name: held_out[name][:] for name in held_out.column_names if name in ("text", "target", "label")}
     texts, targets, labels = columns["text"], columns.get("target"), columns.get("label")
@@ -73,15 +74,15 @@ def samples(pipeline: TextVAEPipeline, held_out: Dataset, prior: dict[str, list[
     parts = [("Reconstructions", reconstructed), *prior.items()]
     for start, end in zip(ends[::2], ends[1::2], strict=False):
         walk = pipeline.interpolate(texts[start], texts[end], num_steps=7, label=of([start]))
-        parts.append((f"From “{texts[start]}” to “{texts[end]}”", walk))
+        parts.append((f"From “{texts[start]}” to “{texts[end]}”", cast("list[str]", walk)))
     for i in sources:
         found = pipeline.paraphrase(texts[i], num_return_sequences=5, seed=seed, label=of([i]))
-        parts.append((f"Paraphrases of “{texts[i]}”", found))
+        parts.append((f"Paraphrases of “{texts[i]}”", cast("list[str]", found)))
     return "\n\n".join(f"**{title}**\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in parts)
 
 
 def _with_its_label(start: int, order: list[int], labels: Sequence[str]) -> list[int]:
-    """The text and another of its label, or nothing where it has no other."""
+    """The index `start` and that of another text with the same label; empty if there is no other."""
     return next(([start, i] for i in order if i != start and labels[i] == labels[start]), [])
 
 

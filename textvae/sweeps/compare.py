@@ -1,4 +1,4 @@
-"""Runs side by side: a table and a rate–distortion plot of what each reached, in nats per text."""
+"""Compare runs: a table and a rate–distortion plot of their results, in nats per text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,17 +10,17 @@ from textvae.evaluation import table
 
 FINISHED = "finished"
 MARKERS = "osD^vP<>Xph8"
-ISO_NATS = (5, 10)  # the light lines of the plot, so far above the language model
+ISO_NATS = (5, 10)  # light lines of the plot, at this distance above the language model
 
 
 @dataclass
 class Outcome:
-    """What one run reached with one seed.
+    """The result of one run with one seed.
 
     Attributes:
-        name: of the run; its seeds share it.
-        state: `finished`, or where it stands instead.
-        results: what `evaluate` gave, and `steps`, `training_seconds` and `num_parameters`; empty unless finished.
+        name: the name of the run, the same for all its seeds.
+        state: `finished`, or the state of an unfinished run.
+        results: the report of `evaluate`, and `steps`, `training_seconds` and `num_parameters`; empty unless finished.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Outcome:
 
 class Column(NamedTuple):
     title: str
-    key: str  # of `results`
+    key: str  # in `results`
     decimals: int
     unit: float = 1
     has_error: bool = True
@@ -58,13 +58,13 @@ COLUMNS = (
 
 
 def mean_of(outcomes: Sequence[Outcome], name: str | None, key: str) -> float | None:
-    """A result averaged over the finished seeds of the run `name`; None where there is none."""
+    """A result averaged over the finished seeds of the run `name`; None if no seed is finished."""
     values = [outcome.results[key] for outcome in outcomes if outcome.name == name and outcome.is_finished]
     return fmean(values) if values else None
 
 
 def add_gap(outcomes: Sequence[Outcome], language_model: str | None) -> None:
-    """Give every finished run its `gap`: its `iw_nll` minus that of the run `language_model`, averaged over seeds."""
+    """Add a `gap` to every finished run: its `iw_nll` minus the mean `iw_nll` of the run `language_model`."""
     nll = mean_of(outcomes, language_model, "iw_nll")
     for outcome in outcomes:
         if outcome.is_finished and nll is not None:
@@ -75,7 +75,7 @@ def add_gap(outcomes: Sequence[Outcome], language_model: str | None) -> None:
 
 
 def as_markdown(outcomes: Sequence[Outcome]) -> str:
-    """A row for each name, in the order of first appearance, seeds averaged, and a caption that says what ± is."""
+    """A table with a row per run, averaged over seeds, in the order of first appearance; its caption explains ±."""
     titles = ["run", *(column.title for column in COLUMNS)]
     rows = [_row(group) for group in _groups(outcomes)]
     return f"{table.as_markdown(titles, rows, right=True)}\n\n{_caption(outcomes)}"
@@ -96,7 +96,7 @@ def _row(group: list[Outcome]) -> list[str]:
 
 
 def _state_of(unfinished: list[Outcome], num_seeds: int) -> str:
-    """Where the unfinished seeds of a run stand; said once where all of them stand alike."""
+    """The states of the unfinished seeds of a run, or a single state if all seeds have the same."""
     states = {one.state for one in unfinished}
     if len(states) == 1 and len(unfinished) == num_seeds:
         return states.pop()
@@ -117,7 +117,7 @@ def _cell(column: Column, finished: list[Outcome]) -> str:
 
 
 def _error(column: Column, finished: list[Outcome], values: list[float]) -> float | None:
-    """Half the range over the seeds, or of a single one the standard error over the texts, where it is known."""
+    """Half the range over the seeds; for a single seed the standard error over the texts, if it is known."""
     if not column.has_error:
         return None
     if len(values) > 1:
@@ -127,15 +127,15 @@ def _error(column: Column, finished: list[Outcome], values: list[float]) -> floa
 
 def _caption(outcomes: Sequence[Outcome]) -> str:
     several = len({outcome.seed for outcome in outcomes}) > 1
-    spread = "half the range over the seeds, or of a single one " if several else ""
+    spread = "half the range over the seeds, or for a single seed " if several else ""
     return (
         f"Nats per text; ± is {spread}the standard error over the texts. "
-        "The gap is to the IW-NLL of the language model (LM)."
+        "The gap is the difference to the IW-NLL of the language model (LM)."
     )
 
 
 def as_csv(outcomes: Sequence[Outcome]) -> str:
-    """A line for each run and seed, with every result in full precision."""
+    """CSV with a line per run and seed, and every result in full precision."""
     return table.as_csv([{"run": one.name, "seed": one.seed, "state": one.state, **one.results} for one in outcomes])
 
 
@@ -143,22 +143,18 @@ def as_csv(outcomes: Sequence[Outcome]) -> str:
 
 
 def require_matplotlib() -> None:
-    """See that the plot can be drawn here.
-
-    Raises:
-        InputError: if matplotlib is not installed.
-    """
+    """Raises InputError if matplotlib is not installed."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise InputError("The plot needs matplotlib, which is not here: pip install 'textvae[recipes]'.") from error
+        raise InputError("The plot needs the package matplotlib: pip install 'textvae[recipes]'.") from error
 
 
 def rate_distortion(outcomes: Sequence[Outcome], language_model: str | None):
     """Rate (KL) against distortion (reconstruction) of every finished run, as in Alemi et al. 2018, figure 3.
 
-    With several seeds a run is the mean of its seeds, which are small points of its colour. The run `language_model`
-    is the point (0, NLL), and a dashed line through the places where −ELBO = R + D is its NLL.
+    With several seeds, a large marker is the mean of a run, and small ones of its colour are the seeds. The run
+    `language_model` is the point (0, NLL), and a dashed line shows where −ELBO = R + D equals its NLL.
 
     Returns:
         a `matplotlib.figure.Figure`.
@@ -172,7 +168,7 @@ def rate_distortion(outcomes: Sequence[Outcome], language_model: str | None):
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    # With z unused R + D is D, exact and of all texts, where `iw_nll` may be of some.
+    # The −ELBO of a language model is its exact NLL on all texts; `iw_nll` may cover only some of them.
     nll = mean_of(outcomes, language_model, "negative_elbo")
     groups = [[one for one in group if one.is_finished] for group in _groups(outcomes)]
     groups = [group for group in groups if group and group[0].name != language_model]
@@ -199,7 +195,7 @@ def _set_limits(axes, points: list[Outcome], nll: float | None) -> None:
 def _draw_language_model(axes, nll: float) -> None:
     label = f"language model: R + D = {nll:,.1f} nats"
     axes.axline((0, nll), slope=-1, color="black", linestyle="--", linewidth=1.1, zorder=1)
-    # Of one point the legend alone shows the line.
+    # A single point draws no line, but the legend shows it.
     axes.plot(0, nll, marker="*", markersize=10, color="black", linestyle="--", linewidth=1.1, zorder=4, label=label)
     for nats in ISO_NATS:
         axes.axline((0, nll + nats), slope=-1, color="0.8", linewidth=0.8, zorder=0)
@@ -207,18 +203,19 @@ def _draw_language_model(axes, nll: float) -> None:
 
 
 def _name_line(axes, total: float, text: str) -> None:
-    """A small text on the line R + D = `total`, where that leaves the picture."""
+    """Write a small text on the line R + D = `total`, at the edge of the plot."""
     (_, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     distortion = max(total - right, bottom)
     if distortion < top:
-        axes.annotate(text, (total - distortion, distortion), xytext=(-4, 8), textcoords="offset points", ha="right",
-                      va="bottom", fontsize=7, color="0.55", rotation=-45, rotation_mode="anchor",
-                      transform_rotates_text=True, zorder=0)  # fmt: skip
+        place = (total - distortion, distortion)
+        style = {"ha": "right", "va": "bottom", "fontsize": 7, "color": "0.55", "zorder": 0}
+        slope = {"rotation": -45, "rotation_mode": "anchor", "transform_rotates_text": True}
+        axes.annotate(text, place, xytext=(-4, 8), textcoords="offset points", **style, **slope)
 
 
 def _draw_run(axes, group: list[Outcome], color, marker: str) -> None:
     rates, distortions = ([one.results[key] for one in group] for key in ("kl", "reconstruction"))
     if len(group) > 1:
         axes.plot(rates, distortions, marker=marker, color=color, linestyle="none", markersize=3.5, alpha=0.45)
-    axes.plot(fmean(rates), fmean(distortions), marker=marker, color=color, linestyle="none", markersize=7,
-              markeredgecolor="white", markeredgewidth=0.6, label=group[0].name, zorder=3)  # fmt: skip
+    style = {"linestyle": "none", "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.6, "zorder": 3}
+    axes.plot(fmean(rates), fmean(distortions), marker=marker, color=color, label=group[0].name, **style)

@@ -1,4 +1,4 @@
-"""A sweep file: runs that differ in a few settings, all of them checked before the first one starts."""
+"""A sweep file: runs that differ in a few settings, all checked before the first run starts."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from textvae.training.config import CONFIG_FILE, TrainingConfig
 
 DEFAULTS = {"output_dir": None, "seeds": [0], "language_model": None, "base": {}, "runs": {}, "evaluation": {}}
 OF_THE_SWEEP = ("output_dir", "seed", "resume_from_checkpoint", "overwrite_output_dir")
-# On what a run reaches: a run may go on with others.
+# Settings without effect on the results: a run may be resumed with other values of them.
 WITHOUT_EFFECT = {
     *("output_dir", "resume_from_checkpoint", "overwrite_output_dir", "logging_steps", "save_steps"),
     *("save_total_limit", "report_to", "dataloader_num_workers", "model_card_samples"),
@@ -21,7 +21,7 @@ WITHOUT_EFFECT = {
 
 @dataclass
 class SweepRun:
-    """One config, with one seed."""
+    """One config with one seed."""
 
     name: str
     config: TrainingConfig
@@ -40,13 +40,13 @@ class SweepRun:
 
 @dataclass
 class Sweep:
-    """What a sweep file asks for.
+    """The content of a sweep file.
 
     Attributes:
-        runs: of all seeds; those of the first seed come first, so that there is soon something to compare.
+        runs: the runs of all seeds; those of the first seed come first, so that runs can soon be compared.
         language_model: the name of the run whose NLL the others are compared with.
-        evaluation: options of `textvae.evaluation.evaluate`; the seed is the same for all runs, and so are the texts
-            it chooses.
+        evaluation: options of `textvae.evaluation.evaluate`; all runs have the same seed, and so the same texts are
+            chosen.
     """
 
     output_dir: Path
@@ -55,26 +55,26 @@ class Sweep:
     evaluation: dict[str, int | None]
 
     def select(self, names: list[str] | None) -> list[SweepRun]:
-        """The runs of these names, or all."""
+        """The runs with these names, or all runs if `names` is None."""
         known = [one.name for one in self.runs]
         for name in names or []:
             if name not in known:
-                raise InputError(f"--only names {name!r}, which is no run; did you mean {nearest(name, known)!r}?")
+                raise InputError(f"--only names {name!r}, which is not a run; did you mean {nearest(name, known)!r}?")
         return [one for one in self.runs if names is None or one.name in names]
 
 
 def read_sweep(path: str | Path, overrides: dict) -> Sweep:
-    """The sweep of a YAML file; `overrides` win over the settings of every run, `output_dir` and `seed` included.
+    """Read a sweep from a YAML file; `overrides` replace the settings of every run, and also `output_dir` and `seed`.
 
     Raises:
-        InputError: for whatever is wrong in the file or in the settings of any run, and for a directory that holds
-            another run than it would now.
+        InputError: if the file or the settings of a run are wrong, or if the directory of a run holds a run with other
+            settings.
     """
     values = _checked(read_yaml(path), path)
     overrides = dict(overrides)
     for name in ("resume_from_checkpoint", "overwrite_output_dir"):
         if name in overrides:
-            raise InputError(f"A sweep goes on by itself where it was cut: leave --{name} out.")
+            raise InputError(f"A sweep resumes its runs by itself: leave --{name} out.")
     output_dir = Path(overrides.pop("output_dir", values["output_dir"]))
     seeds = [overrides.pop("seed")] if "seed" in overrides else values["seeds"]
     runs = []
@@ -90,10 +90,10 @@ def read_sweep(path: str | Path, overrides: dict) -> Sweep:
 
 
 def _checked(values: dict, path: str | Path) -> dict:
-    """The file's values, each of the right kind, defaults filled in."""
+    """The values of the file, with their types checked and defaults filled in."""
     for name in values:
         if name not in DEFAULTS:
-            raise InputError(f"{path}: there is no {name!r} in a sweep; did you mean {nearest(str(name), DEFAULTS)!r}?")
+            raise InputError(f"{path}: a sweep has no setting {name!r}; did you mean {nearest(str(name), DEFAULTS)!r}?")
     values = DEFAULTS | values
     if not isinstance(values["output_dir"], str):
         raise InputError(f"{path} must name the output_dir of its runs.")
@@ -121,19 +121,19 @@ def _slug(name: str) -> str:
 
 
 def _go_on(name: str, settings: dict, earlier: dict[str, str]) -> dict:
-    """`after: RUN` is the model which that run, one of the `earlier` ones (name → directory), ends with."""
+    """Replace `after: RUN` by the saved model of that run; `earlier` maps the runs above to their directories."""
     after = settings.pop("after", None)
     if after is None:
         return settings
     if after not in earlier:
-        raise InputError(f"The run {name!r} goes on after {after!r}, which is no run above it in the file.")
+        raise InputError(f"The run {name!r} has after: {after!r}: give the name of a run above it in the file.")
     return settings | {"model_name_or_path": earlier[after]}
 
 
 def _build(name: str, settings: dict, overrides: dict) -> SweepRun:
     for setting in OF_THE_SWEEP:
         if setting in settings:
-            raise InputError(f"The run {name!r} is given {setting}, which the sweep itself decides: leave it out.")
+            raise InputError(f"The run {name!r} sets {setting}, which the sweep decides itself: leave it out.")
     try:
         return SweepRun(name, TrainingConfig.from_dict(settings | overrides))
     except InputError as error:
@@ -141,7 +141,7 @@ def _build(name: str, settings: dict, overrides: dict) -> SweepRun:
 
 
 def _check_directories(runs: list[SweepRun]) -> None:
-    """Each has one of its own, empty or of these very settings."""
+    """Raises InputError unless each run has a directory of its own, which is new or holds the same settings."""
     names = {}
     for one in runs:
         if (other := names.setdefault(one.directory, one.name)) != one.name:
@@ -157,7 +157,7 @@ def _check_settings(one: SweepRun) -> None:
     if changes:
         raise InputError(
             f"{one.directory} holds the run {one.name!r} with other settings ({shorten(', '.join(changes), 300)}): "
-            "take the change back, rename the run, or remove that directory."
+            "undo the change, rename the run, or remove that directory."
         )
 
 
@@ -165,6 +165,6 @@ def _check_language_model(name: str | None, runs: list[SweepRun]) -> None:
     found = [one for one in runs if one.name == name]
     if name is not None and not found:
         right = nearest(str(name), [one.name for one in runs])
-        raise InputError(f"language_model names {name!r}, which is no run; did you mean {right!r}?")
+        raise InputError(f"language_model names {name!r}, which is not a run; did you mean {right!r}?")
     if any(one.config.latent_injection for one in found):
-        raise InputError(f"language_model names {name!r}, which has a z: give that run latent_injection: none.")
+        raise InputError(f"language_model names {name!r}, whose decoder uses z: give that run latent_injection: none.")

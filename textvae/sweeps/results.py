@@ -8,11 +8,11 @@ import torch
 
 from textvae.files import whole_file, write_whole
 from textvae.pipeline.hub import METRICS_FILE
-from textvae.processes import this_process
+from textvae.processes import device_of, this_process
 from textvae.sweeps import compare
 from textvae.sweeps.compare import Outcome
 from textvae.sweeps.file import Sweep, SweepRun
-from textvae.sweeps.test_set import TestSet, measured
+from textvae.sweeps.measurement import TestSet, measured
 from textvae.training.checkpoints import checkpoints_in, step_of
 from textvae.training.config import CONFIG_FILE
 
@@ -66,7 +66,7 @@ def _header(sweep: Sweep, outcomes: list[Outcome], command: str) -> str:
     """A comment that says how to get the table again: command, seeds, hardware, budget."""
     state = this_process()
     cpu = f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
-    device = torch.cuda.get_device_name() if state.device.type == "cuda" else cpu
+    device = torch.cuda.get_device_name() if device_of(state).type == "cuda" else cpu
     budgets = dict.fromkeys(_budget(*pair) for pair in zip(sweep.runs, outcomes, strict=True))
     lines = [
         f"command: {command}",

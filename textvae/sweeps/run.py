@@ -17,8 +17,8 @@ from textvae.pipeline.hub import METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
 from textvae.processes import from_main, main_first, this_process
 from textvae.sweeps.file import Sweep, SweepRun
+from textvae.sweeps.measurement import TEST, TestSet, measured
 from textvae.sweeps.results import FAILED, outcome, write_comparison
-from textvae.sweeps.test_set import TEST, TestSet, measured
 from textvae.training.build_model import build_model
 from textvae.training.checkpoints import checkpoints_in
 from textvae.training.config import CONFIG_FILE

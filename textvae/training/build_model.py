@@ -68,8 +68,8 @@ def _new_model(config: TrainingConfig, tokenizers: TokenizerPair, bottleneck: di
         model_config = TextVAEConfig(
             encoder=shared | config.encoder, decoder=shared | config.decoder, **bottleneck, **ids
         )
-        _check_names("encoder", config.encoder, model_config.encoder)
-        _check_names("decoder", config.decoder, model_config.decoder)
+        _check_names("encoder", config.encoder, model_config.encoder_config)
+        _check_names("decoder", config.decoder, model_config.decoder_config)
         return TextVAEModel(model_config)
 
 

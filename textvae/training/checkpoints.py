@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, rotated, checked before they are opened."""
+"""Checkpoints of a run: written completely or not at all, rotated, and verified before they are opened."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from textvae.errors import InputError
 from textvae.files import finish_directory, unfinished
 
-MANIFEST = "checkpoint.json"  # written last: what the checkpoint consists of
+MANIFEST = "checkpoint.json"  # written last: the files of the checkpoint and their checksums
 NAME = re.compile(r"checkpoint-(\d+)$")
 
 
@@ -22,16 +22,17 @@ def checkpoints_in(output_dir: str | Path) -> list[Path]:
 
 
 def step_of(checkpoint: Path) -> int:
-    return int(NAME.search(checkpoint.name).group(1))
+    return int(NAME.findall(checkpoint.name)[0])
 
 
 def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int, about: dict, limit: int) -> Path:
-    """Weights, optimizer, schedule, counters and random states as `checkpoint-STEP`; the `limit` newest are kept.
+    """Save weights, optimizer, schedule, counters and random states as `checkpoint-STEP`; keep the `limit` newest.
 
-    It is written under another name and renamed when it is complete, so that a run killed here leaves no half of one.
+    The checkpoint is written under a temporary name and renamed when it is complete, so a killed run leaves no
+    incomplete checkpoint.
 
     Args:
-        about: what `load_checkpoint` gives back; JSON.
+        about: JSON values, which `about` returns.
     """
     final = Path(output_dir) / f"checkpoint-{step}"
     place = unfinished(final)
@@ -52,10 +53,11 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int,
 
 
 def find_checkpoint(name: str, output_dir: str | Path) -> Path:
-    """The checkpoint called `name`, or the newest of `output_dir` for "latest", checked against its manifest.
+    """The checkpoint at the path `name`, or the newest of `output_dir` for "latest", verified against its manifest.
 
     Raises:
-        InputError: if there is none, or it is not whole; then the newest whole one is named.
+        InputError: if the checkpoint is missing, incomplete or corrupt (the message names the newest usable one), or
+            if it belongs to another run.
     """
     existing = checkpoints_in(output_dir)
     usable = [path for path in existing if _is_whole(path)]
@@ -66,7 +68,7 @@ def find_checkpoint(name: str, output_dir: str | Path) -> Path:
         raise InputError(f"There is no checkpoint {chosen}; {_offer(usable)}.")
     if chosen.resolve().parent != Path(output_dir).resolve():
         raise InputError(
-            f"The checkpoint {chosen} is of another run: give output_dir {chosen.resolve().parent} to go on with it."
+            f"The checkpoint {chosen} belongs to another run: give output_dir {chosen.resolve().parent} to resume it."
         )
     if chosen.resolve() not in [path.resolve() for path in usable]:
         raise InputError(f"The checkpoint {chosen} is corrupt or incomplete; {_offer(usable)}.")
@@ -74,12 +76,12 @@ def find_checkpoint(name: str, output_dir: str | Path) -> Path:
 
 
 def about(checkpoint: Path) -> dict:
-    """What was given to `save_checkpoint`."""
+    """The `about` values that were given to `save_checkpoint`."""
     return json.loads((checkpoint / MANIFEST).read_text())["about"]
 
 
 def _offer(usable: list[Path]) -> str:
-    return f"resume from {usable[-1]} instead" if usable else "there is no other one, start the run anew"
+    return f"resume from {usable[-1]} instead" if usable else "there is no other checkpoint, start the run again"
 
 
 def _is_whole(checkpoint: Path) -> bool:

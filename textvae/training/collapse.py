@@ -1,6 +1,6 @@
-"""CollapseMonitor: sees, while a model trains, whether z is used, and says so once if it is not.
+"""CollapseMonitor: measures during training whether the decoder uses z, and warns once if it does not.
 
-B batch · Z latent_size · N the latest texts
+B batch · Z latent_size · N latest texts
 """
 
 import logging
@@ -13,30 +13,31 @@ from torch import Tensor
 from textvae.evaluation.likelihood import preceding_of_label
 from textvae.evaluation.metrics import active_units, mutual_information
 from textvae.modeling.autoencoder import TextVAEModel, TextVAEOutput
+from textvae.processes import gathered, reduced
 from textvae.training.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
 RECENT_BATCHES = 16
-FAILED_CHECKS = 3  # in a row, and so many before it warns
-QUIET_SHARE = 0.1  # of the steps, in which a decoder first learns the language
-WORTHLESS = 1.0  # nats: what a z is worth at most that the decoder does without
+FAILED_CHECKS = 3  # in a row, before the monitor warns
+QUIET_SHARE = 0.1  # of all steps; no warning before, since a decoder first learns the language
+WORTHLESS = 1.0  # nats; below this `shuffle_gap` the decoder ignores z
 
 
 class CollapseMonitor:
     """Per-dimension KL, active units, mutual information and the worth of z, on the latest training texts.
 
-    The worth of z, `shuffle_gap`, is what a text's reconstruction loses, in nats, when it is decoded from the z of
-    another, which has its label where there are labels. Between checks nothing is computed and nothing read off the
-    device; a check costs two passes of the decoder without gradient. It draws no random numbers, so training is the
-    same with it or without.
+    The worth of z, `shuffle_gap`, is the increase of −log p(x|z), in nats, when a text is decoded from the z of
+    another text (with the same label, if there are labels). Between checks nothing is computed and nothing is read
+    from the device; a check costs two decoder passes without gradient. The monitor draws no random numbers, so it
+    does not change training.
     """
 
     def __init__(self, accelerator: Accelerator, config: TrainingConfig, total_steps: int, steps_per_epoch: int):
         self.accelerator, self.config = accelerator, config
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self.recent: deque[tuple[Tensor, ...]] = deque(maxlen=RECENT_BATCHES)  # mean, logvar, latents, kl: (B, Z)
-        self.recent_labels: deque[Tensor] = deque(maxlen=RECENT_BATCHES)  # (B,), all 0 where there are none
+        self.recent_labels: deque[Tensor] = deque(maxlen=RECENT_BATCHES)  # (B,), all 0 without labels
         self.failed_checks, self.has_warned = 0, False
 
     def add(self, output: TextVAEOutput, label_ids: Tensor | None = None) -> None:
@@ -46,7 +47,7 @@ class CollapseMonitor:
         self.recent_labels.append(same if label_ids is None else label_ids)
 
     def check(self, model: TextVAEModel, batch: dict[str, Tensor], step: int) -> dict[str, float]:
-        """Measure, log to the trackers, and warn once if z is not used; `batch` is the latest one of this process.
+        """Measure, log to the trackers, and warn once if z is not used; `batch` is the latest batch of this process.
 
         Returns:
             `kl`, `active_units`, `mutual_information` (of N texts, so at most ln N) and `shuffle_gap`.
@@ -67,7 +68,7 @@ class CollapseMonitor:
 
     @torch.no_grad()
     def _shuffle_gap(self, model: TextVAEModel, labels: Tensor, label_ids: Tensor | None) -> float:
-        latents = torch.cat([latents for _, _, latents, _ in self.recent])  # (N, Z); a batch may be of one text
+        latents = torch.cat([latents for _, _, latents, _ in self.recent])  # (N, Z); a batch may hold one text only
         others = latents[preceding_of_label(torch.cat([*self.recent_labels]))]
         pair = (part[-len(labels) :] for part in (latents, others))
         model.eval()
@@ -75,14 +76,14 @@ class CollapseMonitor:
             own, others = (model.reconstruction(z, labels, label_ids=label_ids) for z in pair)
         model.train()
         sums = torch.stack([(others - own).sum(), torch.tensor(float(len(own)), device=own.device)])
-        lost, texts = self.accelerator.reduce(sums, "sum").tolist()
+        lost, texts = reduced(self.accelerator, sums, "sum").tolist()
         return lost / texts
 
     def _posteriors(self) -> tuple[Tensor, ...]:
-        """Mean, logvar, latents and KL (N, Z) of the latest texts, as many of each process."""
+        """Mean, logvar, latents and KL (N, Z) of the latest texts, the same number from each process."""
         parts = [torch.cat(part) for part in zip(*self.recent, strict=True)]
-        counts = self.accelerator.gather(torch.tensor([len(parts[0])], device=parts[0].device))
-        return tuple(self.accelerator.gather(part[-int(counts.min()) :]) for part in parts)
+        counts = gathered(self.accelerator, torch.tensor([len(parts[0])], device=parts[0].device))
+        return tuple(gathered(self.accelerator, part[-int(counts.min()) :]) for part in parts)
 
     def _judge(self, values: dict, latent_size: int, step: int) -> None:
         is_unused = values["shuffle_gap"] < WORTHLESS or values["active_units"] <= latent_size // 10
@@ -103,7 +104,7 @@ class CollapseMonitor:
 
 
 def remedies(config: TrainingConfig) -> list[str]:
-    """Settings that keep z in use and that this run does not have yet, the mildest first."""
+    """Settings against posterior collapse that this run does not use yet, the mildest first."""
     found = []
     if config.free_bits < 0.25:
         found.append("free_bits: 0.25")

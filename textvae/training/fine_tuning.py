@@ -139,7 +139,7 @@ def _check_settings(config: TrainingConfig, saved: TextVAEConfig, tokenizers: To
         raise InputError(f"{name} has no bag-of-words head: leave bag_of_words_weight out.")
     given, default, model = asdict(config), asdict(TrainingConfig()), saved.to_dict()
     ignored = _differing({name: given[name] for name in BOTTLENECK}, default, model)
-    for part, sub_config in (("encoder", saved.encoder), ("decoder", saved.decoder)):
+    for part, sub_config in (("encoder", saved.encoder_config), ("decoder", saved.decoder_config)):
         values = model[part] | {name: model[part].get(own) for name, own in sub_config.attribute_map.items()}
         ignored += [f"{name} of the {part}" for name in _differing(given[part], default[part], values)]
     if config.tokenizer not in ("sentencepiece", kind_of(tokenizers.decoder)):

@@ -11,7 +11,7 @@ def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: i
     """Draw new weights for all decoding modules, and clear their state in the optimizer (Li et al. 2019)."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not the generator of a GPU, which differs between processes
-        held = {part: model.get_submodule(part) for part in model.config.base or {}}  # a frozen encoder
+        held = {part: model.part(part) for part in model.config.base or {}}  # a frozen encoder
         fresh = TextVAEModel(model.config, **held).decoding_modules()
     for name, module in model.decoding_modules().items():
         module.load_state_dict(fresh[name].state_dict())
@@ -25,7 +25,7 @@ def make_optimizer(config: TrainingConfig, model: TextVAEModel) -> torch.optim.O
     return torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=betas, fused=True)
 
 
-def make_average(config: TrainingConfig, model: TextVAEModel, total_steps: int) -> WeightAverage:
+def make_average(config: TrainingConfig, model: TextVAEModel, total_steps: int) -> WeightAverage[TextVAEModel]:
     """The average of the weights that `weight_averaging` asks for."""
     start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
     return WeightAverage(model, config.weight_averaging, config.ema_decay, start)

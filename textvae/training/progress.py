@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from textvae.data.special_tokens import IGNORED
 from textvae.evaluation.metrics import ACTIVE
 from textvae.modeling.autoencoder import TextVAEOutput
+from textvae.processes import gathered, reduced
 
 
 @dataclass
@@ -95,7 +96,7 @@ class Meter:
 
     def first_not_finite(self) -> tuple[str, float, int] | None:
         """Name, value and step of the first watched value since the last `show` that is not finite, on any process."""
-        values = self.accelerator.gather(torch.stack(self.watched)[None])  # (processes, watched)
+        values = gathered(self.accelerator, torch.stack(self.watched)[None])  # (processes, watched)
         broken = (~values.isfinite()).any(0).nonzero()
         if not len(broken):
             return None
@@ -104,8 +105,8 @@ class Meter:
 
     def show(self, step: int, beta: float, learning_rate: float) -> dict[str, float]:
         """Show values per text since the last call in the progress bar, and log them to the trackers."""
-        sums = self.accelerator.reduce(self.sums, "sum")
-        moments = self.accelerator.reduce(self.moments, "sum")
+        sums = reduced(self.accelerator, self.sums, "sum")
+        moments = reduced(self.accelerator, self.moments, "sum")
         loss, reconstruction, kl, tokens, texts = sums.tolist()
         mean, square = moments / texts
         values = {

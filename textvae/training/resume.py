@@ -49,7 +49,8 @@ def resume(run: Run, checkpoint: Path) -> None:
         )
     _check_corpus(checkpoint, saved.get("corpus"), about["corpus"])
     learning_rates = list(run.scheduler.base_lrs)
-    run.accelerator.load_state(str(checkpoint), **({} if about["model"]["base"] is None else {"strict": False}))
+    options = {} if about["model"]["base"] is None else {"strict": False}
+    run.accelerator.load_state(str(checkpoint), load_kwargs=None, **options)
     _set_learning_rates(run.scheduler, learning_rates)
     run.progress.seconds += saved.get("seconds", 0.0)  # where older versions kept it
 
@@ -72,7 +73,7 @@ def _size(batches: LengthGroupedBatches) -> dict[str, int]:
 
 
 def _check_corpus(checkpoint: Path, saved: dict | None, ours: dict | None) -> None:
-    if None not in (saved, ours) and saved != ours:
+    if saved is not None and ours is not None and saved != ours:
         was, now = (f"{size['texts']:,} texts and {size['tokens']:,} tokens" for size in (saved, ours))
         raise InputError(
             f"The checkpoint {checkpoint} is of a corpus of {was}, and this one is of {now}: resume with --config "

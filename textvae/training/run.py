@@ -39,7 +39,7 @@ class Run:
     wrapped: nn.Module
     optimizer: Any
     scheduler: Any
-    average: WeightAverage
+    average: WeightAverage[TextVAEModel]
     controller: RateController | None
     batches: Batches
     held_out: Dataset

@@ -57,7 +57,7 @@ def set_up(config: TrainingConfig, texts: Texts | None = None) -> Run:
     kept = [run.scheduler, run.progress, run.average, run.controller]
     accelerator.register_for_checkpointing(*(part for part in kept if part is not None))
     if model.config.base is not None:
-        accelerator.register_save_state_pre_hook(lambda _, states, __: [_drop_base(model, state) for state in states])
+        accelerator.register_save_state_pre_hook(lambda _, states, __: _drop_base(model, states))
     if checkpoint is not None:
         resume(run, checkpoint)
     from_main(lambda: claim_output_dir(config, tokenizers, checkpoint))
@@ -71,7 +71,7 @@ def _make_accelerator(config: TrainingConfig, checkpoint: Path | None) -> Accele
     forget_precision()
     accelerator = Accelerator(
         mixed_precision=choose_mixed_precision(config, checkpoint),
-        log_with=config.report_to or None,
+        log_with=[*config.report_to] or None,
         project_dir=config.output_dir,
     )
     precisions = {"mixed_precision": accelerator.mixed_precision, "weights_dtype": config.weights_dtype}
@@ -180,8 +180,9 @@ def _assemble(
     )
 
 
-def _drop_base(model: TextVAEModel, state: dict) -> None:
+def _drop_base(model: TextVAEModel, states: list[dict]) -> None:
     """Remove the weights of the base model from a checkpoint; they are found again in the base model."""
-    of_base = [name for name in state if model.is_of_base(name.removeprefix("module."))]  # a prefix of wrapped models
-    for name in of_base:
-        del state[name]
+    for state in states:
+        prefix = "module."  # of wrapped models
+        for name in [name for name in state if model.is_of_base(name.removeprefix(prefix))]:
+            del state[name]

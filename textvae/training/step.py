@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from textvae.modeling.autoencoder import TextVAEOutput
 from textvae.objectives.terms import maximum_mean_discrepancy, negative_elbo
+from textvae.processes import reduced
 from textvae.training.config import TrainingConfig
 from textvae.training.run import Run
 from textvae.training.trainable import joining_parameters
@@ -25,7 +27,7 @@ def objective(config: TrainingConfig, output: TextVAEOutput, beta: float, mean_k
     """
     loss = negative_elbo(output.reconstruction, output.kl, beta, config.free_bits, config.free_bits_mode, mean_kl)
     if config.bag_of_words_weight:
-        loss = loss + config.bag_of_words_weight * output.bag_of_words.mean()
+        loss = loss + config.bag_of_words_weight * cast(Tensor, output.bag_of_words).mean()
     if config.mmd_weight:
         prior = torch.randn_like(output.latents)
         loss = loss + config.mmd_weight * maximum_mean_discrepancy(output.latents, prior)
@@ -61,7 +63,7 @@ class Stepper:
         self._hold_back([*decoder_parameters, *self._waiting()])
         self._clip()
         self._apply()
-        return self.accelerator.reduce(loss, "mean")
+        return reduced(self.accelerator, loss, "mean")
 
     def _backward(self, micro_batches: list[dict], beta: float, counts: bool) -> tuple[Tensor, Tensor]:
         """Compute the gradients of one step; returns the KL (Z,) of its texts and this process's share of the loss ().
@@ -76,7 +78,7 @@ class Stepper:
             batch = self._on_device(batch)
             with nullcontext() if number + 1 == len(micro_batches) else accelerator.no_sync(self.run.wrapped):
                 output = self.run.wrapped(**batch)
-                kl_sum = accelerator.reduce(output.kl.detach().sum(0), "sum")  # (Z,)
+                kl_sum = reduced(accelerator, output.kl.detach().sum(0), "sum")  # (Z,)
                 loss = objective(self.config, output, beta, kl_sum / num_texts[number])
                 # Gradients are averaged over processes and summed over micro-batches: so every text of the step
                 # has the same weight, also if a last batch is smaller.
@@ -108,7 +110,8 @@ class Stepper:
             parameter.grad = None
 
     def _clip(self) -> Tensor:
-        return self.accelerator.clip_grad_norm_(self.run.wrapped.parameters(), self.config.max_grad_norm)
+        norm = self.accelerator.clip_grad_norm_(self.run.wrapped.parameters(), self.config.max_grad_norm)
+        return cast(Tensor, norm)
 
     def _apply(self) -> None:
         self.run.optimizer.step()

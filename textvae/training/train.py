@@ -6,10 +6,12 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 from tqdm.auto import tqdm
 
 from textvae.data.corpora import Texts
+from textvae.data.training_batches import LengthGroupedBatches
 from textvae.errors import InputError
 from textvae.evaluation.evaluate import evaluate
 from textvae.evaluation.likelihood import bound, posterior_terms
@@ -54,7 +56,8 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
             reset_decoder(run.model, run.optimizer, config.seed + progress.step)
             run.average.restart()
         if progress.is_aggressive:
-            train_encoder(stepper, read_random_batches(config, run.batches, progress.step), beta)
+            batches = cast(LengthGroupedBatches, run.batches)  # the config refuses a stream
+            train_encoder(stepper, read_random_batches(config, batches, progress.step), beta)
         kl = stepper.step([next(micro_batches) for _ in range(config.gradient_accumulation_steps)], beta)
         run.scheduler.step()
         progress.step += 1

@@ -4,6 +4,7 @@ The bottleneck, everything that is neither encoder nor decoder, is always traine
 """
 
 from functools import partial
+from typing import cast
 
 import torch
 from torch import nn
@@ -34,8 +35,8 @@ def choose_trainable(model: TextVAEModel, config: TrainingConfig) -> None:
         model.to_bag_of_words.requires_grad_(False)  # several processes wait for every gradient
     base = {}
     for name in config.untrained_parts:
-        origin = before.get(name) or new_base(config.origin_of(name), name)
-        part = model.get_submodule(name).requires_grad_(False)
+        origin = before.get(name) or new_base(cast(str, config.origin_of(name)), name)  # no new part is untrained
+        part = model.part(name).requires_grad_(False)
         quantization = config.decoder_quantization if name == "decoder" else "none"
         if quantization == "none":
             cast_weights(part, config.dtype_of(name))
