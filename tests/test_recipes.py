@@ -275,7 +275,7 @@ MISTAKES = {
     "values of another evaluation": (
         "evaluate.py",
         ["{model}", "--file", "{corpus}", "--output", "{scores}"],
-        "scores.json.partial is of another evaluation",
+        "scores.json.partial belongs to another evaluation",
     ),
     "no model": ("evaluate.py", ["nowhere", "--file", "{corpus}"], "nowhere"),
     "no steps": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_steps", "0"], "num_steps"),

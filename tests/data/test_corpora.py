@@ -12,6 +12,7 @@ from textvae.data.chitchat import load_chitchat
 from textvae.data.corpora import load_corpus, load_texts
 from textvae.data.tokenization import train_word_tokenizer
 from textvae.data.tokenize import tokenize_corpus
+from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 
 LINES = [f"text number {i} of many" for i in range(200)]
@@ -237,16 +238,15 @@ def test_a_dataset_without_a_train_split(tmp_path):
         load_corpus(dataset_name=str(tmp_path))
 
 
-def test_chitchat_is_unique_sentences_split_by_conversation():
-    corpus = load_chitchat()
-    train, validation = corpus["train"]["text"][:], corpus["validation"]["text"][:]
+def test_chitchat_is_unique_sentences_split_by_conversation(chitchat):
+    train, validation = chitchat["train"]["text"][:], chitchat["validation"]["text"][:]
     sentences = train + validation
     assert len(set(sentences)) == len(sentences)
     assert abs(len(sentences) - 196_445) < 200
     words = [len(sentence.split()) for sentence in sentences]
     assert min(words) == 5 and max(words) == 30 and abs(sum(words) / len(words) - 10.5) < 0.1
     assert 2_000 < len(validation) < 4_000
-    assert corpus["train"].cache_files, "memory-mapped, so that what is computed from it is cached too"
+    assert chitchat["train"].cache_files, "memory-mapped, so that what is computed from it is cached too"
     assert load_corpus(max_train_samples=3)["train"]["text"][:] == train[:3]
     assert [row["text"] for row in load_corpus(streaming=True)["validation"].take(3)] == validation[:3]
 
@@ -265,7 +265,7 @@ def tokenizer():
 def test_tokenizing_keeps_the_end_of_a_cut_text(tokenizer, caplog):
     dataset = Dataset.from_dict({"text": ["a b", "a b c d e", "c d e f g"]})
     with caplog.at_level(logging.INFO):
-        tokenized = tokenize_corpus(dataset, tokenizer, max_length=4)
+        tokenized = tokenize_corpus(dataset, TokenizerPair(tokenizer), max_length=4)
     assert tokenized["input_ids"][:] == [[4, 5, 3], [4, 5, 6, 3], [6, 7, 8, 3]]
     assert tokenized["length"][:] == [3, 4, 4]
     assert tokenized["text"][:] == dataset["text"][:]
@@ -275,15 +275,16 @@ def test_tokenizing_keeps_the_end_of_a_cut_text(tokenizer, caplog):
 
 def test_a_stream_is_tokenized_alike(tokenizer):
     dataset = Dataset.from_dict({"text": ["a b", "a b c d e"]})
-    stream = tokenize_corpus(dataset.to_iterable_dataset(), tokenizer, max_length=4)
+    stream = tokenize_corpus(dataset.to_iterable_dataset(), TokenizerPair(tokenizer), max_length=4)
     assert isinstance(stream, IterableDataset)
-    assert list(stream) == tokenize_corpus(dataset, tokenizer, max_length=4).to_list()
+    assert list(stream) == tokenize_corpus(dataset, TokenizerPair(tokenizer), max_length=4).to_list()
 
 
 def test_eos_is_added_where_the_tokenizer_does_not(tokenizer):
     tokenizer.backend_tokenizer.post_processor = None
     dataset = Dataset.from_dict({"text": ["a b", "a b c d"]})
-    assert tokenize_corpus(dataset, tokenizer, max_length=3)["input_ids"][:] == [[4, 5, 3], [4, 5, 3]]
+    tokenized = tokenize_corpus(dataset, TokenizerPair(tokenizer), max_length=3)
+    assert tokenized["input_ids"][:] == [[4, 5, 3], [4, 5, 3]]
 
 
 def marked(tokenizer):
@@ -295,19 +296,20 @@ def marked(tokenizer):
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_labels_are_the_targets_as_the_decoder_writes_them(tokenizer, caplog, streaming):
+def test_targets_are_as_the_decoder_writes_them(tokenizer, caplog, streaming):
     dataset = Dataset.from_dict({"text": ["a b", "a", "c d e f"], "target": ["b", "c d e f g", "g"]})
     for each in (tokenizer, marked(tokenizer)):
         with caplog.at_level(logging.WARNING):
-            tokenized = tokenize_corpus(dataset.to_iterable_dataset() if streaming else dataset, each, 5)
+            source = dataset.to_iterable_dataset() if streaming else dataset
+            tokenized = tokenize_corpus(source, TokenizerPair(each), 5)
         rows = list(tokenized)
         start = [2] if each is not tokenizer else []
         assert [row["input_ids"] for row in rows] == [[*start, 4, 5, 3], [*start, 4, 3],
                                                       [*start, 6, 7, 8, *([] if start else [9]), 3]]  # fmt: skip
         # One token less of a text with something in front, so that the targets are cut where texts are.
-        assert [row["labels"] for row in rows] == [[5, 3], [6, 7, 8, *([] if start else [9]), 3], [10, 3]]
+        assert [row["target_ids"] for row in rows] == [[5, 3], [6, 7, 8, *([] if start else [9]), 3], [10, 3]]
         assert [row["length"] for row in rows] == [len(row["input_ids"]) for row in rows]
-        assert set(rows[0]) == {"text", "target", "input_ids", "length", "labels"}
+        assert set(rows[0]) == {"text", "target", "input_ids", "length", "target_ids"}
     said = ["1 of 3 texts were cut to 5 tokens", "2 of 3 texts were cut to 5 tokens"]
     assert [record.getMessage() for record in caplog.records] == ([] if streaming else said)
 
@@ -315,31 +317,33 @@ def test_labels_are_the_targets_as_the_decoder_writes_them(tokenizer, caplog, st
 def test_two_tokenizers_read_and_write_their_own(tokenizer):
     other = train_word_tokenizer(["g f e d c b a"], vocab_size=3)  # whose three words are a, b and c
     dataset = Dataset.from_dict({"text": ["a g", "b"]})
-    tokenized = tokenize_corpus(dataset, tokenizer, 9, encoder_tokenizer=marked(other))
+    tokenized = tokenize_corpus(dataset, TokenizerPair(tokenizer, marked(other)), 9)
     assert tokenized["input_ids"][:] == [[2, 4, 1, 3], [2, 5, 3]]
-    assert tokenized["labels"][:] == [[4, 10, 3], [5, 3]]
-    same = tokenize_corpus(dataset, marked(tokenizer), 9, encoder_tokenizer=marked(tokenizer))
-    assert [[2, *labels] for labels in same["labels"]] == same["input_ids"][:]
+    assert tokenized["target_ids"][:] == [[4, 10, 3], [5, 3]]
+    same = tokenize_corpus(dataset, TokenizerPair(marked(tokenizer), marked(tokenizer)), 9)
+    assert [[2, *ids] for ids in same["target_ids"]] == same["input_ids"][:]
 
 
-def test_labels_of_another_kind_are_left_out(tokenizer):
-    dataset = Dataset.from_dict({"text": ["a b"], "labels": [1]})
-    assert tokenize_corpus(dataset, tokenizer, 4).column_names == ["text", "input_ids", "length"]
-    assert tokenize_corpus(dataset, tokenizer, 4, encoder_tokenizer=tokenizer)["labels"][:] == [[4, 5, 3]]
+def test_columns_of_another_kind_with_names_that_are_made_here_are_left_out(tokenizer):
+    dataset = Dataset.from_dict({"text": ["a b"], "target_ids": [1], "label_id": ["x"], "label": ["up"]})
+    tokenized = tokenize_corpus(dataset, TokenizerPair(tokenizer), 4)
+    assert tokenized.column_names == ["text", "label", "input_ids", "length"]
+    assert tokenize_corpus(dataset, TokenizerPair(tokenizer, tokenizer), 4)["target_ids"][:] == [[4, 5, 3]]
+    assert tokenize_corpus(dataset, TokenizerPair(tokenizer), 4, ["down", "up"])["label_id"][:] == [1]
 
 
 def test_a_target_that_is_no_text_is_refused(tokenizer):
     with pytest.raises(InputError, match="'target' holds no texts"):
-        tokenize_corpus(Dataset.from_dict({"text": ["a"], "target": [1]}), tokenizer, 4)
+        tokenize_corpus(Dataset.from_dict({"text": ["a"], "target": [1]}), TokenizerPair(tokenizer), 4)
 
 
 def test_a_second_run_hits_the_cache(tokenizer, tmp_path):
     train = load_corpus(write(tmp_path / "a.txt", "\n".join(LINES)))["train"]
-    first = tokenize_corpus(train, tokenizer, max_length=8)
+    first = tokenize_corpus(train, TokenizerPair(tokenizer), max_length=8)
     tokenizer(["a b c", "a"], padding=True, truncation=True, max_length=2)  # leaves its mark on a fast tokenizer
     tokenizer.save_pretrained(tmp_path / "tokenizer")
-    again = tokenize_corpus(train, tokenizer, max_length=8)
-    other = tokenize_corpus(train, tokenizer, max_length=9)
+    again = tokenize_corpus(train, TokenizerPair(tokenizer), max_length=8)
+    other = tokenize_corpus(train, TokenizerPair(tokenizer), max_length=9)
     assert first.cache_files == again.cache_files != other.cache_files
     assert len(first.cache_files) == 1
 
@@ -347,10 +351,10 @@ def test_a_second_run_hits_the_cache(tokenizer, tmp_path):
 def test_bad_tokenizing(tokenizer):
     dataset = Dataset.from_dict({"text": ["a"]})
     with pytest.raises(InputError, match="max_length is 1"):
-        tokenize_corpus(dataset, tokenizer, max_length=1)
+        tokenize_corpus(dataset, TokenizerPair(tokenizer), max_length=1)
     tokenizer.eos_token = None
     with pytest.raises(InputError, match="eos_token"):
-        tokenize_corpus(dataset, tokenizer, max_length=4)
+        tokenize_corpus(dataset, TokenizerPair(tokenizer), max_length=4)
 
 
 def test_texts_of_very_different_lengths_take_no_more_memory_than_their_letters():
@@ -358,7 +362,7 @@ def test_texts_of_very_different_lengths_take_no_more_memory_than_their_letters(
     texts = [*LINES * 20, "long " * 20_000]
     tokenizer = train_word_tokenizer(LINES)
     tracemalloc.start()
-    tokenize_corpus(Dataset.from_dict({"text": texts}), tokenizer, 20)
+    tokenize_corpus(Dataset.from_dict({"text": texts}), TokenizerPair(tokenizer), 20)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * len(texts) * len(texts[-1]) / 50

@@ -9,6 +9,7 @@ from textvae import TextVAEConfig, TextVAEModel
 from textvae.data.coverage import coverage
 from textvae.data.extend_tokenizer import extend_tokenizer, kind_of
 from textvae.data.tokenization import load_tokenizer, train_word_tokenizer
+from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.data.unigram import normalize, train_tokenizer
 from textvae.errors import InputError
 from textvae.modeling.vocabulary import extend_model
@@ -145,7 +146,7 @@ def layers(model) -> dict[str, torch.Tensor]:
 def test_new_rows_are_the_means_of_the_parts(old, new, decoder, shaken, tmp_path):
     model = shaken(build(old, decoder, bag_of_words=True))  # biases, too
     before = layers(model)
-    extend_model(model, (old, None), (new, None))
+    extend_model(model, TokenizerPair(old), TokenizerPair(new))
     now = layers(model)
     assert len(now) == (6 if decoder is GPTJ else 5)
     whole_words = {index: piece[1:] for index, piece in added(old, new).items() if piece[0] == "▁" and piece[1:]}
@@ -168,7 +169,7 @@ def test_new_words_are_the_mean_of_all():
     new = extend_tokenizer(old, ["a bird"], 2)
     model = build(old, GRU)
     before = layers(model)
-    extend_model(model, (old, None), (new, None))
+    extend_model(model, TokenizerPair(old), TokenizerPair(new))
     for name, rows in layers(model).items():
         torch.testing.assert_close(rows[len(old) :], before[name].mean(0).expand(2, -1), msg=name)
 
@@ -178,7 +179,7 @@ def test_an_encoder_of_other_tokens_gets_its_own_rows(old, new):
     model = build(old, LLAMA)
     model.encoder.resize_token_embeddings(len(words), mean_resizing=False)
     more = extend_tokenizer(words, OTHERS, 7)
-    extend_model(model, (old, words), (new, more))
+    extend_model(model, TokenizerPair(old, words), TokenizerPair(new, more))
     assert (model.config.encoder.vocab_size, model.config.decoder.vocab_size) == (len(more), len(new))
     assert (len(layers(model)["encoder"]), len(layers(model)["decoder"])) == (len(more), len(new))
 
@@ -187,7 +188,7 @@ def test_rows_that_no_token_had_are_taken_first(old, new):
     """As in checkpoints whose embeddings are padded to a round number."""
     model = build(old, GRU)
     model.decoder.resize_token_embeddings(1000, mean_resizing=False)
-    extend_model(model, (old, None), (new, None))
+    extend_model(model, TokenizerPair(old), TokenizerPair(new))
     rows = layers(model)["decoder"]
     index, piece = next((index, piece) for index, piece in added(old, new).items() if piece[0] == "▁" and piece[1:])
     assert len(rows) == model.config.decoder.vocab_size == 1000
@@ -197,7 +198,7 @@ def test_rows_that_no_token_had_are_taken_first(old, new):
 def test_nothing_new_changes_nothing(old):
     model = build(old, GRU)
     before = layers(model)
-    extend_model(model, (old, None), (old, None))
+    extend_model(model, TokenizerPair(old), TokenizerPair(old))
     assert all(torch.equal(value, before[name]) for name, value in layers(model).items())
 
 
@@ -219,7 +220,7 @@ def test_the_likelihood_right_after_is_about_what_it_was(old, new):
     corpora = without(SENTENCES, added(old, new).values()), SENTENCES[::3], OTHERS[::3]
     with torch.no_grad():
         before = [float(nats_per_character(model.eval(), old, texts)) for texts in corpora]
-        extend_model(model, (old, None), (new, None))
+        extend_model(model, TokenizerPair(old), TokenizerPair(new))
         after = [float(nats_per_character(model, new, texts)) for texts in corpora]
     assert before[0] < 1.2, f"it has learnt something: {before}"
     assert after[0] < 1.05 * before[0] and after[1] < 1.5 * before[1] and after[2] < before[2], (before, after)

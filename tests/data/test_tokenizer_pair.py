@@ -7,7 +7,7 @@ from tiny_runs import LLAMA, SENTENCES, save_decoder, save_encoder
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from textvae.data.tokenization import train_word_tokenizer
-from textvae.data.tokenizer_pair import are_same, load_tokenizers, save_tokenizers, tokenizers_of_parts
+from textvae.data.tokenizer_pair import TokenizerPair, are_same, load_tokenizers, save_tokenizers, tokenizers_of_parts
 from textvae.errors import InputError
 
 
@@ -71,10 +71,11 @@ def test_a_model_without_a_tokenizer_is_refused(parts, tmp_path):
 
 def test_a_directory_holds_both_or_one(parts, tmp_path):
     pair = tokenizers_of_parts(*parts)
-    save_tokenizers(tmp_path, *pair)
+    save_tokenizers(tmp_path, pair)
     opened = load_tokenizers(str(tmp_path))
+    assert opened.decoder is opened[0] and opened.reading is opened.encoder is opened[1]
     assert all(ids_of(one) == ids_of(other) for one, other in zip(opened, pair, strict=True))
     assert opened[0].pad_token_id == pair[0].pad_token_id and opened[1].eos_token == "[SEP]"
-    save_tokenizers(tmp_path, pair[0], None)  # over the other
+    save_tokenizers(tmp_path, TokenizerPair(pair.decoder))  # over the other
     tokenizer, encoder_tokenizer = load_tokenizers(str(tmp_path))
     assert ids_of(tokenizer) == ids_of(pair[0]) and encoder_tokenizer is None

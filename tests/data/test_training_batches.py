@@ -13,7 +13,8 @@ from textvae.data.noise import InputNoise
 from textvae.data.padding import padded_batch
 from textvae.data.tokenization import train_word_tokenizer
 from textvae.data.tokenize import tokenize_corpus
-from textvae.data.training_batches import LengthGroupedBatches, StreamedBatches
+from textvae.data.tokenizer_pair import TokenizerPair
+from textvae.data.training_batches import BatchPlan, LengthGroupedBatches, StreamedBatches
 from textvae.data.unigram import train_tokenizer
 from textvae.errors import InputError
 
@@ -36,11 +37,15 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def dataset(tokenizer):
-    return tokenize_corpus(Dataset.from_dict({"text": make_texts(203)}), tokenizer, max_length=64)
+    return tokenize_corpus(Dataset.from_dict({"text": make_texts(203)}), TokenizerPair(tokenizer), max_length=64)
 
 
-def batches(dataset, tokenizer, batch_size=16, **options):
-    return LengthGroupedBatches(dataset, tokenizer, batch_size, latent_size=5, **options)
+def plan(batch_size=16, **options):
+    return BatchPlan(batch_size, latent_size=5, **options)
+
+
+def batches(dataset, tokenizer, batch_size=16, encoder_tokenizer=None, **options):
+    return LengthGroupedBatches(dataset, TokenizerPair(tokenizer, encoder_tokenizer), plan(batch_size, **options))
 
 
 def clean_rows(item):
@@ -99,8 +104,9 @@ def test_a_loader_with_workers_reads_the_same(dataset, tokenizer):
 def test_two_processes_see_what_one_sees(dataset, tokenizer, streaming):
     source = dataset.to_iterable_dataset() if streaming else dataset
     kind = StreamedBatches if streaming else LengthGroupedBatches
-    one = kind(source, tokenizer, 16, latent_size=5, noise=NOISE)
-    two = [kind(source, tokenizer, 8, latent_size=5, noise=NOISE, num_processes=2, process_index=p) for p in (0, 1)]
+    pair = TokenizerPair(tokenizer)
+    one = kind(source, pair, plan(16, noise=NOISE))
+    two = [kind(source, pair, plan(8, noise=NOISE, num_processes=2, process_index=p)) for p in (0, 1)]
     for whole, even, odd in islice(zip(one, *two, strict=False), 30):
         assert whole["num_texts"] == even["num_texts"] == odd["num_texts"]
         for name in ("input_ids", "attention_mask", "labels", "decoder_input_ids", "noise"):
@@ -108,7 +114,7 @@ def test_two_processes_see_what_one_sees(dataset, tokenizer, streaming):
 
 
 def test_a_last_batch_too_small_for_the_processes_is_left_out(tokenizer):
-    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(33)}), tokenizer, 64)
+    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(33)}), TokenizerPair(tokenizer), 64)
     data = batches(dataset, tokenizer, 8, num_processes=2)
     assert len(data) == 2
     assert [data[i]["num_texts"] for i in range(4)] == [16] * 4
@@ -116,18 +122,18 @@ def test_a_last_batch_too_small_for_the_processes_is_left_out(tokenizer):
 
 
 def test_a_small_corpus_is_one_batch_and_a_smaller_one_an_error(tokenizer):
-    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(3)}), tokenizer, 64)
+    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(3)}), TokenizerPair(tokenizer), 64)
     assert len(batches(dataset, tokenizer)) == 1
     assert batches(dataset, tokenizer, num_processes=3, process_index=2)[5]["labels"].shape[0] == 1
     with pytest.raises(InputError, match="3 texts are too few for 4 processes"):
         batches(dataset, tokenizer, num_processes=4)
     with pytest.raises(InputError, match="too few texts for 4 processes"):
-        next(iter(StreamedBatches(dataset.to_iterable_dataset(), tokenizer, 2, latent_size=5, num_processes=4)))
+        next(iter(StreamedBatches(dataset.to_iterable_dataset(), TokenizerPair(tokenizer), plan(2, num_processes=4))))
 
 
 @pytest.mark.parametrize("batch_size", [32, 128])
 def test_padding_is_at_most_five_percent(tokenizer, batch_size):
-    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20_000)}), tokenizer, 64)
+    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20_000)}), TokenizerPair(tokenizer), 64)
     data = batches(dataset, tokenizer, batch_size)
     assert data.padding_share() <= 0.05 and data.padding_share(1) <= 0.05
     items = [data[index] for index in range(len(data))]
@@ -181,7 +187,8 @@ def test_substituted_tokens_are_ordinary(dataset, tokenizer):
 @pytest.mark.parametrize("distance", [1, 3])
 def test_shuffled_tokens_move_at_most_so_far(tokenizer, distance):
     orders = [np.random.default_rng(i).permutation(WORDS)[: 5 + i % 20] for i in range(100)]
-    unique = tokenize_corpus(Dataset.from_dict({"text": [" ".join(order) for order in orders]}), tokenizer, 64)
+    texts = Dataset.from_dict({"text": [" ".join(order) for order in orders]})
+    unique = tokenize_corpus(texts, TokenizerPair(tokenizer), 64)
     moves = [
         i - read.index(c) for clean, read in noisy(unique, tokenizer, shuffle=distance) for i, c in enumerate(clean)
     ]
@@ -204,7 +211,7 @@ def test_word_dropout_touches_decoder_inputs_only(dataset, tokenizer):
 
 def test_the_mask_token_is_preferred_for_masking():
     tokenizer = train_tokenizer(make_texts(20), 400)
-    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20)}), tokenizer, 64)
+    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20)}), TokenizerPair(tokenizer), 64)
     item = batches(dataset, tokenizer, noise=InputNoise(mask=1.0, word_dropout=1.0))[0]
     words = (item["labels"] != -100) & (item["labels"] != EOS)
     assert (item["input_ids"][words] == tokenizer.mask_token_id).all()
@@ -215,7 +222,7 @@ def test_a_leading_token_is_read_but_not_written():
     tokenizer = train_word_tokenizer([" ".join(WORDS)])
     specials = [("<s>", BOS), ("</s>", EOS)]
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=specials)
-    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20)}), tokenizer, 64)
+    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20)}), TokenizerPair(tokenizer), 64)
     item = batches(dataset, tokenizer, noise=InputNoise(drop=1.0))[0]
     assert item["input_ids"].tolist() == [[BOS, EOS]] * len(item["labels"])
     assert not (item["labels"] == BOS).any() and (item["labels"] == EOS).sum() == len(item["labels"])
@@ -225,7 +232,7 @@ def test_a_leading_token_is_read_but_not_written():
 def test_without_bos_decoding_starts_from_eos():
     tokenizer = train_word_tokenizer([" ".join(WORDS)])
     tokenizer.bos_token = None
-    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20)}), tokenizer, 64)
+    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20)}), TokenizerPair(tokenizer), 64)
     assert (batches(dataset, tokenizer)[0]["decoder_input_ids"][:, 0] == EOS).all()
 
 
@@ -265,7 +272,7 @@ def test_padded_batch():
 
 
 def stream(dataset, tokenizer, **options):
-    return StreamedBatches(dataset.to_iterable_dataset(), tokenizer, 16, latent_size=5, noise=NOISE, **options)
+    return StreamedBatches(dataset.to_iterable_dataset(), TokenizerPair(tokenizer), plan(16, noise=NOISE), **options)
 
 
 def test_a_stream_gives_every_text_once_per_epoch(dataset, tokenizer):
@@ -286,8 +293,11 @@ def test_a_stream_is_read_by_one_worker(dataset, tokenizer):
     data = stream(dataset, tokenizer)
     items = islice(DataLoader(data, batch_size=None, num_workers=1), 5)
     assert all(same(item, expected) for item, expected in zip(items, data, strict=False))
-    with pytest.raises(InputError, match="set the number of workers to 1"):
-        next(iter(DataLoader(data, batch_size=None, num_workers=2)))
+    refused = iter(DataLoader(data, batch_size=None, num_workers=2))
+    with pytest.raises(InputError, match="set the number of workers to 1") as error:
+        next(refused)
+    error.value.__traceback__ = None
+    del refused, error  # in this order the workers end at once; the garbage collector would wait 10 seconds for them
 
 
 # what is written is not what is read
@@ -297,7 +307,7 @@ def test_a_stream_is_read_by_one_worker(dataset, tokenizer):
 def pairs(tokenizer):
     """Unique texts, and other unique texts to be written in their place."""
     columns = {"text": make_texts(203), "target": make_texts(203, seed=1)}
-    return tokenize_corpus(Dataset.from_dict(columns), tokenizer, max_length=64)
+    return tokenize_corpus(Dataset.from_dict(columns), TokenizerPair(tokenizer), max_length=64)
 
 
 def rows_of(item):
@@ -309,9 +319,9 @@ def rows_of(item):
 @pytest.mark.parametrize("streaming", [False, True])
 def test_each_text_is_read_with_its_own_target(pairs, tokenizer, streaming):
     source = pairs.to_iterable_dataset() if streaming else pairs
-    data = (StreamedBatches if streaming else LengthGroupedBatches)(source, tokenizer, 16, latent_size=5)
+    data = (StreamedBatches if streaming else LengthGroupedBatches)(source, TokenizerPair(tokenizer), plan(16))
     items = list(islice(data, 13)) if streaming else [data[index] for index in range(13)]
-    expected = [tuple(map(tuple, pair)) for pair in zip(pairs["input_ids"], pairs["labels"], strict=True)]
+    expected = [tuple(map(tuple, pair)) for pair in zip(pairs["input_ids"], pairs["target_ids"], strict=True)]
     assert sorted(row for item in items for row in rows_of(item)) == sorted(expected)
     for item in items:
         rows, width = item["labels"].shape
@@ -322,11 +332,11 @@ def test_each_text_is_read_with_its_own_target(pairs, tokenizer, streaming):
         assert (item["decoder_input_ids"][~inside] == PAD).all()
 
 
-def test_labels_equal_to_the_texts_change_nothing(dataset, tokenizer):
-    labelled = dataset.add_column("labels", dataset["input_ids"][:])
-    plain, other = (batches(each, tokenizer, noise=NOISE) for each in (dataset, labelled))
+def test_targets_equal_to_the_texts_change_nothing(dataset, tokenizer):
+    paired = dataset.add_column("target_ids", dataset["input_ids"][:])
+    plain, other = (batches(each, tokenizer, noise=NOISE) for each in (dataset, paired))
     assert all(same(plain[index], other[index]) for index in range(13))
-    assert all(map(same, islice(stream(dataset, tokenizer), 13), islice(stream(labelled, tokenizer), 13)))
+    assert all(map(same, islice(stream(dataset, tokenizer), 13), islice(stream(paired, tokenizer), 13)))
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -343,7 +353,7 @@ def test_pairs_are_grouped_by_their_longer_side(tokenizer):
     lengths = [(3, 3 + 30 * (i % 2)) if i % 3 else (33, 5) for i in range(400)]
     columns = {name: [" ".join(["w01"] * length[side]) for length in lengths] for side, name in
                enumerate(("text", "target"))}  # fmt: skip
-    dataset = tokenize_corpus(Dataset.from_dict(columns), tokenizer, max_length=64)
+    dataset = tokenize_corpus(Dataset.from_dict(columns), TokenizerPair(tokenizer), max_length=64)
     data = batches(dataset, tokenizer, 16)
     assert data.lengths.tolist() == [max(pair) + 1 for pair in lengths]
     items = [data[index] for index in range(len(data))]
@@ -360,7 +370,7 @@ def test_each_side_has_the_special_tokens_of_its_own_tokenizer(tokenizer):
     special = {"pad_token": "<pad>", "eos_token": "<end>", "mask_token": "<gap>"}
     writer = PreTrainedTokenizerFast(tokenizer_object=backend, **special)
     dataset = Dataset.from_dict({"text": make_texts(20)})
-    tokenized = tokenize_corpus(dataset, writer, 64, encoder_tokenizer=other)
+    tokenized = tokenize_corpus(dataset, TokenizerPair(writer, other), 64)
     item = batches(tokenized, writer, noise=InputNoise(mask=1.0, word_dropout=1.0), encoder_tokenizer=other)[0]
     words = (item["labels"] != -100) & (item["labels"] != 2)
     assert (item["decoder_input_ids"][:, 0] == 2).all() and (item["decoder_input_ids"][:, 1:][words[:, :-1]] == 3).all()
@@ -374,11 +384,11 @@ def test_each_side_has_the_special_tokens_of_its_own_tokenizer(tokenizer):
         batches(tokenized, writer, noise=InputNoise(word_dropout=0.1), encoder_tokenizer=other)
 
 
-def test_two_tokenizers_need_labels(dataset, tokenizer):
-    with pytest.raises(InputError, match="no column 'labels'"):
+def test_two_tokenizers_need_targets(dataset, tokenizer):
+    with pytest.raises(InputError, match="no column 'target_ids'"):
         batches(dataset, tokenizer, encoder_tokenizer=tokenizer)
-    with pytest.raises(InputError, match="no column 'labels'"):
-        StreamedBatches(dataset.to_iterable_dataset(), tokenizer, 2, latent_size=5, encoder_tokenizer=tokenizer)
+    with pytest.raises(InputError, match="no column 'target_ids'"):
+        StreamedBatches(dataset.to_iterable_dataset(), TokenizerPair(tokenizer, tokenizer), plan(2))
 
 
 def test_an_end_that_is_called_unknown_too_is_spared():
@@ -386,7 +396,7 @@ def test_an_end_that_is_called_unknown_too_is_spared():
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     one_for_all = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "<end>")  # as GPT-2's
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **one_for_all)
-    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20)}), tokenizer, 64)
+    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(20)}), TokenizerPair(tokenizer), 64)
     item = batches(dataset, tokenizer, noise=InputNoise(drop=1.0))[0]
     assert item["input_ids"].tolist() == [[0]] * len(item["labels"]) and (item["attention_mask"] == 1).all()
     assert (item["labels"] == 0).sum() == len(item["labels"]), "the end is written, though it pads as well"

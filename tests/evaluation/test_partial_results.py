@@ -43,14 +43,14 @@ def test_a_cut_anywhere_loses_the_lines_it_cuts_and_no_more(written):
 def test_a_file_with_another_header_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "values"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="values is of another evaluation .*: delete it"):
+    with pytest.raises(InputError, match="values belongs to another evaluation .*: delete it"):
         read_values(path, HEADER)
     assert path.read_bytes() == content
 
 
 def test_a_place_where_no_file_can_be_is_refused(tmp_path):
     for path in (tmp_path / "no" / "where", tmp_path):
-        with pytest.raises(InputError, match=f"cannot be kept in {path} .*: give another place"):
+        with pytest.raises(InputError, match=f"cannot be saved in {path} .*: give another path"):
             read_values(path, HEADER)
 
 

@@ -20,6 +20,7 @@ from textvae import TextVAEConfig, TextVAEModel
 from textvae.data.padding import padded_batch
 from textvae.data.tokenization import train_word_tokenizer
 from textvae.data.tokenize import tokenize_corpus
+from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.data.unigram import train_tokenizer
 from textvae.errors import InputError
 from textvae.evaluation.evaluate import evaluate
@@ -188,7 +189,7 @@ def test_special_tokens_are_never_written():
     torch.manual_seed(1)
     pipeline = TextVAEPipeline(build("gru", tokenizer), tokenizer, max_length=30)  # untrained: any token may come
     with torch.no_grad():
-        pipeline.model.to_mean.weight.mul_(50)
+        pipeline.model.posterior.to_mean.weight.mul_(50)
     written = pipeline.sample(30, temperature=3.0, seed=0, do_sample=True) + pipeline.reconstruct(
         ["Où ça ? 🎈", "日本"]
     )
@@ -302,7 +303,7 @@ def test_evaluate_measures_texts_and_datasets(pipeline):
     report = pipeline.evaluate(TEXTS, **options)
     dataset = Dataset.from_dict({"text": TEXTS, "id": list(range(len(TEXTS)))})
     assert pipeline.evaluate(dataset, **options) == report
-    tokenized = tokenize_corpus(dataset, pipeline.tokenizer, pipeline.max_length)
+    tokenized = tokenize_corpus(dataset, TokenizerPair(pipeline.tokenizer), pipeline.max_length)
     assert evaluate(pipeline.model, pipeline.tokenizer, tokenized, max_new_tokens=12, **options) == report
     assert report["num_texts"] == len(TEXTS) and report["num_importance_samples"] == 5
     short = pipeline.evaluate(TEXTS, **options, max_new_tokens=1)
@@ -376,7 +377,7 @@ def test_a_push_uploads_one_folder_with_the_runs_card_and_metrics(saved, tmp_pat
         def upload_folder(self, repo_id, folder_path):
             uploads.append((repo_id, contents(Path(folder_path))))
 
-    monkeypatch.setattr("textvae.pipeline.pipeline.HfApi", Hub)
+    monkeypatch.setattr("textvae.pipeline.hub.HfApi", Hub)
     TextVAEPipeline.from_pretrained(run).push_to_hub("mine", private=True, token="secret")
     ((repo_id, files),) = uploads
     assert repo_id == "me/mine" and files.keys() == contents(run).keys()
@@ -438,7 +439,10 @@ def put_bert(saved):
         (lambda saved: cut_in_half(saved / "model.safetensors"), "are corrupt"),
         (lambda saved: (saved / "model.safetensors").write_bytes(b""), "are corrupt"),
         (lambda saved: (saved / "model.safetensors").unlink(), "no file named model.safetensors"),
-        (lambda saved: spoil_weights(saved, lambda w: w.pop("to_mean.weight")), "1 weights .* to_mean.weight"),
+        (
+            lambda saved: spoil_weights(saved, lambda w: w.pop("posterior.to_mean.weight")),
+            "1 weights .* posterior.to_mean",
+        ),
         (lambda saved: spoil_weights(saved, lambda w: w.update(extra=torch.ones(1))), "1 weights .* extra"),
         (lambda saved: spoil_config(saved, latent_size=5), "5 weights"),
         (lambda saved: spoil_config(saved, latent_size="five"), "latent_size"),

@@ -19,7 +19,7 @@ def walk(model, average, steps, seed=0):
     generator, seen = torch.Generator().manual_seed(seed), []
     for step in steps:
         with torch.no_grad():
-            for tensor in (*model.parameters(), model.mean_norm.norm.running_mean):
+            for tensor in (*model.parameters(), model.posterior.mean_norm.norm.running_mean):
                 tensor.add_(torch.randn(tensor.shape, generator=generator))
         average.update(model, step)
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
@@ -160,7 +160,8 @@ def test_tied_weights_stay_tied(model):
 def test_buffers_are_those_of_the_model(model):
     average = WeightAverage(model, "swa")
     walk(model, average, range(1, 4))
-    assert torch.equal(average.of(model).mean_norm.norm.running_mean, model.mean_norm.norm.running_mean)
+    norms = (each.posterior.mean_norm.norm for each in (average.of(model), model))
+    assert torch.equal(*(norm.running_mean for norm in norms))
 
 
 def test_it_follows_the_model_to_its_device_in_a_resumed_run_too(model):
@@ -175,11 +176,12 @@ def test_it_follows_the_model_to_its_device_in_a_resumed_run_too(model):
 
 def test_averaged_weights_make_a_model_of_their_own(model, make_texts):
     average = WeightAverage(model, "swa")
-    nn.init.constant_(model.to_mean.bias, 1.0)
+    nn.init.constant_(model.posterior.to_mean.bias, 1.0)
     average.update(model, 1)
-    nn.init.constant_(model.to_mean.bias, 3.0)
+    nn.init.constant_(model.posterior.to_mean.bias, 3.0)
     average.update(model, 2)
-    torch.testing.assert_close(average.of(model).to_mean.bias, torch.full_like(model.to_mean.bias, 2.0))
+    bias = average.of(model).posterior.to_mean.bias
+    torch.testing.assert_close(bias, torch.full_like(bias, 2.0))
     assert average.of(model)(**make_texts([4, 3])).loss.isfinite()
 
 

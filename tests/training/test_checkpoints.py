@@ -104,7 +104,7 @@ def test_a_spoilt_one_is_refused_and_the_last_whole_one_offered(save, tmp_path, 
 
 def test_where_none_is_whole_none_is_offered(save, tmp_path):
     truncate(save(1))
-    with pytest.raises(InputError, match="no other one, start the run anew"):
+    with pytest.raises(InputError, match="no other checkpoint, start the run again"):
         find_checkpoint("latest", tmp_path)
 
 
@@ -120,7 +120,7 @@ def test_a_missing_one_is_named_and_a_whole_one_offered(save, tmp_path):
 
 def test_one_of_another_run_is_refused(save, tmp_path):
     save(1)
-    with pytest.raises(InputError, match=f"of another run: give output_dir {tmp_path} "):
+    with pytest.raises(InputError, match=f"belongs to another run: give output_dir {tmp_path} "):
         find_checkpoint(str(tmp_path / "checkpoint-1"), tmp_path / "elsewhere")
 
 

@@ -176,7 +176,7 @@ def attentive(model):
 def deaf(model):
     """Its decoder is told nothing of z."""
     with torch.no_grad():
-        model.to_prefix.weight.zero_()
+        model.injection.to_prefix.weight.zero_()
     return model
 
 

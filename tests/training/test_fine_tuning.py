@@ -176,4 +176,4 @@ def test_a_saved_model_is_trained_on_with_another_dropout(source, others, tmp_pa
 
 def test_a_vocab_size_is_said_to_be_left_aside(source, others, tmp_path, caplog):
     train(config(others, tmp_path / "run", **BRIEF | {"max_steps": 1}, model_name_or_path=source, vocab_size=500))
-    assert any("vocab_size 500 is left aside" in record.message for record in caplog.records)
+    assert any("vocab_size 500 is ignored" in record.message for record in caplog.records)

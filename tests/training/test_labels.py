@@ -25,20 +25,21 @@ from torch.distributions import Normal, kl_divergence
 
 from textvae import InputError, TextVAEConfig, TextVAEModel, TextVAEPipeline
 from textvae.data.corpora import load_corpus, load_texts
-from textvae.data.inference_batches import Corpus
+from textvae.data.inference_batches import InferenceBatches
 from textvae.data.special_tokens import IGNORED
 from textvae.data.tokenization import train_word_tokenizer
 from textvae.data.tokenize import tokenize_corpus
-from textvae.data.training_batches import LengthGroupedBatches
+from textvae.data.tokenizer_pair import TokenizerPair
+from textvae.data.training_batches import BatchPlan, LengthGroupedBatches
 from textvae.evaluation.evaluate import evaluate
 from textvae.evaluation.likelihood import importance_weighted_nll, posterior_terms, preceding_of_label
-from textvae.objectives.terms import normal_kl, standard_normal_kl
+from textvae.objectives.terms import normal_kl
 from textvae.training.config import TrainingConfig
 from textvae.training.train import train
 
 NAMES = ["bad", "good", "so-so"]
 LENGTHS, LABELS = [9, 4, 6], torch.tensor([2, 0, 1])
-TABLES = ("label_to_pooled", "label_to_prior", "label_to_embedding")
+TABLES = ("to_pooled", "to_prior", "to_embedding")
 DECODERS, INJECTIONS = ["gru", "gpt2"], ["embedding", "prefix", ["embedding", "prefix"], "none"]
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -66,13 +67,14 @@ def assert_same(found, expected):
 # the objective
 
 
-def test_the_kl_of_two_gaussians_is_torchs_and_from_the_standard_normal_the_same_to_the_last_bit():
+def test_the_kl_of_two_gaussians_is_torchs_and_so_is_that_from_the_standard_normal():
     mean, logvar, prior_mean, prior_logvar = normal(4, 50, 7)
     expected = kl_divergence(Normal(mean, (logvar / 2).exp()), Normal(prior_mean, (prior_logvar / 2).exp()))
     torch.testing.assert_close(normal_kl(mean, logvar, prior_mean, prior_logvar), expected, rtol=1e-4, atol=1e-5)
     assert torch.equal(normal_kl(mean, logvar, mean, logvar), torch.zeros(50, 7))
     zeros = torch.zeros(1, 7)
-    assert torch.equal(normal_kl(mean, logvar, zeros, zeros), standard_normal_kl(mean, logvar))
+    expected = kl_divergence(Normal(mean, (logvar / 2).exp()), Normal(0.0, 1.0))
+    torch.testing.assert_close(normal_kl(mean, logvar, zeros, zeros), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_terms_are_those_of_the_labels_prior(build, make_texts):
@@ -90,10 +92,10 @@ def test_the_bound_meets_the_integral_over_the_labels_prior(build, make_texts):
     """-log ∫ p(x|z, c) p(z|c) dz on a grid, and the mean of forty estimates of 300 samples."""
     model, batch, label_ids = build(latent_size=1), make_texts([5, 3]), torch.tensor([2, 0])
     with torch.no_grad():  # priors that are not N(0, 1), and a posterior wide enough for few samples
-        model.label_to_prior.weight.copy_(torch.tensor([[1.0, -0.5], [0.0, 0.0], [-1.5, 0.4]]))
-        model.to_logvar.weight.zero_()
-        model.to_logvar.bias.fill_(0.9)
-        model.to_mean.weight.mul_(0.3)
+        model.label_vectors.to_prior.weight.copy_(torch.tensor([[1.0, -0.5], [0.0, 0.0], [-1.5, 0.4]]))
+        model.posterior.to_logvar.weight.zero_()
+        model.posterior.to_logvar.bias.fill_(0.9)
+        model.posterior.to_mean.weight.mul_(0.3)
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
         line = torch.linspace(-9, 9, 901)[:, None]
         log_joint = []
@@ -145,23 +147,24 @@ def test_gradients_reach_the_rows_of_the_labels_in_all_three_tables(build, make_
     model = build()
     model(**make_texts(LENGTHS), label_ids=torch.tensor([2, 0, 0])).loss.backward()
     for name in TABLES:
-        gradient = getattr(model, name).weight.grad.abs()
+        gradient = getattr(model.label_vectors, name).weight.grad.abs()
         assert (gradient[[0, 2]] > 0).all() and (gradient[1] == 0).all(), name
 
 
 def test_before_training_every_prior_is_the_standard_normal(build, make_texts, tmp_path):
     model = TextVAEModel(build(initial_logvar=-0.7).config).eval()
     assert not torch.cat(model.prior_parameters(LABELS)).any()
-    assert model.label_to_pooled.weight.std() > 0.03 and model.label_to_embedding.weight.std() > 0.03
+    assert all(getattr(model.label_vectors, name).weight.std() > 0.03 for name in ("to_pooled", "to_embedding"))
     with torch.no_grad():
         output = model(**make_texts(LENGTHS), label_ids=LABELS)
-    assert torch.equal(output.kl, standard_normal_kl(output.mean, output.logvar))
+    expected = kl_divergence(Normal(output.mean, (output.logvar / 2).exp()), Normal(0.0, 1.0))
+    torch.testing.assert_close(output.kl, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_priors_log_variance_is_bounded_as_the_posteriors(build):
     model = build(min_logvar=-2.0, max_logvar=1.0)
     with torch.no_grad():
-        model.label_to_prior.weight.mul_(100)
+        model.label_vectors.to_prior.weight.mul_(100)
     _, logvar = model.prior_parameters(LABELS)
     assert logvar.min() == -2 and logvar.max() == 1
 
@@ -186,7 +189,7 @@ def test_pretrained_parts_can_have_labels(build, tmp_path):
     made.encoder.save_pretrained(tmp_path / "encoder"), made.decoder.save_pretrained(tmp_path / "decoder")
     model = TextVAEModel.from_encoder_decoder(*(str(tmp_path / part) for part in ("encoder", "decoder")),
                                               dtype=torch.bfloat16, label_names=NAMES)  # fmt: skip
-    assert not torch.cat(model.prior_parameters(LABELS)).any() and model.label_to_pooled.weight.std() > 0.03
+    assert not torch.cat(model.prior_parameters(LABELS)).any() and model.label_vectors.to_pooled.weight.std() > 0.03
     assert model.generate(torch.zeros(3, 64), label_ids=LABELS, max_new_tokens=3).shape[0] == 3
 
 
@@ -208,7 +211,7 @@ def test_cached_generation_equals_teacher_forcing(build, decoder, injection):
 
 def test_a_language_model_has_the_decoders_table_alone_and_an_exact_likelihood(build, make_texts):
     model, batch = build("gpt2", latent_injection="none"), make_texts(LENGTHS)
-    assert [name for name in TABLES if getattr(model, name) is not None] == ["label_to_embedding"]
+    assert [name for name in TABLES if getattr(model.label_vectors, name) is not None] == ["to_embedding"]
     with torch.no_grad():
         output = model(**batch, label_ids=LABELS)
         found = importance_weighted_nll(model, {**batch, "label_ids": LABELS}, 50)
@@ -242,11 +245,11 @@ def test_a_config_refuses_what_cannot_be():
         with pytest.raises(InputError, match="label_names is"):
             TextVAEConfig(label_names=names)
     for name in ("committed_rate", "mean_batch_norm"):
-        with pytest.raises(InputError, match=f"{name} is made for the prior"):
+        with pytest.raises(InputError, match=f"{name} needs the prior"):
             TextVAEConfig(label_names=NAMES, **{name: 0.1})
-        with pytest.raises(InputError, match=f"{name} is made for the prior"):
+        with pytest.raises(InputError, match=f"{name} needs the prior"):
             TrainingConfig(label_column="mood", **{name: 0.1})
-    with pytest.raises(InputError, match="mmd_weight is made for the prior"):
+    with pytest.raises(InputError, match="mmd_weight needs the prior"):
         TrainingConfig(label_column="mood", mmd_weight=1.0)
     with pytest.raises(InputError, match="The labels of a stream"):
         TrainingConfig(label_column="mood", streaming=True, max_steps=3)
@@ -293,7 +296,7 @@ def test_integers_and_the_hubs_classes_get_names(tmp_path):
     corpus = load_corpus(dataset_name=str(tmp_path / "hub"), **COLUMNS)
     assert corpus["train"]["label"][:] == ["glad", "sad", "glad"]
     tokenized = tokenize_corpus(classes.select([0, 1]).rename_columns({"body": "text", "mood": "label"}),
-                                train_word_tokenizer("abc"), 8, label_names=["glad", "sad"])  # fmt: skip
+                                TokenizerPair(train_word_tokenizer("abc")), 8, label_names=["glad", "sad"])  # fmt: skip
     assert tokenized["label_id"][:] == [0, 1]
 
 
@@ -339,12 +342,13 @@ def test_labels_stay_with_their_texts_and_move_no_noise_in_one_process_or_two():
     texts = [f"{word} {'so ' * (i % 5)}{word}" for i, word in enumerate("abcdefghijklmnopqr")]
     tokenizer = train_word_tokenizer(texts)
     labels = {text: NAMES[i % 3] for i, text in enumerate(texts)}
-    plain = tokenize_corpus(Dataset.from_dict({"text": texts, "label": [*labels.values()]}), tokenizer, 20)
-    with_ids = tokenize_corpus(plain, tokenizer, 20, label_names=NAMES)
+    pair = TokenizerPair(tokenizer)
+    plain = tokenize_corpus(Dataset.from_dict({"text": texts, "label": [*labels.values()]}), pair, 20)
+    with_ids = tokenize_corpus(plain, pair, 20, label_names=NAMES)
     assert "label_id" not in plain.column_names
-    one, bare = (LengthGroupedBatches(data, tokenizer, 6, latent_size=4) for data in (with_ids, plain))
-    two = [LengthGroupedBatches(with_ids, tokenizer, 3, latent_size=4, num_processes=2, process_index=i)
-           for i in (0, 1)]  # fmt: skip
+    one, bare = (LengthGroupedBatches(data, pair, BatchPlan(6, latent_size=4)) for data in (with_ids, plain))
+    halved = [BatchPlan(3, latent_size=4, num_processes=2, process_index=i) for i in (0, 1)]
+    two = [LengthGroupedBatches(with_ids, pair, plan) for plan in halved]
     for index in range(2 * len(one)):
         item = one[index]
         read = tokenizer.batch_decode(item["input_ids"], skip_special_tokens=True)
@@ -369,13 +373,13 @@ TEXTS = ["a cat sat", "the dog", "a dog and the cat sat on a mat", "on", "the ca
 
 def tokenized(tokenizer, labels=(0, 2, 1, 1, 0, 2)):
     dataset = Dataset.from_dict({"text": TEXTS, "label": [NAMES[i] for i in labels]})
-    return tokenize_corpus(dataset, tokenizer, 20, label_names=NAMES)
+    return tokenize_corpus(dataset, TokenizerPair(tokenizer), 20, label_names=NAMES)
 
 
 def test_the_terms_and_the_report_are_those_of_each_text_with_its_label(build):
     tokenizer = train_word_tokenizer(TEXTS)
     model, dataset = build(), tokenized(tokenizer)
-    found = posterior_terms(model, Corpus(dataset, tokenizer, model.device, 4), range(6))
+    found = posterior_terms(model, InferenceBatches(dataset, TokenizerPair(tokenizer), model.device, 4), range(6))
     for row, (ids, label) in enumerate(zip(dataset["input_ids"], dataset["label_id"], strict=True)):
         with torch.no_grad():
             alone = model(torch.tensor([ids]), latents=found["latents"][[row]], label_ids=torch.tensor([label]))
@@ -396,15 +400,15 @@ def test_a_z_that_names_its_label_costs_nothing_and_is_worth_nothing(build):
     tokenizer = train_word_tokenizer(TEXTS)
     model = build(min_logvar=-6.0)
     with torch.no_grad():  # q(z|x, c) = p(z|c) = N(±2, e⁻⁶), the decoder barely looking
-        for layer in (model.to_mean, model.to_logvar):
+        for layer in (model.posterior.to_mean, model.posterior.to_logvar):
             layer.weight.zero_(), layer.bias.zero_()
-        model.to_logvar.bias.fill_(-6)
-        model.to_mean.weight[:, 0] = 1
-        model.label_to_prior.weight.zero_()
-        model.label_to_prior.weight[:, 5:] = -6
-        model.label_to_prior.weight[:, :5] = torch.tensor([-2.0, 2, 0])[:, None]
-        model.pooling = Nothing()
-        model.label_to_pooled.weight[:, 0] = torch.tensor([-2.0, 2, 0])
+        model.posterior.to_logvar.bias.fill_(-6)
+        model.posterior.to_mean.weight[:, 0] = 1
+        model.label_vectors.to_prior.weight.zero_()
+        model.label_vectors.to_prior.weight[:, 5:] = -6
+        model.label_vectors.to_prior.weight[:, :5] = torch.tensor([-2.0, 2, 0])[:, None]
+        model.posterior.pooling = Nothing()
+        model.label_vectors.to_pooled.weight[:, 0] = torch.tensor([-2.0, 2, 0])
     texts = tokenized(tokenizer, (0, 1, 0, 1, 0, 1))
     report = evaluate(model, tokenizer, texts, num_importance_samples=4, max_new_tokens=6)
     assert report["kl"] == pytest.approx(0, abs=1e-5)
@@ -435,7 +439,8 @@ def toy_rows() -> list[tuple[str, str]]:
 
 
 RUN = {**COLUMNS, "decoder": {**GRU, "hidden_size": 24}, "max_steps": 60, "learning_rate": 0.02, "save_steps": 25,
-       "eval_steps": 30, "logging_steps": 1, "monitor_steps": 20, "word_dropout": 0.1}  # fmt: skip
+       "eval_steps": 30, "logging_steps": 1, "monitor_steps": 20, "word_dropout": 0.1,
+       "model_card_samples": True}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

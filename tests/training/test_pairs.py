@@ -27,7 +27,7 @@ from tiny_runs import (
 from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline
 from textvae.data.tokenization import train_word_tokenizer
 from textvae.data.tokenize import tokenize_corpus
-from textvae.data.tokenizer_pair import ENCODER_TOKENIZER
+from textvae.data.tokenizer_pair import ENCODER_TOKENIZER, TokenizerPair
 from textvae.errors import InputError
 from textvae.evaluation import metrics
 from textvae.evaluation.evaluate import evaluate
@@ -156,7 +156,8 @@ def test_a_table_of_pairs_is_learnt_by_heart(tmp_path):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("from", "to"), *zip(texts, targets, strict=True)])
     settings = {**COLUMNS, "per_device_train_batch_size": 8, "max_steps": 150, "eval_steps": 150, "learning_rate": 0.03,
-                "beta": 0.01, "kl_schedule": "constant", "latent_injection": ["embedding"]}  # fmt: skip
+                "beta": 0.01, "kl_schedule": "constant", "latent_injection": ["embedding"],
+                "model_card_samples": True}  # fmt: skip
     pipeline = train(config(path, tmp_path / "run", validation_file=str(path), **settings))
     assert pipeline.reconstruct(texts) == targets
     assert results(tmp_path / "run")["exact_match"] == 1
@@ -216,9 +217,9 @@ def test_evaluation_equals_sums_by_hand(pipeline):
     assert other["iw_nll"] != report["iw_nll"] and other["kl"] == pytest.approx(report["kl"], rel=1e-5)
 
 
-def test_two_tokenizers_and_no_labels_are_refused(pipeline):
-    dataset = tokenize_corpus(Dataset.from_dict({"text": SENTENCES[:4]}), pipeline.tokenizer, 48)
-    with pytest.raises(InputError, match="no column 'labels'"):
+def test_two_tokenizers_and_no_targets_are_refused(pipeline):
+    dataset = tokenize_corpus(Dataset.from_dict({"text": SENTENCES[:4]}), TokenizerPair(pipeline.tokenizer), 48)
+    with pytest.raises(InputError, match="no column 'target_ids'"):
         evaluate(pipeline.model, pipeline.tokenizer, dataset, encoder_tokenizer=pipeline.encoder_tokenizer)
 
 
@@ -250,16 +251,16 @@ def test_saved_and_opened_again_it_says_the_same(pipeline, tmp_path):
                                           if name in weights(tmp_path)})  # fmt: skip
     assert torch.equal(opened.encode(SENTENCES), pipeline.encode(SENTENCES))
     assert opened.score(SENTENCES[:3], 5) == pipeline.score(SENTENCES[:3], 5)
-    opened.encoder_tokenizer = None
+    opened.tokenizers = TokenizerPair(opened.tokenizer)
     opened.save_pretrained(tmp_path)
     assert not (tmp_path / ENCODER_TOKENIZER).exists()
 
 
 def test_the_longer_side_is_cut_too(pipeline, caplog):
     short = TextVAEPipeline(pipeline.model, copy.deepcopy(pipeline.tokenizer), 10, pipeline.encoder_tokenizer)
-    codec = Codec(short.model, short.tokenizer, short.encoder_tokenizer, batch_size=8, progress=False)
-    corpus = codec.read(["the movie the movie the movie talked", "pizza"], ids=None)
-    assert [len(ids) for ids in corpus.ids] == [10, 7] and max(map(len, corpus.labels)) == 10
+    codec = Codec(short.model, short.tokenizers, batch_size=8, progress=False)
+    read = codec.read(["the movie the movie the movie talked", "pizza"], ids=None)
+    assert [len(ids) for ids in read.input_ids] == [10, 7] and max(map(len, read.target_ids)) == 10
     assert caplog.text.count("1 of 2 texts were cut to 10 tokens") == 1
     pipeline.encoder_tokenizer.model_max_length = 48
 

@@ -23,12 +23,11 @@ from textvae.modeling.load import load_model
 from textvae.training.train import train
 
 pytest.importorskip("peft")
-pytestmark = pytest.mark.usefixtures("short_reports")
 
 LABELLED = {"label_column": "mood", "max_length": 8, "max_steps": 4, "save_steps": 2, "learning_rate": 0.01,
             "num_reconstructed_texts": 4, "monitor_steps": 2}  # fmt: skip
 NEW_WORDS = [f"{text} {end}" for text in SENTENCES[::4] for end in ("zebra", "bird")]
-TABLES = {"label_to_pooled.weight", "label_to_prior.weight", "label_to_embedding.weight"}
+TABLES = {f"label_vectors.{name}.weight" for name in ("to_pooled", "to_prior", "to_embedding")}
 
 
 def write_table(path, texts):
@@ -81,7 +80,7 @@ def test_labels_are_learnt_on_top_of_what_is_kept(parts, table, tmp_path, mode):
     kept = weights(tmp_path / "run")
     assert kept.keys() >= TABLES
     assert all(LORA_MARK in name for name in kept if name.startswith(("encoder.", "decoder.")))
-    assert kept["label_to_prior.weight"].abs().sum() > 0, "it starts at 0"
+    assert kept["label_vectors.to_prior.weight"].abs().sum() > 0, "it starts at 0"
     assert made.encode(SENTENCES[0], label="calm").ne(made.encode(SENTENCES[0], label="loud")).all()
     assert_same_state(says(opened(tmp_path / "run")), says(made))
     made.merge_and_save(tmp_path / "merged")
@@ -94,7 +93,7 @@ def test_labels_are_learnt_on_top_of_what_is_kept(parts, table, tmp_path, mode):
 def test_of_a_language_model_on_a_frozen_decoder_the_labels_alone_are_learnt(parts, table, tmp_path):
     shared = {**LABELLED, **parts, "latent_injection": "none"}
     made = train(config(table, tmp_path / "run", **shared, freeze_decoder=True))
-    assert weights(tmp_path / "run").keys() == {"label_to_embedding.weight"} and made.model.encoder is None
+    assert weights(tmp_path / "run").keys() == {"label_vectors.to_embedding.weight"} and made.model.encoder is None
     assert made.score(SENTENCES[0], label="calm") != made.score(SENTENCES[0], label="loud")
     assert results(tmp_path / "run")["kl"] == 0
     assert_same_state(says(opened(tmp_path / "run")), says(made))
@@ -113,7 +112,8 @@ def test_a_model_with_labels_keeps_them_and_gets_new_words(saved, new_words, tmp
     now = made.model.decoder.get_input_embeddings().weight
     assert len(now) == rows + 2 and made.tokenizer.convert_tokens_to_ids("zebra") >= rows
     assert made.model.config.label_names == old.config.label_names
-    assert not torch.equal(made.model.label_to_pooled.weight, old.label_to_pooled.weight), "they learn on"
+    pooled = (model.label_vectors.to_pooled.weight for model in (made.model, old))
+    assert not torch.equal(*pooled), "they learn on"
     assert_same_state(says(opened(tmp_path)), says(made))
 
 

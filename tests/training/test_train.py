@@ -13,6 +13,7 @@ from tiny_runs import (
     BERT,
     GPT2,
     GRU,
+    PROGRESS,
     SENTENCES,
     Killed,
     assert_same_checkpoint,
@@ -107,9 +108,7 @@ KILLS = {
     "while a checkpoint is written": lambda patch: at_a_rename(patch, ".checkpoint-12.unfinished", 1),
     "before the best model moves": lambda patch: at_a_rename(patch, "best", 2),
     "while the best model moves": lambda patch: at_a_rename(patch, ".best.unfinished", 3),
-    "while the results are written": lambda patch: patch.setattr(
-        sys.modules["textvae.training.train"], "write_report", killed_at_once
-    ),
+    "while the results are written": lambda patch: patch.setattr(TRAIN, "write_report", killed_at_once),
 }
 
 
@@ -144,7 +143,7 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(corpus, tmp_path, unin
 def test_these_runs_depend_on_every_random_state(corpus, tmp_path, uninterrupted, monkeypatch):
     """What the test above rests on: dropout alone makes another model of another torch seed."""
     set_seed = torch.manual_seed
-    monkeypatch.setattr(TRAIN, "set_seed", lambda seed, **_: set_seed(seed + 1))
+    monkeypatch.setattr("textvae.training.setup.set_seed", lambda seed, **_: set_seed(seed + 1))
     train(config(corpus, tmp_path, **EVERYTHING_RANDOM))
     assert not torch.equal(
         weights(tmp_path)["decoder.model.embed_tokens.weight"],
@@ -173,6 +172,21 @@ def test_a_finished_run_can_be_made_longer(corpus, tmp_path):
     assert after["negative_elbo"] <= before["negative_elbo"] + 1e-6
     train(config(corpus, tmp_path, max_steps=8, resume_from_checkpoint="latest"))  # nothing is left to do
     assert results(tmp_path) == after
+
+
+def test_the_seconds_of_all_sessions_are_counted(corpus, tmp_path):
+    train(config(corpus, tmp_path, max_steps=2))
+    progress = torch.load(tmp_path / "checkpoint-2" / PROGRESS, weights_only=False)
+    measured = json.loads((tmp_path / "metrics.json").read_text())["training_seconds"]
+    assert 0 < progress["seconds"] <= measured + 0.05
+    manifest = tmp_path / "checkpoint-2" / "checkpoint.json"
+    content = json.loads(manifest.read_text())
+    content["about"]["seconds"] = 1000.0  # where older versions kept them
+    manifest.write_text(json.dumps(content))
+    train(config(corpus, tmp_path, max_steps=4, resume_from_checkpoint="latest"))
+    after = torch.load(tmp_path / "checkpoint-4" / PROGRESS, weights_only=False)["seconds"]
+    measured = json.loads((tmp_path / "metrics.json").read_text())["training_seconds"]
+    assert 1000 + progress["seconds"] < after <= measured + 0.05 < 1100
 
 
 def test_a_resumed_run_learns_at_the_rate_it_is_told(corpus, tmp_path, optimizer_steps):
@@ -266,6 +280,7 @@ def finished(corpus, tmp_path_factory):
             beta=0.2,
             kl_schedule="constant",
             decoder={"dropout": 0.1, **GRU},
+            model_card_samples=True,
         )  # fmt: skip
     )
     return output_dir, pipeline
@@ -316,6 +331,13 @@ def test_the_model_card_shows_what_the_model_can_do(finished):
     assert [len(lines) for lines in shown["From"]] == [7, 7]
     assert [len(lines) for lines in shown["Paraphrases"]] == [5, 5]
     assert all(line.removeprefix("- ").split(" → ")[0] in SENTENCES for line in shown["Reconstructions"][0])
+
+
+def test_without_samples_the_model_card_has_the_table_alone(finished, corpus, tmp_path):
+    train(config(corpus, tmp_path, max_steps=1))
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| negative_elbo | " in card and "**" not in card and "\n- " not in card
+    assert results(finished[0]).keys() - results(tmp_path).keys() == {"distinct_samples"}
 
 
 def test_only_the_newest_checkpoints_and_no_second_model_stay(finished):

@@ -35,10 +35,9 @@ from textvae.modeling.adapters import LORA_MARK
 from textvae.modeling.cross_entropy import linear_cross_entropy
 from textvae.modeling.load import join_parts
 from textvae.training.train import train
-from textvae.training.trainable import checkpoint_activations, choose_trained
+from textvae.training.trainable import checkpoint_activations, choose_trainable
 
 pytest.importorskip("peft")
-pytestmark = pytest.mark.usefixtures("short_reports")
 
 TEXTS = SENTENCES[:6]
 FROZEN = {"freeze_encoder": True, "freeze_decoder": True}
@@ -85,14 +84,14 @@ def model_of(parts, corpus, tmp_path, **changes):
     run = config(corpus, tmp_path, **parts, **changes)
     pair = tokenizers_of_parts(run.encoder_name_or_path, run.decoder_name_or_path)
     dtypes = {f"{part}_dtype": run.dtype_of(part) for part in ("encoder", "decoder")}
-    model = join_parts(run.encoder_name_or_path, run.decoder_name_or_path, *pair, latent_size=6, **dtypes)
-    choose_trained(model, run)
+    model = join_parts(run.encoder_name_or_path, run.decoder_name_or_path, pair, latent_size=6, **dtypes)
+    choose_trainable(model, run)
     return model, run
 
 
 def batch_of(pair) -> dict:
-    ids = pair[1](TEXTS, return_tensors="pt", padding=True)
-    labels = pair[0](TEXTS, return_tensors="pt", padding=True)
+    ids = pair.encoder(TEXTS, return_tensors="pt", padding=True)
+    labels = pair.decoder(TEXTS, return_tensors="pt", padding=True)
     labels = labels["input_ids"].masked_fill(labels["attention_mask"] == 0, -100)
     return {"input_ids": ids["input_ids"], "attention_mask": ids["attention_mask"], "labels": labels}
 
@@ -124,7 +123,7 @@ def test_what_is_kept_is_bit_identical_and_the_bottleneck_is_not(parts, finished
         now = {name.replace(".base_layer", ""): t for name, t in kept.items() if name.startswith(part)}
         assert now.keys() <= before.keys() and now
         assert all(torch.equal(tensor, before[name]) for name, tensor in now.items())
-    assert model.to_logvar.weight.abs().sum() > 0, "it starts at 0"
+    assert model.posterior.to_logvar.weight.abs().sum() > 0, "it starts at 0"
     if mode == "adapters":
         assert all(t.abs().sum() > 0 for name, t in model.state_dict().items() if "lora_B" in name), "they start at 0"
 
@@ -329,7 +328,7 @@ def change_a_weight(directory):
 
 
 def lose_a_weight(directory):
-    rewrite(directory, lambda saved: saved.pop("to_mean.bias"))
+    rewrite(directory, lambda saved: saved.pop("posterior.to_mean.bias"))
 
 
 def add_a_weight(directory):
@@ -347,13 +346,13 @@ def rewrite(directory, change):
 
 
 SPOILT = [
-    (change_a_weight, "decoder' is not the decoder that .* was trained on, its weights are others: put it back"),
+    (change_a_weight, "decoder' is not the decoder that .* was trained on, its weights differ: put it back"),
     (lambda directory: shutil.rmtree(directory.parent / "encoder"), "There is no directory .*encoder'.*: put it back"),
     (
         lambda directory: (directory.parent / "encoder" / "model.safetensors").unlink(),
         "holds no weights.*: put it back",
     ),
-    (lose_a_weight, "1 weights of .*, to_mean.bias for one, are not those of its config.json and its base"),
+    (lose_a_weight, "1 weights of .*, posterior.to_mean.bias for one, are not those of its config.json and its base"),
     (add_a_weight, "1 weights of .*, more for one, are not those"),
     (adapters_of_another_rank, "weights of .*lora_A.* are not those"),
 ]
@@ -429,8 +428,8 @@ def test_no_run_and_no_model_is_written_over_what_it_needs(parts, corpus, tmp_pa
     weights_before = contents(base)
     tuned = config(corpus, base, model_name_or_path=str(directory), overwrite_output_dir=True,
                    freeze_encoder=True, tokenizer="sentencepiece", decoder=LLAMA, **SHORT)  # fmt: skip
-    assert f"{base} holds weights that this model needs" in refusal(tuned)
-    with pytest.raises(InputError, match="holds weights that this model needs"):
+    assert f"{base} holds a base model that this model needs" in refusal(tuned)
+    with pytest.raises(InputError, match="holds a base model that this model needs"):
         finished("frozen")[1].save_pretrained(base)
     assert contents(directory) == before and contents(base) == weights_before
 
@@ -440,7 +439,7 @@ def test_no_run_and_no_model_is_written_over_what_it_needs(parts, corpus, tmp_pa
     [
         ({"lora": "head"}, "lora names 'head'"),
         ({"lora": "decoder", "freeze_decoder": True}, "leave lora or freeze_decoder out"),
-        ({"weights_dtype": "bfloat16"}, "weights_dtype is for weights that are not trained"),
+        ({"weights_dtype": "bfloat16"}, "weights_dtype is for frozen weights"),
         ({"decoder_quantization": "4bit"}, "A quantized decoder cannot be trained"),
         ({"freeze_encoder": True, "encoder_learning_rate": 1e-3}, "leaves nothing for encoder_learning_rate"),
         ({"bottleneck_phase": 1.5}, "bottleneck_phase is 1.5"),

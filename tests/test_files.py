@@ -1,0 +1,99 @@
+"""Files and directories that are whole or not there, wherever the process is killed."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tiny_runs import Killed
+
+from textvae.errors import InputError
+from textvae.files import check_place, finish_directory, has_directory, restore_directory, unfinished, write_whole
+
+
+def make(directory: Path, content: str) -> None:
+    directory.mkdir()
+    (directory / "file").write_text(content)
+
+
+def tree(directory: Path) -> dict[str, str]:
+    return {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_a_file_is_written_and_replaced(tmp_path):
+    for content in ("Où ?\n", "日本"):
+        write_whole(tmp_path / "file", content)
+        assert (tmp_path / "file").read_text(encoding="utf-8") == content
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("before", [{}, {"file": "old"}])
+def test_a_file_whose_writing_is_cut_is_what_it_was(tmp_path, monkeypatch, before):
+    for name, content in before.items():
+        (tmp_path / name).write_text(content)
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", killed)
+        write_whole(tmp_path / "file", "new")
+    assert {name: content for name, content in tree(tmp_path).items() if name == "file"} == before
+    write_whole(tmp_path / "file", "new")
+    assert tree(tmp_path) == {"file": "new"}, "and no leftover"
+
+
+def test_a_directory_is_finished_and_replaced(tmp_path):
+    place = tmp_path / "best"
+    for content in ("first", "second"):
+        make(unfinished(place), content)
+        finish_directory(place)
+        assert tree(tmp_path) == {"best/file": content} and has_directory(place)
+        restore_directory(place)
+        assert tree(tmp_path) == {"best/file": content}, "there is nothing to undo"
+
+
+def kill_a_replacement(place: Path, rename: int, monkeypatch) -> None:
+    """Replace the old directory by the new one, and die instead of this rename, counted from 1."""
+    make(place, "old")
+    make(unfinished(place), "new")
+    replace, seen = os.replace, []
+
+    def killed(source, target):
+        seen.append(source)
+        if len(seen) == rename:
+            raise Killed
+        return replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", killed)
+        finish_directory(place)
+
+
+def test_a_replacement_cut_between_its_renames_is_undone(tmp_path, monkeypatch):
+    place = tmp_path / "best"
+    kill_a_replacement(place, 2, monkeypatch)
+    assert not place.exists() and has_directory(place)
+    restore_directory(place)
+    assert tree(place) == {"file": "old"} and tree(unfinished(place)) == {"file": "new"}
+    finish_directory(place)
+    assert tree(tmp_path) == {"best/file": "new"}
+
+
+def test_a_replacement_cut_before_its_renames_needs_no_undoing(tmp_path, monkeypatch):
+    place = tmp_path / "best"
+    kill_a_replacement(place, 1, monkeypatch)
+    restore_directory(place)
+    assert tree(place) == {"file": "old"} and has_directory(place)
+
+
+def test_where_there_never_was_one_there_is_none(tmp_path):
+    restore_directory(tmp_path / "best")
+    assert not has_directory(tmp_path / "best") and not list(tmp_path.iterdir())
+
+
+def test_an_output_needs_a_directory_that_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "scores.json", Path("scores.json")):
+        check_place(path)
+    with pytest.raises(InputError, match="no/where.json .*another --output"):
+        check_place(Path("no/where.json"))
