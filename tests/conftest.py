@@ -1,18 +1,22 @@
-"""What all tests share: no network, few threads, a data cache of their own, and tiny models with restless weights."""
+"""What all tests share: no network, one thread, a data cache of their own, and tiny models with restless weights."""
 
 import os
 import tempfile
 
-# Read when the libraries are imported, and inherited by the processes that some tests start.
-_CACHE = tempfile.TemporaryDirectory(prefix="textvae-tests-", ignore_cleanup_errors=True)
+# Read when the libraries are imported, and inherited by the processes that some tests start and by pytest-xdist's
+# workers, which share one data cache.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["HF_DATASETS_CACHE"] = _CACHE.name
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory(prefix="textvae-tests-", ignore_cleanup_errors=True)
+    os.environ["HF_DATASETS_CACHE"] = _CACHE.name
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from datasets import DatasetDict  # noqa: E402
 
 from textvae import TextVAEConfig, TextVAEModel  # noqa: E402
+from textvae.data.chitchat import load_chitchat  # noqa: E402
 
 # B, S, T, Z, P and every width differ, so that no mix-up of two of them goes unseen.
 VOCAB_SIZE = 37
@@ -90,8 +94,16 @@ def texts_of(lengths: list[int], width: int | None = None, seed: int = 0) -> dic
 
 
 @pytest.fixture(scope="session", autouse=True)
-def few_threads():
+def one_thread():
+    """Also where the library asks for as many threads as there are cores: the workers have them all already."""
     torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+
+
+@pytest.fixture(scope="session")
+def chitchat() -> DatasetDict:
+    """The default corpus, whose 196,453 sentences the first worker that asks writes into the shared cache."""
+    return load_chitchat()
 
 
 @pytest.fixture(scope="session")

@@ -47,8 +47,8 @@ def test_the_prefix_is_as_long_as_the_injection_says(injection, tokens, length):
         ({"decoder": {"model_type": "bert"}}, ["'bert'", "as it is an encoder:", "gpt2", "llama"]),
         ({"decoder": {"model_type": "bert", "is_decoder": True}}, ["'bert'", "gpt2", "llama"]),
         ({"decoder": {"model_type": "roberta"}}, ["'roberta'", "as it is an encoder:", "gpt2", "llama"]),
-        ({"decoder": {"model_type": "gemma3_text", "use_bidirectional_attention": True}}, ["what comes later"]),
-        ({"decoder": {"model_type": "llama", "is_causal": False}}, ["what comes later"]),
+        ({"decoder": {"model_type": "gemma3_text", "use_bidirectional_attention": True}}, ["attends to later tokens"]),
+        ({"decoder": {"model_type": "llama", "is_causal": False}}, ["attends to later tokens"]),
     ],
 )
 def test_what_cannot_be_used_is_named(given, names):

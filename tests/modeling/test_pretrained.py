@@ -137,7 +137,7 @@ def test_families_that_do_not_work_are_refused_before_their_weights_are_read(sav
     bart, _ = save(AutoModelForSeq2SeqLM, "encoder", "bart")
     (t5, _), (roberta, _) = (save(auto, "encoder", name) for auto, name in ((AutoModel, "t5"), (AutoModel, "roberta")))
     message = refused(bart, decoder)
-    assert "'bart' cannot be the encoder, as that of an encoder-decoder" in message
+    assert "'bart' cannot be the encoder, as the encoder of an encoder-decoder" in message
     assert "AutoModelForTextEncoding" in message
     for path, name in ((bart, "bart"), (t5, "t5")):
         message = refused(encoder, path)

@@ -441,7 +441,7 @@ def put_bert(saved):
         (lambda saved: (saved / "model.safetensors").unlink(), "no file named model.safetensors"),
         (
             lambda saved: spoil_weights(saved, lambda w: w.pop("posterior.to_mean.weight")),
-            "1 weights .* posterior.to_mean",
+            "1 weights .* posterior.to_mean.weight",
         ),
         (lambda saved: spoil_weights(saved, lambda w: w.update(extra=torch.ones(1))), "1 weights .* extra"),
         (lambda saved: spoil_config(saved, latent_size=5), "5 weights"),
