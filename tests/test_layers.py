@@ -8,9 +8,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    "errors", "files", "config_fields", "processes", "objectives", "latents", "data", "modeling", "evaluation",
-    "pipeline", "report", "training", "sweeps", "__init__", "cli", "recipes",
-]  # fmt: skip
+    "errors",
+    "files",
+    "config_fields",
+    "processes",
+    "objectives",
+    "latents",
+    "data",
+    "modeling",
+    "evaluation",
+    "pipeline",
+    "report",
+    "training",
+    "sweeps",
+    "__init__",
+    "cli",
+    "recipes",
+]
 FILES = sorted([*(ROOT / "textvae").rglob("*.py"), *(ROOT / "recipes").glob("*.py")])
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 
@@ -45,8 +59,13 @@ def test_no_module_stands_in_a_circle():
 
 
 def test_a_recipe_imports_no_other_recipe():
-    assert not [name for name in MODULES if name.startswith("recipes") for n in imported(MODULES[name]) if n in MODULES
-                and n.startswith("recipes")]  # fmt: skip
+    assert not [
+        name
+        for name in MODULES
+        if name.startswith("recipes")
+        for n in imported(MODULES[name])
+        if n in MODULES and n.startswith("recipes")
+    ]
 
 
 def test_an_import_is_seen_wherever_it_stands(tmp_path):

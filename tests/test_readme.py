@@ -121,8 +121,15 @@ def test_every_command_parses_and_every_config_loads(source, here, request):
 
 
 def test_every_flag_in_a_sentence_is_one_of_a_recipe(here, stop_when_parsed):
-    needed = {"evaluate": ["m", "--file", "f"], "interpolate": ["m", "a", "b"], "lengths": ["m", "--file", "f"],
-              "merge": ["m", "o"], "packaged_weights": ["d"], "paraphrase": ["m"], "sweep": ["s"]}  # fmt: skip
+    needed = {
+        "evaluate": ["m", "--file", "f"],
+        "interpolate": ["m", "a", "b"],
+        "lengths": ["m", "--file", "f"],
+        "merge": ["m", "o"],
+        "packaged_weights": ["d"],
+        "paraphrase": ["m"],
+        "sweep": ["s"],
+    }
     known = set(MENTIONED)
     for path in (ROOT / "recipes").glob("*.py"):
         parser, _ = parse(f"recipes/{path.name}", needed.get(path.stem, []))
@@ -236,8 +243,11 @@ def test_a_command_is_found_wherever_it_stands():
     text = "```bash\npip install x && accelerate launch recipes/train.py\n```\nor `python recipes/a.py b`\n" + (
         "#   accelerate launch recipes/train.py \\\n#       --config c.yaml\n"
     )
-    assert commands(text) == ["accelerate launch recipes/train.py", "python recipes/a.py b",
-                              "accelerate launch recipes/train.py --config c.yaml"]  # fmt: skip
+    assert commands(text) == [
+        "accelerate launch recipes/train.py",
+        "python recipes/a.py b",
+        "accelerate launch recipes/train.py --config c.yaml",
+    ]
 
 
 def test_a_misspelt_flag_is_found(here, stop_when_parsed, capsys):

@@ -17,8 +17,18 @@ from textvae.data.tokenization import train_word_tokenizer
 from textvae.training.config import TrainingConfig
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-CUT_DOWN = ["--max_steps", "30", "--eval_steps", "15", "--max_length", "24", "--per_device_train_batch_size", "16",
-            "--mixed_precision", "no"]  # fmt: skip
+CUT_DOWN = [
+    "--max_steps",
+    "30",
+    "--eval_steps",
+    "15",
+    "--max_length",
+    "24",
+    "--per_device_train_batch_size",
+    "16",
+    "--mixed_precision",
+    "no",
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +57,9 @@ def model(call, corpus, tmp_path_factory):
 
 
 def test_train_takes_a_config_and_flags_that_override_it(model, corpus):
-    kept, given = (TrainingConfig.from_yaml(path) for path in (model / "training_config.yaml",
-                                                               RECIPES / "configs" / "tiny.yaml"))  # fmt: skip
+    kept, given = (
+        TrainingConfig.from_yaml(path) for path in (model / "training_config.yaml", RECIPES / "configs" / "tiny.yaml")
+    )
     assert (kept.max_steps, kept.train_file, kept.max_length) == (30, str(corpus), 24)
     assert (kept.latent_size, kept.encoder, kept.decoder) == (given.latent_size, given.encoder, given.decoder)
     assert results(model)["steps"] == 30
@@ -57,8 +68,18 @@ def test_train_takes_a_config_and_flags_that_override_it(model, corpus):
 
 def test_train_prints_what_it_writes_on_the_card(call, corpus, tmp_path, capsys):
     config = RECIPES / "configs" / "tiny.yaml"
-    call("train.py", "--config", config, "--train_file", corpus, "--output_dir", tmp_path / "run", *CUT_DOWN,
-         "--max_steps", "2")  # fmt: skip
+    call(
+        "train.py",
+        "--config",
+        config,
+        "--train_file",
+        corpus,
+        "--output_dir",
+        tmp_path / "run",
+        *CUT_DOWN,
+        "--max_steps",
+        "2",
+    )
     printed = capsys.readouterr()
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert printed.out.strip() and printed.out.strip() in card
@@ -75,8 +96,20 @@ def test_train_fine_tunes_and_resumes(call, model, corpus, tmp_path):
 
 
 def test_evaluate_prints_a_table_and_writes_json(call, model, corpus, tmp_path, capsys):
-    call("evaluate.py", model, "--file", corpus, "--num_importance_samples", 5, "--num_importance_texts", 20,
-         "--num_reconstructed_texts", 10, "--output", tmp_path / "scores.json")  # fmt: skip
+    call(
+        "evaluate.py",
+        model,
+        "--file",
+        corpus,
+        "--num_importance_samples",
+        5,
+        "--num_importance_texts",
+        20,
+        "--num_reconstructed_texts",
+        10,
+        "--output",
+        tmp_path / "scores.json",
+    )
     printed = capsys.readouterr().out
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert f"| negative_elbo | {scores['negative_elbo']:,.2f} ± " in printed
@@ -88,8 +121,18 @@ def test_evaluate_prints_a_table_and_writes_json(call, model, corpus, tmp_path, 
 
 def test_evaluate_measures_the_same_twice_and_in_other_batches(call, model, corpus, tmp_path):
     for name, batch_size in (("first", 64), ("again", 64), ("other", 7)):
-        call("evaluate.py", model, "--file", corpus, "--num_importance_samples", 5, "--batch_size", batch_size,
-             "--output", tmp_path / name)  # fmt: skip
+        call(
+            "evaluate.py",
+            model,
+            "--file",
+            corpus,
+            "--num_importance_samples",
+            5,
+            "--batch_size",
+            batch_size,
+            "--output",
+            tmp_path / name,
+        )
     first, again, other = (json.loads((tmp_path / name).read_text()) for name in ("first", "again", "other"))
     assert first == again
     assert other == pytest.approx(first, rel=1e-4, abs=1e-5)
@@ -98,8 +141,20 @@ def test_evaluate_measures_the_same_twice_and_in_other_batches(call, model, corp
 def test_evaluate_measures_the_targets_of_a_table(call, model, tmp_path, capsys):
     lines = [f"{text}\t{text.upper()}" for text in SENTENCES[:20]]
     table = write_lines(tmp_path / "pairs.tsv", ["from\tto", *lines, "nothing to\t"])
-    call("evaluate.py", model, "--file", table, "--text_column", "from", "--target_column", "to",
-         "--num_importance_samples", 2, "--output", tmp_path / "scores.json")  # fmt: skip
+    call(
+        "evaluate.py",
+        model,
+        "--file",
+        table,
+        "--text_column",
+        "from",
+        "--target_column",
+        "to",
+        "--num_importance_samples",
+        2,
+        "--output",
+        tmp_path / "scores.json",
+    )
     assert "| negative_elbo |" in capsys.readouterr().out
     scores = json.loads((tmp_path / "scores.json").read_text())
     pairs = Dataset.from_dict({"text": SENTENCES[:20], "target": [text.upper() for text in SENTENCES[:20]]})
@@ -147,8 +202,10 @@ def test_paraphrase_reads_texts_and_files(call, model, tmp_path, capsys):
     call("paraphrase.py", model, "I like pizza .", "--file", file, "--num_return_sequences", 3, "--seed", 1)
     lines = capsys.readouterr().out.removesuffix("\n").split("\n")
     assert [line for line in lines if not line.startswith("  ")] == [
-        "I like pizza .", "we like music .", "nobody here talked .",
-    ]  # fmt: skip
+        "I like pizza .",
+        "we like music .",
+        "nobody here talked .",
+    ]
     assert 3 < len(lines) <= 3 + 3 * 3
 
 
@@ -194,9 +251,24 @@ def test_recipes_read_and_write_with_labels_and_targets(call, tmp_path, capsys):
     texts = SENTENCES[::4]
     rows = [f"{text}\t{text.upper()}\t{('calm', 'loud')[i % 2]}" for i, text in enumerate(texts)]
     table = write_lines(tmp_path / "moods.tsv", ["text\tshout\tmood", *rows])
-    call("train.py", "--config", RECIPES / "configs" / "tiny.yaml", "--train_file", table, "--label_column", "mood",
-         "--target_column", "shout", "--output_dir", tmp_path / "run", *CUT_DOWN, "--max_steps", 2,
-         "--validation_split", 0.2)  # fmt: skip
+    call(
+        "train.py",
+        "--config",
+        RECIPES / "configs" / "tiny.yaml",
+        "--train_file",
+        table,
+        "--label_column",
+        "mood",
+        "--target_column",
+        "shout",
+        "--output_dir",
+        tmp_path / "run",
+        *CUT_DOWN,
+        "--max_steps",
+        2,
+        "--validation_split",
+        0.2,
+    )
     pipeline = TextVAEPipeline.from_pretrained(tmp_path / "run")
     capsys.readouterr()
     call("interpolate.py", tmp_path / "run", *texts[:2], "--num_steps", 3, "--label", "loud")
@@ -206,8 +278,9 @@ def test_recipes_read_and_write_with_labels_and_targets(call, tmp_path, capsys):
     call("paraphrase.py", tmp_path / "run", texts[0], "--num_return_sequences", 1, "--label", "calm")
     assert capsys.readouterr().out.startswith(texts[0])
     columns = ["--target_column", "shout", "--label_column", "mood"]
-    call("lengths.py", tmp_path / "run", "--file", table, *columns, "--edges", 1, 90, "--output",
-         tmp_path / "by_length")  # fmt: skip
+    call(
+        "lengths.py", tmp_path / "run", "--file", table, *columns, "--edges", 1, 90, "--output", tmp_path / "by_length"
+    )
     with (tmp_path / "by_length.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     pairs = {"text": texts, "target": [text.upper() for text in texts], "label": ["calm", "loud"] * 25}
@@ -294,8 +367,14 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(call, model, corpus, tmp_path
     (tmp_path / "run.yaml").write_text("latent_sise: 3\n")
     (tmp_path / "line.txt").write_text("Only this.\n")
     (tmp_path / "scores.json.partial").write_text('{"seed": 1}\n')
-    places = {"model": model, "corpus": corpus, "table": tmp_path / "table.csv", "yaml": tmp_path / "run.yaml",
-              "line": tmp_path / "line.txt", "scores": tmp_path / "scores.json"}  # fmt: skip
+    places = {
+        "model": model,
+        "corpus": corpus,
+        "table": tmp_path / "table.csv",
+        "yaml": tmp_path / "run.yaml",
+        "line": tmp_path / "line.txt",
+        "scores": tmp_path / "scores.json",
+    }
     before, here = contents(model), contents(tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as done:

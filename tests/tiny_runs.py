@@ -85,8 +85,13 @@ def config(train_file: Path, output_dir: Path, /, **changes) -> TrainingConfig:
 
 def save_encoder(directory: Path) -> str:
     """A tiny pretrained BERT that reads word pieces, between [CLS] and [SEP]."""
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
-               "mask_token": "[MASK]"}  # fmt: skip
+    special = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
     letters = sorted(set("".join(SENTENCES)) - {" "})
     parts = [
         *special.values(),
@@ -113,8 +118,11 @@ def save_decoder(directory: Path, **special_tokens: str) -> str:
     pairs = Tokenizer(models.BPE())
     pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     pairs.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=[*dict.fromkeys(special_tokens.values())],
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=[*dict.fromkeys(special_tokens.values())],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     pairs.train_from_iterator(SENTENCES, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=pairs, **special_tokens)
     return _save(directory, tokenizer, AutoModelForCausalLM, LLAMA)

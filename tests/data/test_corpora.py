@@ -157,8 +157,10 @@ def test_pairs_of_a_parquet_a_named_dataset_and_one_file_in_order(tmp_path):
     columns = {"text_column": "from", "target_column": "to"}
     wanted = [{"text": "a", "target": "x"}, {"text": "b", "target": "y"}]
     assert load_texts(str(tmp_path / "train.parquet"), "from", "to").to_list() == wanted
-    for corpus in (load_corpus(str(tmp_path / "train.parquet"), **columns),
-                   load_corpus(dataset_name=str(tmp_path), **columns)):  # fmt: skip
+    for corpus in (
+        load_corpus(str(tmp_path / "train.parquet"), **columns),
+        load_corpus(dataset_name=str(tmp_path), **columns),
+    ):
         rows = [row for split in corpus.values() for row in split]
         assert sorted(rows, key=lambda row: row["text"]) == wanted
 
@@ -304,8 +306,11 @@ def test_targets_are_as_the_decoder_writes_them(tokenizer, caplog, streaming):
             tokenized = tokenize_corpus(source, TokenizerPair(each), 5)
         rows = list(tokenized)
         start = [2] if each is not tokenizer else []
-        assert [row["input_ids"] for row in rows] == [[*start, 4, 5, 3], [*start, 4, 3],
-                                                      [*start, 6, 7, 8, *([] if start else [9]), 3]]  # fmt: skip
+        assert [row["input_ids"] for row in rows] == [
+            [*start, 4, 5, 3],
+            [*start, 4, 3],
+            [*start, 6, 7, 8, *([] if start else [9]), 3],
+        ]
         # One token less of a text with something in front, so that the targets are cut where texts are.
         assert [row["target_ids"] for row in rows] == [[5, 3], [6, 7, 8, *([] if start else [9]), 3], [10, 3]]
         assert [row["length"] for row in rows] == [len(row["input_ids"]) for row in rows]

@@ -49,8 +49,10 @@ def test_a_batch_holds_its_texts_their_targets_and_their_labels():
     (first, longest), (second, shortest) = batches.batches(range(3), "reading")
     assert (first, second) == ([1, 2], [0])
     assert {name: tensor.tolist() for name, tensor in longest.items()} == {
-        "input_ids": [[4, 6, 5, 3], [5, 5, 3, 0]], "attention_mask": [[1, 1, 1, 1], [1, 1, 1, 0]],
-        "labels": [[6, 4, 5, 3], [5, 5, 3, -100]], "label_ids": [0, 2],
-    }  # fmt: skip
+        "input_ids": [[4, 6, 5, 3], [5, 5, 3, 0]],
+        "attention_mask": [[1, 1, 1, 1], [1, 1, 1, 0]],
+        "labels": [[6, 4, 5, 3], [5, 5, 3, -100]],
+        "label_ids": [0, 2],
+    }
     assert shortest["input_ids"].tolist() == [[6, 3]] and shortest["labels"].tolist() == [[4, 3]]
     assert batches.num_tokens([0, 2]) == batches.num_words([0, 2]) == 5

@@ -351,8 +351,9 @@ def test_pairs_depend_on_seed_and_index_only(pairs, tokenizer):
 
 def test_pairs_are_grouped_by_their_longer_side(tokenizer):
     lengths = [(3, 3 + 30 * (i % 2)) if i % 3 else (33, 5) for i in range(400)]
-    columns = {name: [" ".join(["w01"] * length[side]) for length in lengths] for side, name in
-               enumerate(("text", "target"))}  # fmt: skip
+    columns = {
+        name: [" ".join(["w01"] * length[side]) for length in lengths] for side, name in enumerate(("text", "target"))
+    }
     dataset = tokenize_corpus(Dataset.from_dict(columns), TokenizerPair(tokenizer), max_length=64)
     data = batches(dataset, tokenizer, 16)
     assert data.lengths.tolist() == [max(pair) + 1 for pair in lengths]

@@ -259,8 +259,10 @@ def test_the_iw_nll_of_other_texts_is_within_its_standard_errors(fitted, tokeniz
     words = [word for text in TEXTS for word in text.split()]
     order = torch.randint(len(words), (400, 4), generator=torch.Generator().manual_seed(0)).tolist()
     texts = [" ".join(words[i] for i in row) for row in order]
-    halves = [evaluated(fitted, tokenizer, part, batch_size=64, num_reconstructed_texts=1)
-              for part in (texts[:200], texts[200:])]  # fmt: skip
+    halves = [
+        evaluated(fitted, tokenizer, part, batch_size=64, num_reconstructed_texts=1)
+        for part in (texts[:200], texts[200:])
+    ]
     error = math.hypot(*(half["iw_nll_standard_error"] for half in halves))
     assert abs(halves[0]["iw_nll"] - halves[1]["iw_nll"]) < 3 * error < 0.2 * halves[0]["iw_nll"]
 
@@ -429,8 +431,10 @@ def test_a_cache_of_another_evaluation_is_refused_before_any_work(make_model, to
     ]
     for other in others:
         options = {"model": model, "tokenizer": tokenizer, "cache": cache, **other}
-        with pytest.raises(InputError, match="values belongs to another evaluation"), \
-             interrupted_after(options["model"], calls=0):  # fmt: skip
+        with (
+            pytest.raises(InputError, match="values belongs to another evaluation"),
+            interrupted_after(options["model"], calls=0),
+        ):
             evaluated(**options)
     with torch.no_grad():
         model.posterior.to_mean.bias[0] += 1e-6

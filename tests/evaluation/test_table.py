@@ -21,8 +21,11 @@ def test_values_come_with_their_standard_error_and_counts_stand_below():
     values = {row.split(" | ")[0].removeprefix("| "): row.split(" | ")[1] for row in rows}
     assert (header, line) == ("|  |  |  |", "|---|---|---|")
     assert values == {
-        "iw_nll": "101.46 ± 0.79", "kl": "0.123 ± 0.012", "active_units": "32 ± 0.25", "bleu": "12.00",
-    }  # fmt: skip
+        "iw_nll": "101.46 ± 0.79",
+        "kl": "0.123 ± 0.012",
+        "active_units": "32 ± 0.25",
+        "bleu": "12.00",
+    }
     assert (blank, counts) == ("", "num_texts 3,761, num_unknown 0, training_seconds 12.30")
 
 

@@ -39,11 +39,18 @@ def test_file(tmp_path_factory):
 
 def write_sweep(directory: Path, corpus: Path, **changes) -> Path:
     """A sweep file of two tiny runs into `directory`/runs."""
-    base = settings(corpus, directory, max_steps=4, save_steps=2, eval_steps=2, num_importance_texts=10,
-                    num_reconstructed_texts=10)  # fmt: skip
+    base = settings(
+        corpus, directory, max_steps=4, save_steps=2, eval_steps=2, num_importance_texts=10, num_reconstructed_texts=10
+    )
     del base["output_dir"]
-    values = {"output_dir": str(directory / "runs"), "seeds": [0], "language_model": LM, "base": base, "runs": RUNS,
-              "evaluation": EVALUATION} | changes  # fmt: skip
+    values = {
+        "output_dir": str(directory / "runs"),
+        "seeds": [0],
+        "language_model": LM,
+        "base": base,
+        "runs": RUNS,
+        "evaluation": EVALUATION,
+    } | changes
     path = directory / "sweep.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
@@ -101,9 +108,14 @@ def test_a_run_goes_on_from_the_model_of_another_with_its_seed(corpus, tmp_path)
 def test_a_sweep_leaves_runs_tables_and_a_picture(swept, test_file):
     runs = swept.parent / "runs"
     assert {path.name for path in runs.iterdir()} == {
-        "free-bits-0.25-seed0", "free-bits-0.25-seed1", "language-model-seed0", "language-model-seed1",
-        "table.md", "table.csv", "rate_distortion.png",
-    }  # fmt: skip
+        "free-bits-0.25-seed0",
+        "free-bits-0.25-seed1",
+        "language-model-seed0",
+        "language-model-seed1",
+        "table.md",
+        "table.csv",
+        "rate_distortion.png",
+    }
     table = (runs / "table.md").read_text(encoding="utf-8")
     command = f"command: python {RECIPES / 'sweep.py'} {swept} --test_file {test_file}"
     assert table.startswith("<!--") and all(text in table for text in (command, "seeds: 0, 1", "4 steps", "CPU cores"))
@@ -258,7 +270,8 @@ MISTAKES = {
     "wrong value in the last run": ({"runs": {**RUNS, "last": {"free_bits": -1}}}, [], "In the run 'last': free_bits"),
     "wrong name in the last run": ({"runs": {**RUNS, "last": {"free_bit": 1}}}, [], "'free_bits'"),
     "a model that cannot be built": (
-        {"runs": {**RUNS, "last": {"decoder": {"model_type": "gru", "hiden_size": 8}}}}, [],
+        {"runs": {**RUNS, "last": {"decoder": {"model_type": "gru", "hiden_size": 8}}}},
+        [],
         "In the run 'last': The decoder gru has no setting 'hiden_size'",
     ),
     "a corpus that is missing": ({"runs": {**RUNS, "last": {"train_file": "nowhere.txt"}}}, [], "nowhere.txt"),
@@ -279,7 +292,7 @@ MISTAKES = {
     "resuming by hand": ({}, ["--resume_from_checkpoint", "latest"], "--resume_from_checkpoint"),
     "only an unknown run": ({}, ["--only", "free bits"], VAE),
     "unknown flag": ({}, ["--tabel"], "'--table'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
@@ -318,8 +331,9 @@ def test_flags_win_over_the_runs_which_win_over_the_base(corpus, tmp_path):
     read = read_sweep(path, {"free_bits": "0.5", "seed": "3", "output_dir": str(tmp_path / "other")})
     assert [one.config.free_bits for one in read.runs] == [0.5, 0.5]
     assert {one.directory for one in read.runs} == {
-        tmp_path / "other" / "language-model-seed3", tmp_path / "other" / "free-bits-0.25-seed3"
-    }  # fmt: skip
+        tmp_path / "other" / "language-model-seed3",
+        tmp_path / "other" / "free-bits-0.25-seed3",
+    }
     assert [one.config.free_bits for one in read_sweep(path, {}).runs] == [0.0, 0.25]
 
 

@@ -130,8 +130,12 @@ def test_a_check_draws_nothing_and_leaves_the_model_in_training(watch, make_mode
 
 
 def test_it_changes_nothing_in_training(corpus, tmp_path):
-    changes = {"decoder": {**GRU, "dropout": 0.2}, "encoder": {**BERT, "hidden_dropout_prob": 0.1}, "word_dropout": 0.2,
-               "mmd_weight": 1.0}  # fmt: skip
+    changes = {
+        "decoder": {**GRU, "dropout": 0.2},
+        "encoder": {**BERT, "hidden_dropout_prob": 0.1},
+        "word_dropout": 0.2,
+        "mmd_weight": 1.0,
+    }
     for name, monitor_steps in (("watched", 1), ("unwatched", None)):
         train(config(corpus, tmp_path / name, **BRIEF, **changes, monitor_steps=monitor_steps, beta=20.0))
     assert_same_checkpoint(tmp_path / "watched" / "checkpoint-6", tmp_path / "unwatched" / "checkpoint-6")
@@ -139,8 +143,10 @@ def test_it_changes_nothing_in_training(corpus, tmp_path):
 
 def test_the_trackers_get_its_values(corpus, tmp_path):
     train(config(corpus, tmp_path, **BRIEF, monitor_steps=3, logging_steps=3, report_to=["tensorboard"]))
-    values = {name: logged(tmp_path, f"monitor/{name}")
-              for name in ("kl", "active_units", "mutual_information", "shuffle_gap")}  # fmt: skip
+    values = {
+        name: logged(tmp_path, f"monitor/{name}")
+        for name in ("kl", "active_units", "mutual_information", "shuffle_gap")
+    }
     assert all([step for step, _ in pairs] == [3, 6] for pairs in values.values())
     dimensions = [logged(tmp_path, f"monitor/kl_of_dimension_{d}")[0][1] for d in range(6)]
     assert values["kl"][0][1] == pytest.approx(sum(dimensions), rel=1e-5)
@@ -160,8 +166,16 @@ def healthy(tmp_path_factory):
     """The directory and the pipeline of a run that learns eight texts by heart."""
     directory = tmp_path_factory.mktemp("healthy")
     texts = write_lines(directory / "eight.txt", EIGHT)
-    changes = {"validation_file": str(texts), "per_device_train_batch_size": 8, "max_steps": 150, "eval_steps": 150,
-               "learning_rate": 0.02, "beta": 0.01, "monitor_steps": 30, "kl_schedule": "constant"}  # fmt: skip
+    changes = {
+        "validation_file": str(texts),
+        "per_device_train_batch_size": 8,
+        "max_steps": 150,
+        "eval_steps": 150,
+        "learning_rate": 0.02,
+        "beta": 0.01,
+        "monitor_steps": 30,
+        "kl_schedule": "constant",
+    }
     handler = logging.handlers.BufferingHandler(100)
     logging.getLogger("textvae").addHandler(handler)
     pipeline = train(config(texts, directory / "run", **BRIEF, **changes, report_to=["tensorboard"]))
@@ -231,8 +245,18 @@ def test_a_posterior_without_active_units_is_warned_of_whatever_z_is_worth(watch
 
 def test_a_run_that_collapses_is_told_so_with_what_would_help(corpus, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "textvae"):
-        train(config(corpus, tmp_path, **BRIEF, beta=50.0, kl_schedule="constant", max_steps=12, monitor_steps=1,
-                     learning_rate=0.02))  # fmt: skip
+        train(
+            config(
+                corpus,
+                tmp_path,
+                **BRIEF,
+                beta=50.0,
+                kl_schedule="constant",
+                max_steps=12,
+                monitor_steps=1,
+                learning_rate=0.02,
+            )
+        )
     (message,) = warnings_of(caplog)
     assert message.startswith("The posterior is collapsing: KL ") and " of 6 units active, z worth " in message
     assert message.endswith(" epochs; try free_bits: 0.25 or kl_target: 10.")
@@ -270,7 +294,16 @@ def test_a_saved_model_without_z_is_seen_to_be_one(corpus, tmp_path, caplog):
     pipeline = train(config(corpus, tmp_path / "first", **BRIEF, max_steps=1))
     TextVAEPipeline(deaf(pipeline.model), pipeline.tokenizer, 20).save_pretrained(tmp_path / "deaf")
     caplog.clear()
-    train(config(corpus, tmp_path / "second", **BRIEF, model_name_or_path=str(tmp_path / "deaf"), learning_rate=1e-9,
-                 monitor_steps=1, max_steps=5))  # fmt: skip
+    train(
+        config(
+            corpus,
+            tmp_path / "second",
+            **BRIEF,
+            model_name_or_path=str(tmp_path / "deaf"),
+            learning_rate=1e-9,
+            monitor_steps=1,
+            max_steps=5,
+        )
+    )
     (message,) = warnings_of(caplog)
     assert "z worth 0.0 nats" in message or "z worth -0.0 nats" in message

@@ -53,10 +53,15 @@ TRAINED = ("freeze_encoder", "freeze_decoder", "lora", "bottleneck_phase")
 def needs(name: str) -> dict:
     others = {part: value for part, value in PARTS.items() if part != name}
     frozen = {**PARTS, "freeze_decoder": True}
-    needed = {"streaming": {"max_steps": 3}, "encoder_tokenizer": PARTS, **dict.fromkeys(PARTS, others),
-              "kl_reset_decoder": {"kl_zero_phase": 0.3}, **dict.fromkeys(TRAINED, PARTS),
-              **dict.fromkeys(["weights_dtype", "decoder_quantization"], frozen),
-              "extend_tokenizer": {"model_name_or_path": "a/model"}}  # fmt: skip
+    needed = {
+        "streaming": {"max_steps": 3},
+        "encoder_tokenizer": PARTS,
+        **dict.fromkeys(PARTS, others),
+        "kl_reset_decoder": {"kl_zero_phase": 0.3},
+        **dict.fromkeys(TRAINED, PARTS),
+        **dict.fromkeys(["weights_dtype", "decoder_quantization"], frozen),
+        "extend_tokenizer": {"model_name_or_path": "a/model"},
+    }
     return needed.get(name, {})
 
 
@@ -289,9 +294,14 @@ def test_schedule_noise_and_stream_are_checked_before_anything_starts(settings, 
 
 
 NEEDING_Z = {
-    "kl_target": 5.0, "kl_reset_decoder": True, "aggressive_encoder": True, "bag_of_words_weight": 0.5,
-    "mmd_weight": 1.0, "committed_rate": 0.1, "mean_batch_norm": 0.6,
-}  # fmt: skip
+    "kl_target": 5.0,
+    "kl_reset_decoder": True,
+    "aggressive_encoder": True,
+    "bag_of_words_weight": 0.5,
+    "mmd_weight": 1.0,
+    "committed_rate": 0.1,
+    "mean_batch_norm": 0.6,
+}
 
 
 @pytest.mark.parametrize("name", NEEDING_Z)
@@ -379,15 +389,35 @@ def test_a_missing_or_binary_file(tmp_path):
 
 def test_schedule_and_noise_take_their_own_settings():
     config = TrainingConfig(
-        kl_schedule="cyclical", beta=0.5, kl_warmup=0.1, kl_zero_phase=0.2, kl_num_cycles=3, kl_ramp=0.4, kl_start=0.05,
-        noise_drop=0.1, noise_mask=0.2, noise_substitute=0.3, noise_shuffle=4, word_dropout=0.6,
-    )  # fmt: skip
+        kl_schedule="cyclical",
+        beta=0.5,
+        kl_warmup=0.1,
+        kl_zero_phase=0.2,
+        kl_num_cycles=3,
+        kl_ramp=0.4,
+        kl_start=0.05,
+        noise_drop=0.1,
+        noise_mask=0.2,
+        noise_substitute=0.3,
+        noise_shuffle=4,
+        word_dropout=0.6,
+    )
     assert asdict(config.kl_weight) == {
-        "kind": "cyclical", "beta": 0.5, "warmup": 0.1, "zero_phase": 0.2, "num_cycles": 3, "ramp": 0.4, "start": 0.05,
-    }  # fmt: skip
+        "kind": "cyclical",
+        "beta": 0.5,
+        "warmup": 0.1,
+        "zero_phase": 0.2,
+        "num_cycles": 3,
+        "ramp": 0.4,
+        "start": 0.05,
+    }
     assert asdict(config.input_noise) == {
-        "drop": 0.1, "mask": 0.2, "substitute": 0.3, "shuffle": 4, "word_dropout": 0.6,
-    }  # fmt: skip
+        "drop": 0.1,
+        "mask": 0.2,
+        "substitute": 0.3,
+        "shuffle": 4,
+        "word_dropout": 0.6,
+    }
 
 
 def test_help_names_every_flag_and_its_default(capsys):

@@ -37,8 +37,11 @@ BRIEF = {"tokenizer": "sentencepiece", "max_length": 60, "max_steps": 4, "save_s
 def source(tmp_path_factory):
     """A run on English: Cyrillic is bytes to it."""
     directory = tmp_path_factory.mktemp("source")
-    train(config(write_lines(directory / "texts.txt"), directory / "run", **BRIEF, vocab_size=330,
-                 bag_of_words_weight=0.1))  # fmt: skip
+    train(
+        config(
+            write_lines(directory / "texts.txt"), directory / "run", **BRIEF, vocab_size=330, bag_of_words_weight=0.1
+        )
+    )
     return str(directory / "run")
 
 
@@ -95,8 +98,11 @@ def test_an_extended_run_has_pieces_rows_and_better_coverage(source, extended):
     old, new = (TextVAEPipeline.from_pretrained(path, device="cpu") for path in (source, extended))
     gained = len(new.tokenizer) - len(old.tokenizer)
     assert 5 <= gained <= 30 and results(extended)["byte_share"] < 0.1
-    sizes = {new.model.config.encoder.vocab_size, new.model.config.decoder.vocab_size,
-             new.model.to_bag_of_words[-1].out_features}  # fmt: skip
+    sizes = {
+        new.model.config.encoder.vocab_size,
+        new.model.config.decoder.vocab_size,
+        new.model.to_bag_of_words[-1].out_features,
+    }
     assert sizes == {len(new.tokenizer)} and new.max_length == 60
     assert new.tokenizer.decode(new.tokenizer(OTHERS[3])["input_ids"], skip_special_tokens=True) == OTHERS[3]
     assert len(new.reconstruct(OTHERS[:3])) == 3

@@ -187,8 +187,9 @@ def test_a_model_without_labels_is_what_it_was(make_model, make_texts):
 def test_pretrained_parts_can_have_labels(build, tmp_path):
     made = build("gpt2")
     made.encoder.save_pretrained(tmp_path / "encoder"), made.decoder.save_pretrained(tmp_path / "decoder")
-    model = TextVAEModel.from_encoder_decoder(*(str(tmp_path / part) for part in ("encoder", "decoder")),
-                                              dtype=torch.bfloat16, label_names=NAMES)  # fmt: skip
+    model = TextVAEModel.from_encoder_decoder(
+        *(str(tmp_path / part) for part in ("encoder", "decoder")), dtype=torch.bfloat16, label_names=NAMES
+    )
     assert not torch.cat(model.prior_parameters(LABELS)).any() and model.label_vectors.to_pooled.weight.std() > 0.03
     assert model.generate(torch.zeros(3, 64), label_ids=LABELS, max_new_tokens=3).shape[0] == 3
 
@@ -220,15 +221,18 @@ def test_a_language_model_has_the_decoders_table_alone_and_an_exact_likelihood(b
     assert not torch.isclose(found, other).any()
 
 
-@pytest.mark.parametrize("call", [
-    lambda m, batch, **ids: m(**batch, **ids),
-    lambda m, batch, **ids: m.encode(**batch, **ids),
-    lambda m, batch, **ids: m.posterior_parameters(**batch, **ids),
-    lambda m, batch, **ids: m.decode(torch.zeros(3, 5), batch["input_ids"], **ids),
-    lambda m, batch, **ids: m.reconstruction(torch.zeros(3, 5), batch["input_ids"], **ids),
-    lambda m, batch, **ids: m.generate(torch.zeros(3, 5), max_new_tokens=2, **ids),
-    lambda m, batch, **ids: m.prior_parameters(**ids),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, batch, **ids: m(**batch, **ids),
+        lambda m, batch, **ids: m.encode(**batch, **ids),
+        lambda m, batch, **ids: m.posterior_parameters(**batch, **ids),
+        lambda m, batch, **ids: m.decode(torch.zeros(3, 5), batch["input_ids"], **ids),
+        lambda m, batch, **ids: m.reconstruction(torch.zeros(3, 5), batch["input_ids"], **ids),
+        lambda m, batch, **ids: m.generate(torch.zeros(3, 5), max_new_tokens=2, **ids),
+        lambda m, batch, **ids: m.prior_parameters(**ids),
+    ],
+)
 def test_labels_are_needed_where_there_are_any_and_refused_where_there_are_none(build, make_model, make_texts, call):
     batch = make_texts(LENGTHS)
     with pytest.raises(InputError, match="This model has 3 labels: give label_ids"):
@@ -295,8 +299,12 @@ def test_integers_and_the_hubs_classes_get_names(tmp_path):
     classes.to_parquet(tmp_path / "hub" / "validation.parquet")
     corpus = load_corpus(dataset_name=str(tmp_path / "hub"), **COLUMNS)
     assert corpus["train"]["label"][:] == ["glad", "sad", "glad"]
-    tokenized = tokenize_corpus(classes.select([0, 1]).rename_columns({"body": "text", "mood": "label"}),
-                                TokenizerPair(train_word_tokenizer("abc")), 8, label_names=["glad", "sad"])  # fmt: skip
+    tokenized = tokenize_corpus(
+        classes.select([0, 1]).rename_columns({"body": "text", "mood": "label"}),
+        TokenizerPair(train_word_tokenizer("abc")),
+        8,
+        label_names=["glad", "sad"],
+    )
     assert tokenized["label_id"][:] == [0, 1]
 
 
@@ -328,7 +336,7 @@ def test_labels_that_cannot_be_used_are_refused_in_one_sentence(tmp_path):
         ({"target_column": "mood"}, "target_column and label_column are both 'mood'"),
         ({"train_file": None}, "The embedded corpus has no labels"),
         ({"streaming": True}, "The labels of a stream"),
-    ]  # fmt: skip
+    ]
     for changes, reason in cases:
         with pytest.raises(InputError, match=reason) as caught:
             load_corpus(**{"train_file": train_file, **COLUMNS, **changes})
@@ -438,9 +446,18 @@ def toy_rows() -> list[tuple[str, str]]:
     return rows
 
 
-RUN = {**COLUMNS, "decoder": {**GRU, "hidden_size": 24}, "max_steps": 60, "learning_rate": 0.02, "save_steps": 25,
-       "eval_steps": 30, "logging_steps": 1, "monitor_steps": 20, "word_dropout": 0.1,
-       "model_card_samples": True}  # fmt: skip
+RUN = {
+    **COLUMNS,
+    "decoder": {**GRU, "hidden_size": 24},
+    "max_steps": 60,
+    "learning_rate": 0.02,
+    "save_steps": 25,
+    "eval_steps": 30,
+    "logging_steps": 1,
+    "monitor_steps": 20,
+    "word_dropout": 0.1,
+    "model_card_samples": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -506,8 +523,9 @@ def test_a_language_model_with_labels_and_fine_tuning(table, tmp_path):
 def test_a_model_without_labels_is_not_given_any(table, tmp_path):
     brief = {"text_column": "body", "max_steps": 1}
     pipeline = train(config(table, tmp_path / "plain", **brief))
-    said = refusal(config(table, tmp_path / "u", **brief, label_column="mood",
-                          model_name_or_path=str(tmp_path / "plain")))  # fmt: skip
+    said = refusal(
+        config(table, tmp_path / "u", **brief, label_column="mood", model_name_or_path=str(tmp_path / "plain"))
+    )
     assert "has no labels: leave label_column out" in said
     for call in (lambda: pipeline.encode("warm", label="sunny"), lambda: pipeline.sample(2, label="sunny")):
         with pytest.raises(InputError, match="This model has no labels: leave label out"):
@@ -542,8 +560,9 @@ def test_every_verb_takes_a_label(pipeline):
 
 def test_a_sample_is_of_the_labels_prior(pipeline):
     mean, _ = pipeline.model.prior_parameters(torch.tensor([1, 0]))
-    assert pipeline.sample(2, temperature=0.0, label=["sunny", "gloomy"]) == pipeline.decode(mean.detach(), label=[
-        "sunny", "gloomy"])  # fmt: skip
+    assert pipeline.sample(2, temperature=0.0, label=["sunny", "gloomy"]) == pipeline.decode(
+        mean.detach(), label=["sunny", "gloomy"]
+    )
     assert pipeline.sample(4, seed=1, label="sunny") == pipeline.sample(4, seed=1, label=["sunny"] * 4)
 
 
@@ -559,12 +578,15 @@ def test_it_is_measured_on_a_dataset_with_labels(pipeline):
         pipeline.evaluate(Dataset.from_dict({"text": ["warm", "cold"], "label": ["sunny", None]}))
 
 
-@pytest.mark.parametrize(("label", "reason"), [
-    (None, "This model has labels: give label, one of gloomy, sunny, or a list"),
-    ("foggy", "The label 'foggy' cannot be used: the model's labels are gloomy, sunny"),
-    (["sunny"], "There are 1 labels for 2"),
-    (["sunny", "x"], "The label 'x'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [
+        (None, "This model has labels: give label, one of gloomy, sunny, or a list"),
+        ("foggy", "The label 'foggy' cannot be used: the model's labels are gloomy, sunny"),
+        (["sunny"], "There are 1 labels for 2"),
+        (["sunny", "x"], "The label 'x'"),
+    ],
+)
 def test_a_label_that_cannot_be_used_is_refused_by_every_verb(pipeline, label, reason):
     texts, codes = ["warm", "cold"], torch.zeros(2, 6)
     for call in (

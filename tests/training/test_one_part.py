@@ -26,8 +26,14 @@ from textvae.training.build_tokenizers import make_tokenizers
 from textvae.training.setup import read_corpus
 from textvae.training.train import train
 
-SHORT = {"max_length": 48, "max_steps": 6, "save_steps": 2, "eval_steps": 3, "logging_steps": 1,
-         "num_reconstructed_texts": 4}  # fmt: skip
+SHORT = {
+    "max_length": 48,
+    "max_steps": 6,
+    "save_steps": 2,
+    "eval_steps": 3,
+    "logging_steps": 1,
+    "num_reconstructed_texts": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +104,16 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(runs, part, corpus, tm
 def test_a_decoder_alone_is_its_language_model(encoder, decoder, corpus, tmp_path):
     """The encoder that would have joined it changes nothing."""
     alone, joined = (
-        config(corpus, tmp_path, tokenizer="sentencepiece", latent_injection=["none"], decoder_name_or_path=decoder,
-               encoder_name_or_path=name)
+        config(
+            corpus,
+            tmp_path,
+            tokenizer="sentencepiece",
+            latent_injection=["none"],
+            decoder_name_or_path=decoder,
+            encoder_name_or_path=name,
+        )
         for name in (None, encoder)
-    )  # fmt: skip
+    )
     scores = []
     for run in (alone, joined):
         pair = make_tokenizers(run, read_corpus(run))
@@ -121,8 +133,9 @@ def test_the_tokenizer_of_a_new_decoder_is_trained_on_what_it_writes(encoder, tm
 
 def test_an_autoencoder_first_has_a_new_decoder_and_the_old_encoder(encoder, corpus, tmp_path):
     techniques = {"kl_zero_phase": 0.5, "kl_reset_decoder": True}
-    pipeline = train(config(corpus, tmp_path / "run", encoder_name_or_path=encoder, freeze_encoder=True, **SHORT,
-                            **techniques))  # fmt: skip
+    pipeline = train(
+        config(corpus, tmp_path / "run", encoder_name_or_path=encoder, freeze_encoder=True, **SHORT, **techniques)
+    )
     saved = AutoModel.from_pretrained(encoder).state_dict()
     assert all(torch.equal(weight, saved[name]) for name, weight in pipeline.model.encoder.state_dict().items())
 

@@ -133,8 +133,9 @@ def test_the_best_model_on_the_way_has_both_tokenizers(parts, table, tmp_path, m
 def test_the_same_tokenizer_twice_is_one(parts, tmp_path):
     encoder = parts["encoder_name_or_path"]
     changes = {**parts, "tokenizer": encoder}  # with fewer words than the decoder has embeddings
-    pipeline = train(config(write_lines(tmp_path / "texts.txt"), tmp_path / "run", **changes, max_length=48,
-                            max_steps=1))  # fmt: skip
+    pipeline = train(
+        config(write_lines(tmp_path / "texts.txt"), tmp_path / "run", **changes, max_length=48, max_steps=1)
+    )
     assert pipeline.encoder_tokenizer is None and pipeline.tokenizer.sep_token == "[SEP]"
     assert not (tmp_path / "run" / ENCODER_TOKENIZER).exists()
 
@@ -142,8 +143,7 @@ def test_the_same_tokenizer_twice_is_one(parts, tmp_path):
 def test_fine_tuning_keeps_both_tokenizers(finished, tmp_path):
     lines = write_lines(tmp_path / "texts.txt")
     same = {"tokenizer": "sentencepiece", "decoder": LLAMA}  # the default, which stands for none, and what it has
-    tuned = train(config(lines, tmp_path / "run", model_name_or_path=str(finished), **same, max_length=48,
-                         max_steps=1))  # fmt: skip
+    tuned = train(config(lines, tmp_path / "run", model_name_or_path=str(finished), **same, max_length=48, max_steps=1))
     measured = results(tmp_path / "run")
     assert measured["encoder_tokens_per_word"] > 2 and measured["encoder_unknown_share"] == 0
     assert measured["tokens_per_word"] > 1 and "byte_share" not in measured
@@ -155,9 +155,17 @@ def test_a_table_of_pairs_is_learnt_by_heart(tmp_path):
     path = tmp_path / "eight.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("from", "to"), *zip(texts, targets, strict=True)])
-    settings = {**COLUMNS, "per_device_train_batch_size": 8, "max_steps": 150, "eval_steps": 150, "learning_rate": 0.03,
-                "beta": 0.01, "kl_schedule": "constant", "latent_injection": ["embedding"],
-                "model_card_samples": True}  # fmt: skip
+    settings = {
+        **COLUMNS,
+        "per_device_train_batch_size": 8,
+        "max_steps": 150,
+        "eval_steps": 150,
+        "learning_rate": 0.03,
+        "beta": 0.01,
+        "kl_schedule": "constant",
+        "latent_injection": ["embedding"],
+        "model_card_samples": True,
+    }
     pipeline = train(config(path, tmp_path / "run", validation_file=str(path), **settings))
     assert pipeline.reconstruct(texts) == targets
     assert results(tmp_path / "run")["exact_match"] == 1
@@ -247,8 +255,9 @@ def test_saved_and_opened_again_it_says_the_same(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path)
     opened = TextVAEPipeline.from_pretrained(tmp_path, device="cpu")
     assert opened.max_length == 48
-    assert_same_state(weights(tmp_path), {name: t for name, t in pipeline.model.state_dict().items()
-                                          if name in weights(tmp_path)})  # fmt: skip
+    assert_same_state(
+        weights(tmp_path), {name: t for name, t in pipeline.model.state_dict().items() if name in weights(tmp_path)}
+    )
     assert torch.equal(opened.encode(SENTENCES), pipeline.encode(SENTENCES))
     assert opened.score(SENTENCES[:3], 5) == pipeline.score(SENTENCES[:3], 5)
     opened.tokenizers = TokenizerPair(opened.tokenizer)

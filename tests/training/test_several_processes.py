@@ -53,22 +53,39 @@ TWO = {
     "text": {"free_bits": 0.3, "free_bits_mode": "text", "kl_schedule": "cosine", "gradient_accumulation_steps": 2},
     # The techniques that look at the KL, the weights or the validation of all processes.
     "steered": {
-        "kl_target": 3.0, "kl_controller_gain": 0.02,
-        "weight_averaging": "swa", "swa_start": 0.3, "bag_of_words_weight": 0.3, "committed_rate": 0.05,
-        "gradient_accumulation_steps": 2, "monitor_steps": 3, "report_to": ["tensorboard"], "max_train_samples": 64,
+        "kl_target": 3.0,
+        "kl_controller_gain": 0.02,
+        "weight_averaging": "swa",
+        "swa_start": 0.3,
+        "bag_of_words_weight": 0.3,
+        "committed_rate": 0.05,
+        "gradient_accumulation_steps": 2,
+        "monitor_steps": 3,
+        "report_to": ["tensorboard"],
+        "max_train_samples": 64,
     },
     # Weights that no process trains, some that both do from the start, and some that both hold back at first; labels.
     "adapted": {
-        "freeze_encoder": True, "lora": "decoder", "lora_rank": 2, "bottleneck_phase": 0.5, "learning_rate": 1e-3,
+        "freeze_encoder": True,
+        "lora": "decoder",
+        "lora_rank": 2,
+        "bottleneck_phase": 0.5,
+        "learning_rate": 1e-3,
         "label_column": "label",
     },
     # A saved model with a head that its objective has no more use for.
     "tuned": {"max_steps": 4, "save_steps": 4},
     "aggressive": {
-        "aggressive_encoder": True, "max_steps": 4, "save_steps": 4, "eval_steps": 2, "learning_rate": 1e-3,
-        "weight_averaging": "ema", "kl_reset_decoder": True, "kl_zero_phase": 0.5,
+        "aggressive_encoder": True,
+        "max_steps": 4,
+        "save_steps": 4,
+        "eval_steps": 2,
+        "learning_rate": 1e-3,
+        "weight_averaging": "ema",
+        "kl_reset_decoder": True,
+        "kl_zero_phase": 0.5,
     },
-}  # fmt: skip
+}
 SHARED = {"max_train_samples": 75, "max_steps": 12, "beta": 2.0, "learning_rate": 5e-3, "save_steps": 6}
 
 RECIPES_IN_TURN = """
@@ -107,7 +124,7 @@ def runs(corpus, tmp_path_factory):
     places = {
         "adapted": {**save_parts(directory), "train_file": str(table)},
         "tuned": {"model_name_or_path": str(directory / "one-steered")},
-    }  # fmt: skip
+    }
     calls = []
     for name, changes in TWO.items():
         changes = {**SHARED, **changes, **places.get(name, {})}
@@ -116,8 +133,20 @@ def runs(corpus, tmp_path_factory):
         (directory / f"{name}.yaml").write_text(yaml.safe_dump(halved))
         calls.append(["train.py", "--config", directory / f"{name}.yaml"])
     for name in ("two", "cut"):
-        calls.append(["evaluate.py", directory / "one-batch", "--file", corpus, "--num_importance_samples", 7,
-                      "--batch_size", 16, "--output", directory / f"{name}.json"])  # fmt: skip
+        calls.append(
+            [
+                "evaluate.py",
+                directory / "one-batch",
+                "--file",
+                corpus,
+                "--num_importance_samples",
+                7,
+                "--batch_size",
+                16,
+                "--output",
+                directory / f"{name}.json",
+            ]
+        )
     leave_an_interrupted_evaluation(directory / "one-batch", directory / "cut.json.partial")
     run_on_two(calls, directory)
     return directory
@@ -163,9 +192,22 @@ def test_the_kl_weight_acts_in_these_runs(runs, corpus, name, tmp_path):
 def test_evaluation_on_two_processes_gives_the_same_numbers(runs, corpus, monkeypatch):
     import runpy
 
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(runs / "one-batch"), "--file", str(corpus),
-                                      "--num_importance_samples", "7", "--batch_size", "16",
-                                      "--output", str(runs / "one.json")])  # fmt: skip
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "evaluate.py",
+            str(runs / "one-batch"),
+            "--file",
+            str(corpus),
+            "--num_importance_samples",
+            "7",
+            "--batch_size",
+            "16",
+            "--output",
+            str(runs / "one.json"),
+        ],
+    )
     runpy.run_path(str(ROOT / "recipes" / "evaluate.py"), run_name="__main__")
     one, two = (json.loads((runs / f"{name}.json").read_text()) for name in ("one", "two"))
     assert two == pytest.approx(one, rel=1e-5, abs=1e-6)
@@ -190,15 +232,24 @@ def test_checkpoints_of_two_processes_hold_no_more_than_what_is_trained(runs):
 
 def test_a_run_that_is_killed_resumes_exactly(corpus, tmp_path):
     random_everywhere = {
-        "decoder": {**GRU, "dropout": 0.2}, "word_dropout": 0.2, "noise_drop": 0.1, "noise_shuffle": 2,
-        "gradient_accumulation_steps": 2, "max_steps": 120, "save_steps": 3, "eval_steps": 4, "logging_steps": 1,
-    }  # fmt: skip
+        "decoder": {**GRU, "dropout": 0.2},
+        "word_dropout": 0.2,
+        "noise_drop": 0.1,
+        "noise_shuffle": 2,
+        "gradient_accumulation_steps": 2,
+        "max_steps": 120,
+        "save_steps": 3,
+        "eval_steps": 4,
+        "logging_steps": 1,
+    }
     whole, killed = (settings(corpus, tmp_path / name, **random_everywhere) for name in ("whole", "killed"))
     (tmp_path / "killed.yaml").write_text(yaml.safe_dump(killed))
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "recipes" / "train.py"), "--config", str(tmp_path / "killed.yaml")],
-        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         give_up = time.monotonic() + 240
         while not checkpoints_in(tmp_path / "killed"):
@@ -223,8 +274,12 @@ def test_a_mistake_in_the_shell_is_one_sentence_and_exit_code_2(tmp_path):
     (tmp_path / "empty.txt").write_text("")
     done = subprocess.run(
         [sys.executable, str(ROOT / "recipes" / "train.py"), "--train_file", "empty.txt"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 2
     assert done.stderr.strip() == "error: empty.txt is empty: give a file that holds texts."
     assert done.stdout == "" and contents(tmp_path) == {"empty.txt": b""}
@@ -236,8 +291,12 @@ def test_a_mistake_on_several_processes_is_told_once(tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
         [*launch, str(ROOT / "recipes" / "train.py"), "--train_file", "one.txt"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode != 0 and not (tmp_path / "runs").exists()
     assert done.stderr.count("error: one.txt holds one text") == 1
     assert "[rank" not in done.stderr, "that is how torch begins the lines of a traceback"

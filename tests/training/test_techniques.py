@@ -93,26 +93,45 @@ def reads_z(name: str) -> bool:
 NOISE = {"word_dropout": 0.2, "noise_drop": 0.1, "noise_mask": 0.1, "noise_substitute": 0.1, "noise_shuffle": 2}
 COMBINED = {
     "pi, BN-VAE": {
-        "kl_target": 2.0, "kl_controller_gain": 0.01, "mean_batch_norm": 0.5,
+        "kl_target": 2.0,
+        "kl_controller_gain": 0.01,
+        "mean_batch_norm": 0.5,
         "decoder": {**GRU, "dropout": 0.2, "weight_dropout": 0.3},
     },
     "MDR, δ-VAE, SWA, bag of words": {
-        "kl_target": 5.0, "kl_controller": "mdr", "kl_controller_gain": 0.01, "committed_rate": 0.1,
-        "weight_averaging": "swa", "swa_start": 0.2, "bag_of_words_weight": 0.5, "gradient_accumulation_steps": 2,
+        "kl_target": 5.0,
+        "kl_controller": "mdr",
+        "kl_controller_gain": 0.01,
+        "committed_rate": 0.1,
+        "weight_averaging": "swa",
+        "swa_start": 0.2,
+        "bag_of_words_weight": 0.5,
+        "gradient_accumulation_steps": 2,
     },
     "aggressive, MMD": {
-        "aggressive_encoder": True, "mmd_weight": 3.0, "decoder": {**GRU, "dropout": 0.2},
-        "learning_rate": 1e-3, "max_steps": 6, "save_steps": 2, "eval_steps": 2,
+        "aggressive_encoder": True,
+        "mmd_weight": 3.0,
+        "decoder": {**GRU, "dropout": 0.2},
+        "learning_rate": 1e-3,
+        "max_steps": 6,
+        "save_steps": 2,
+        "eval_steps": 2,
     },
     "zero phase, reset, noise, EMA": {
-        "kl_zero_phase": 0.5, "kl_reset_decoder": True, "weight_averaging": "ema", **NOISE,
+        "kl_zero_phase": 0.5,
+        "kl_reset_decoder": True,
+        "weight_averaging": "ema",
+        **NOISE,
     },
     "cyclical, reset, SWA": {
-        "kl_schedule": "cyclical", "kl_num_cycles": 3, "kl_reset_decoder": True, "weight_averaging": "swa",
+        "kl_schedule": "cyclical",
+        "kl_num_cycles": 3,
+        "kl_reset_decoder": True,
+        "weight_averaging": "swa",
         "swa_start": 0.2,
     },
     "language model, EMA": {"latent_injection": "none", "weight_averaging": "ema", "word_dropout": 0.2},
-}  # fmt: skip
+}
 TEN = {"max_steps": 10, "save_steps": 4, "eval_steps": 3, "logging_steps": 1, "monitor_steps": 3}
 
 
@@ -156,8 +175,16 @@ def noiseless(corpus, tmp_path_factory):
 def test_the_controller_sees_the_kl_of_a_whole_step(tmp_path, noiseless, kind):
     """Four micro-batches, the last one smaller, are one batch of the same texts to it."""
     texts = write_lines(tmp_path / "texts.txt", SENTENCES[::7][:14])
-    shared = {"model_name_or_path": str(noiseless), "validation_file": str(texts), "max_steps": 3, "kl_target": 58.0,
-              "kl_controller": kind, "kl_controller_gain": 0.01, "learning_rate": 1e-4, "beta": 0.9}  # fmt: skip
+    shared = {
+        "model_name_or_path": str(noiseless),
+        "validation_file": str(texts),
+        "max_steps": 3,
+        "kl_target": 58.0,
+        "kl_controller": kind,
+        "kl_controller_gain": 0.01,
+        "learning_rate": 1e-4,
+        "beta": 0.9,
+    }
     run(texts, tmp_path / "one", per_device_train_batch_size=14, **shared)
     run(texts, tmp_path / "many", per_device_train_batch_size=4, gradient_accumulation_steps=4, **shared)
     one, many = (kept(tmp_path / name / "checkpoint-3", 3) for name in ("one", "many"))
@@ -166,8 +193,17 @@ def test_the_controller_sees_the_kl_of_a_whole_step(tmp_path, noiseless, kind):
 
 
 def test_beta_is_what_the_controller_says_and_follows_the_kl(corpus, tmp_path):
-    run(corpus, tmp_path, kl_target=20.0, kl_controller="mdr", kl_controller_gain=0.01, beta=0.8, max_steps=5,
-        logging_steps=1, report_to=["tensorboard"])  # fmt: skip
+    run(
+        corpus,
+        tmp_path,
+        kl_target=20.0,
+        kl_controller="mdr",
+        kl_controller_gain=0.01,
+        beta=0.8,
+        max_steps=5,
+        logging_steps=1,
+        report_to=["tensorboard"],
+    )
     betas, kls = ([value for _, value in logged(tmp_path, name)] for name in ("beta", "kl"))
     multiplier, expected = 0.0, []
     for kl in kls:
@@ -178,8 +214,13 @@ def test_beta_is_what_the_controller_says_and_follows_the_kl(corpus, tmp_path):
 
 def test_a_low_target_is_held(corpus, tmp_path):
     """pi takes the KL down to its target, which the same run without it is far above."""
-    changes = {"max_steps": 100, "learning_rate": 0.01, "beta": 1.0, "lr_scheduler_type": "constant",
-               "latent_injection": ["embedding"]}  # fmt: skip
+    changes = {
+        "max_steps": 100,
+        "learning_rate": 0.01,
+        "beta": 1.0,
+        "lr_scheduler_type": "constant",
+        "latent_injection": ["embedding"],
+    }
     run(corpus, tmp_path / "free", **changes, kl_schedule="constant", kl_zero_phase=0.99)
     run(corpus, tmp_path / "held", **changes, kl_target=3.0, kl_controller_gain=0.01)
     assert results(tmp_path / "free")["kl"] > 6
@@ -264,9 +305,19 @@ def test_the_encoder_alone_is_trained_before_each_step_of_the_aggressive_phase(c
 
 
 def test_the_aggressive_phase_ends_once_z_holds_no_more_of_the_text(corpus, tmp_path, steps):
-    pipeline = run(corpus, tmp_path, aggressive_encoder=True, max_steps=8, eval_steps=1, save_steps=1, beta=0.1,
-                   kl_schedule="constant", save_total_limit=9, learning_rate=0.005,
-                   report_to=["tensorboard"])  # fmt: skip
+    pipeline = run(
+        corpus,
+        tmp_path,
+        aggressive_encoder=True,
+        max_steps=8,
+        eval_steps=1,
+        save_steps=1,
+        beta=0.1,
+        kl_schedule="constant",
+        save_total_limit=9,
+        learning_rate=0.005,
+        report_to=["tensorboard"],
+    )
     information = dict(logged(tmp_path, "validation_mutual_information"))
     is_aggressive, most = {0: True}, -float("inf")
     for step in range(1, 9):
@@ -284,8 +335,10 @@ def test_the_aggressive_phase_ends_once_z_holds_no_more_of_the_text(corpus, tmp_
 RESET = {"kl_zero_phase": 0.5, "kl_reset_decoder": True, "max_steps": 6}
 
 
-@pytest.mark.parametrize("changes", [RESET, {**RESET, "kl_schedule": "cyclical", "kl_num_cycles": 2, "kl_zero_phase": 0,
-                                             "bag_of_words_weight": 0.1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [RESET, {**RESET, "kl_schedule": "cyclical", "kl_num_cycles": 2, "kl_zero_phase": 0, "bag_of_words_weight": 0.1}],
+)
 def test_at_the_reset_the_decoder_is_new_and_the_encoder_is_kept(corpus, tmp_path, steps, changes):
     pipeline = run(corpus, tmp_path, **changes)
     before, reset, *others = (by_name(pipeline, step) for step in (steps[2], steps[3], steps[1], steps[4], steps[5]))
@@ -326,8 +379,17 @@ def test_a_reset_draws_as_a_new_model_does_and_no_random_numbers_of_the_run(make
 
 @pytest.mark.parametrize("kind", ["swa", "ema"])
 def test_what_is_judged_and_kept_is_the_average(corpus, tmp_path, steps, kind):
-    pipeline = run(corpus, tmp_path, weight_averaging=kind, swa_start=0.5, ema_decay=0.4, max_steps=8, eval_steps=8,
-                   learning_rate=0.02, report_to=["tensorboard"])  # fmt: skip
+    pipeline = run(
+        corpus,
+        tmp_path,
+        weight_averaging=kind,
+        swa_start=0.5,
+        ema_decay=0.4,
+        max_steps=8,
+        eval_steps=8,
+        learning_rate=0.02,
+        report_to=["tensorboard"],
+    )
     states = [by_name(pipeline, step)["after"] for step in steps]
     for name, value in pipeline.model.named_parameters():
         if kind == "swa":

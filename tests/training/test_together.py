@@ -24,8 +24,15 @@ from textvae.training.train import train
 
 pytest.importorskip("peft")
 
-LABELLED = {"label_column": "mood", "max_length": 8, "max_steps": 4, "save_steps": 2, "learning_rate": 0.01,
-            "num_reconstructed_texts": 4, "monitor_steps": 2}  # fmt: skip
+LABELLED = {
+    "label_column": "mood",
+    "max_length": 8,
+    "max_steps": 4,
+    "save_steps": 2,
+    "learning_rate": 0.01,
+    "num_reconstructed_texts": 4,
+    "monitor_steps": 2,
+}
 NEW_WORDS = [f"{text} {end}" for text in SENTENCES[::4] for end in ("zebra", "bird")]
 TABLES = {f"label_vectors.{name}.weight" for name in ("to_pooled", "to_prior", "to_embedding")}
 
@@ -59,8 +66,11 @@ def saved(table, tmp_path_factory):
 
 def says(pipeline) -> list:
     texts, labels = SENTENCES[:3], ["calm", "loud", "calm"]
-    return [pipeline.encode(texts, label=labels), pipeline.score(texts, num_samples=3, label=labels),
-            pipeline.sample(3, seed=0, label=labels)]  # fmt: skip
+    return [
+        pipeline.encode(texts, label=labels),
+        pipeline.score(texts, num_samples=3, label=labels),
+        pipeline.sample(3, seed=0, label=labels),
+    ]
 
 
 def opened(directory):
@@ -70,11 +80,14 @@ def opened(directory):
 # labels and what is trained
 
 
-@pytest.mark.parametrize("mode", [
-    {"freeze_encoder": True, "lora": "decoder", "weights_dtype": "bfloat16"},
-    {"freeze_encoder": True, "freeze_decoder": True, "latent_injection": ["embedding", "prefix"]},
-    {"lora": ["encoder", "decoder"], "bottleneck_phase": 0.5, "gradient_checkpointing": True},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "mode",
+    [
+        {"freeze_encoder": True, "lora": "decoder", "weights_dtype": "bfloat16"},
+        {"freeze_encoder": True, "freeze_decoder": True, "latent_injection": ["embedding", "prefix"]},
+        {"lora": ["encoder", "decoder"], "bottleneck_phase": 0.5, "gradient_checkpointing": True},
+    ],
+)
 def test_labels_are_learnt_on_top_of_what_is_kept(parts, table, tmp_path, mode):
     made = train(config(table, tmp_path / "run", **LABELLED, **parts, **mode))
     kept = weights(tmp_path / "run")

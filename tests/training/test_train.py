@@ -192,9 +192,13 @@ def test_the_seconds_of_all_sessions_are_counted(corpus, tmp_path):
 def test_a_resumed_run_learns_at_the_rate_it_is_told(corpus, tmp_path, optimizer_steps):
     train(config(corpus, tmp_path, max_steps=4, save_steps=2, lr_scheduler_type="constant", learning_rate=1e-3))
     again = config(
-        corpus, tmp_path, max_steps=4, lr_scheduler_type="constant", learning_rate=1e-4,
+        corpus,
+        tmp_path,
+        max_steps=4,
+        lr_scheduler_type="constant",
+        learning_rate=1e-4,
         resume_from_checkpoint=str(tmp_path / "checkpoint-2"),
-    )  # fmt: skip
+    )
     train(again)
     assert [rate for _, rate in optimizer_steps] == [1e-3] * 4 + [1e-4] * 2
 
@@ -281,7 +285,7 @@ def finished(corpus, tmp_path_factory):
             kl_schedule="constant",
             decoder={"dropout": 0.1, **GRU},
             model_card_samples=True,
-        )  # fmt: skip
+        )
     )
     return output_dir, pipeline
 
@@ -304,9 +308,17 @@ def test_it_opens_and_is_what_train_gave_back(finished):
 def test_the_metrics_have_the_names_the_documentation_has(finished):
     report = json.loads((finished[0] / "metrics.json").read_text())
     named = {
-        "negative_elbo", "iw_nll", "kl", "mutual_information", "active_units", "shuffle_gap",
-        "perplexity_token", "perplexity_word", "exact_match", "bleu",
-    }  # fmt: skip
+        "negative_elbo",
+        "iw_nll",
+        "kl",
+        "mutual_information",
+        "active_units",
+        "shuffle_gap",
+        "perplexity_token",
+        "perplexity_word",
+        "exact_match",
+        "bleu",
+    }
     counts = {"num_texts", "num_importance_samples", "num_importance_texts", "num_reconstructed_texts", "steps"}
     assert named | counts <= report.keys()
     assert all(math.isfinite(value) for value in report.values())
@@ -324,8 +336,10 @@ def test_the_model_card_shows_what_the_model_can_do(finished):
         title.split("\n")[0].rstrip("*"): [line for line in title.split("\n") if line.startswith("- ")]
         for title in card.split("\n**")[1:]
     }
-    shown = {kind: [lines for title, lines in sections.items() if title.startswith(kind)]
-             for kind in ("Reconstructions", "Prior samples", "From", "Paraphrases")}  # fmt: skip
+    shown = {
+        kind: [lines for title, lines in sections.items() if title.startswith(kind)]
+        for kind in ("Reconstructions", "Prior samples", "From", "Paraphrases")
+    }
     assert [len(lines) for lines in shown["Reconstructions"]] == [5]
     assert [len(lines) for lines in shown["Prior samples"]] == [5]
     assert [len(lines) for lines in shown["From"]] == [7, 7]
@@ -400,9 +414,17 @@ def test_early_stopping_keeps_the_best_of_those_it_saw(corpus, tmp_path):
     eight = write_lines(tmp_path / "eight.txt", SENTENCES[:8])
     others = write_lines(tmp_path / "others.txt", SENTENCES[100:140])
     run = config(
-        eight, tmp_path / "run", validation_file=str(others), max_steps=400, eval_steps=5, early_stopping_patience=2,
-        learning_rate=0.02, report_to=["tensorboard"], tokenizer="word", per_device_train_batch_size=8,
-    )  # fmt: skip
+        eight,
+        tmp_path / "run",
+        validation_file=str(others),
+        max_steps=400,
+        eval_steps=5,
+        early_stopping_patience=2,
+        learning_rate=0.02,
+        report_to=["tensorboard"],
+        tokenizer="word",
+        per_device_train_batch_size=8,
+    )
     train(run)
     validated = [value for _, value in logged(tmp_path / "run", "validation_negative_elbo")]
     best = validated.index(min(validated))
@@ -441,12 +463,24 @@ def test_accumulated_micro_batches_equal_one_batch(
     """Also where the last one is smaller, and each text must still count the same."""
     texts = write_lines(tmp_path / "texts.txt", SENTENCES[::7][:num_texts])
     shared = {
-        "model_name_or_path": str(noiseless), "validation_file": str(texts), "max_steps": 3, "learning_rate": 1e-5,
-        "free_bits": 0.1, "free_bits_mode": "text", "max_grad_norm": 1e9,
-    }  # fmt: skip
+        "model_name_or_path": str(noiseless),
+        "validation_file": str(texts),
+        "max_steps": 3,
+        "learning_rate": 1e-5,
+        "free_bits": 0.1,
+        "free_bits_mode": "text",
+        "max_grad_norm": 1e9,
+    }
     train(config(texts, tmp_path / "one", per_device_train_batch_size=num_texts, **shared))
-    train(config(texts, tmp_path / "many", per_device_train_batch_size=batch_size,
-                 gradient_accumulation_steps=accumulated, **shared))  # fmt: skip
+    train(
+        config(
+            texts,
+            tmp_path / "many",
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulated,
+            **shared,
+        )
+    )
     one, many = optimizer_steps[:3], optimizer_steps[3:]
     for (left, _), (right, _) in zip(one, many, strict=True):
         assert left.norm() > 0.1
@@ -455,8 +489,11 @@ def test_accumulated_micro_batches_equal_one_batch(
 
 def test_gradient_checkpointing_changes_no_gradient(corpus, tmp_path, optimizer_steps):
     for checkpointing in (False, True):
-        train(config(corpus, tmp_path / str(checkpointing), decoder=GPT2, max_steps=3,
-                     gradient_checkpointing=checkpointing))  # fmt: skip
+        train(
+            config(
+                corpus, tmp_path / str(checkpointing), decoder=GPT2, max_steps=3, gradient_checkpointing=checkpointing
+            )
+        )
     plain, checkpointed = optimizer_steps[:3], optimizer_steps[3:]
     for (left, _), (right, _) in zip(plain, checkpointed, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-6)
@@ -506,8 +543,16 @@ def test_the_learning_rate_climbs_and_then_falls_to_the_end(corpus, tmp_path, op
 
 
 def test_the_kl_weight_follows_its_schedule(corpus, tmp_path):
-    run = config(corpus, tmp_path, max_steps=8, kl_schedule="linear", kl_warmup=0.5, beta=0.8, logging_steps=1,
-                 report_to=["tensorboard"])  # fmt: skip
+    run = config(
+        corpus,
+        tmp_path,
+        max_steps=8,
+        kl_schedule="linear",
+        kl_warmup=0.5,
+        beta=0.8,
+        logging_steps=1,
+        report_to=["tensorboard"],
+    )
     train(run)
     assert [value for _, value in logged(tmp_path, "beta")] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 0.8, 0.8, 0.8])
 
@@ -531,7 +576,7 @@ def test_eight_sentences_are_learnt_by_heart(tmp_path, decoder):
             learning_rate=0.01,
             beta=0.01,
             kl_schedule="constant",
-        )  # fmt: skip
+        )
     )
     assert len(texts) == 8
     assert TextVAEPipeline.from_pretrained(tmp_path / "run").reconstruct(texts) == texts
@@ -795,8 +840,13 @@ def test_no_checkpoint_is_written_of_weights_that_a_bad_gradient_has_spoilt(corp
 
 
 def test_after_a_loss_that_is_no_number_the_last_good_checkpoint_goes_on(corpus, tmp_path, monkeypatch):
-    settings = {"max_steps": 8, "save_steps": 1, "logging_steps": 4, "gradient_accumulation_steps": 2,
-                "lr_scheduler_type": "constant"}  # fmt: skip
+    settings = {
+        "max_steps": 8,
+        "save_steps": 1,
+        "logging_steps": 4,
+        "gradient_accumulation_steps": 2,
+        "lr_scheduler_type": "constant",
+    }
     train(config(corpus, tmp_path / "good", **settings))
     kill_in_a_step(config(corpus, tmp_path / "bad", **settings), 5, monkeypatch)
     wild = config(corpus, tmp_path / "bad", **settings, learning_rate=1e30, resume_from_checkpoint="latest")

@@ -61,8 +61,16 @@ def corpus(tmp_path_factory):
     return write_lines(tmp_path_factory.mktemp("corpus") / "texts.txt")
 
 
-SHORT = {"max_length": 8, "max_steps": 6, "save_steps": 2, "eval_steps": 3, "logging_steps": 1,
-         "num_reconstructed_texts": 4, "monitor_steps": None, "learning_rate": 0.01}  # fmt: skip
+SHORT = {
+    "max_length": 8,
+    "max_steps": 6,
+    "save_steps": 2,
+    "eval_steps": 3,
+    "logging_steps": 1,
+    "num_reconstructed_texts": 4,
+    "monitor_steps": None,
+    "learning_rate": 0.01,
+}
 
 
 @pytest.fixture(scope="module")
@@ -226,8 +234,15 @@ def rates(monkeypatch):
 
 
 def test_each_part_learns_at_its_rate_also_when_resumed_and_joins_when_its_phase_begins(parts, corpus, tmp_path, rates):
-    settings = {**parts, **SHORT, "lr_scheduler_type": "constant", "bottleneck_phase": 0.5, "freeze_encoder": True,
-                "learning_rate": 0.01, "decoder_learning_rate": 1e-4}  # fmt: skip
+    settings = {
+        **parts,
+        **SHORT,
+        "lr_scheduler_type": "constant",
+        "bottleneck_phase": 0.5,
+        "freeze_encoder": True,
+        "learning_rate": 0.01,
+        "decoder_learning_rate": 1e-4,
+    }
     train(config(corpus, tmp_path, **settings))
     assert [[rate for rate, _ in step] for step in rates] == [[0.01, 0.01, 1e-4, 1e-4]] * 6
     assert [step[2][1] > 0 for step in rates] == [False] * 3 + [True] * 3
@@ -278,8 +293,13 @@ def test_opened_in_another_dtype_all_of_it_is_in_that(finished):
 
 def test_a_run_on_a_saved_model_keeps_what_it_is_told(parts, corpus, finished, tmp_path):
     saved, pipeline = finished("encoder frozen")
-    settings = {"max_length": 8, "max_steps": 2, "model_name_or_path": str(saved), "decoder": LLAMA,
-                "tokenizer": "sentencepiece"}  # fmt: skip
+    settings = {
+        "max_length": 8,
+        "max_steps": 2,
+        "model_name_or_path": str(saved),
+        "decoder": LLAMA,
+        "tokenizer": "sentencepiece",
+    }
     second = train(config(corpus, tmp_path / "second", **settings, freeze_encoder=True, lora="decoder"))
     places = {part: entry["name_or_path"] for part, entry in second.model.config.base.items()}
     assert places == {"encoder": parts["encoder_name_or_path"], "decoder": str(saved)}, "the decoder was trained there"
@@ -392,9 +412,17 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(parts, corpus, tmp_pat
 def test_an_average_holds_what_is_trained_and_resumes(parts, corpus, tmp_path, monkeypatch, averaging):
     monkeypatch.setattr("textvae.training.step.MOST_ENCODER_STEPS", 2)
     monkeypatch.setattr("textvae.training.step.ENCODER_STEPS", 1)
-    settings = {**parts, **SHORT, "weight_averaging": averaging, "swa_start": 0.2, "freeze_encoder": True,
-                "lora": "decoder", "aggressive_encoder": True, "gradient_accumulation_steps": 2,
-                "gradient_checkpointing": True}  # fmt: skip
+    settings = {
+        **parts,
+        **SHORT,
+        "weight_averaging": averaging,
+        "swa_start": 0.2,
+        "freeze_encoder": True,
+        "lora": "decoder",
+        "aggressive_encoder": True,
+        "gradient_accumulation_steps": 2,
+        "gradient_checkpointing": True,
+    }
     train(config(corpus, tmp_path / "whole", **settings))
     cut = config(corpus, tmp_path / "cut", **settings)
     kill_in_a_step(cut, 5, monkeypatch)
@@ -421,13 +449,27 @@ def test_weights_held_in_bf16_turn_by_the_same_angles_as_when_they_are_opened_ag
 def test_no_run_and_no_model_is_written_over_what_it_needs(parts, corpus, tmp_path, finished):
     directory = finished("frozen")[0]
     before = contents(directory)
-    again = config(corpus, directory, model_name_or_path=str(directory), overwrite_output_dir=True,
-                   **SHORT, **{name: parts[name] for name in ["tokenizer"]})  # fmt: skip
+    again = config(
+        corpus,
+        directory,
+        model_name_or_path=str(directory),
+        overwrite_output_dir=True,
+        **SHORT,
+        **{name: parts[name] for name in ["tokenizer"]},
+    )
     assert f"written over {directory}, which it starts from" in refusal(again)
     base = Path(parts["encoder_name_or_path"])
     weights_before = contents(base)
-    tuned = config(corpus, base, model_name_or_path=str(directory), overwrite_output_dir=True,
-                   freeze_encoder=True, tokenizer="sentencepiece", decoder=LLAMA, **SHORT)  # fmt: skip
+    tuned = config(
+        corpus,
+        base,
+        model_name_or_path=str(directory),
+        overwrite_output_dir=True,
+        freeze_encoder=True,
+        tokenizer="sentencepiece",
+        decoder=LLAMA,
+        **SHORT,
+    )
     assert f"{base} holds a base model that this model needs" in refusal(tuned)
     with pytest.raises(InputError, match="holds a base model that this model needs"):
         finished("frozen")[1].save_pretrained(base)
