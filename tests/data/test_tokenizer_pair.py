@@ -61,7 +61,7 @@ def test_a_model_without_a_tokenizer_is_refused(parts, tmp_path):
         (tmp_path / model_type).mkdir()
         AutoConfig.for_model(model_type).save_pretrained(tmp_path / model_type)
     for name, told in [
-        ("bare", "No tokenizer could be opened"),
+        ("bare", "No tokenizer could be opened|no vocabulary"),  # by the version of transformers
         *((n, "no vocabulary") for n in ("bert", "gpt2", "t5")),
     ]:
         with pytest.raises(InputError, match=told) as error:

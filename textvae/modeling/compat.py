@@ -53,3 +53,12 @@ def set_checkpointing(layer: GradientCheckpointingLayer, enabled: bool, function
     """Let one layer recompute its activations by a function of its own, or not."""
     layer.gradient_checkpointing = enabled
     layer._gradient_checkpointing_func = function  # pyright: ignore[reportArgumentType]
+
+
+def keep_weights(part: PreTrainedModel) -> None:
+    """Keep the initialization of a model around `part` from drawing its weights again.
+
+    transformers marks the weights that it has loaded; those of a layer that was resized since have no mark before 5.23.
+    """
+    for one in (*part.modules(), *part.parameters()):
+        setattr(one, "_is_hf_initialized", True)  # noqa: B010  pyright does not know the name

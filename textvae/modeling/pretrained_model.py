@@ -11,6 +11,7 @@ from textvae.errors import InputError
 from textvae.modeling.adapters import LORA_MARK
 from textvae.modeling.bag_of_words import BagOfWords
 from textvae.modeling.base_weights import check_apart
+from textvae.modeling.compat import keep_weights
 from textvae.modeling.configuration import TextVAEConfig
 from textvae.modeling.families import encoder_class, logits_change, output_layer, states_size, token_embeddings
 from textvae.modeling.injection import Injection
@@ -58,6 +59,9 @@ class TextVAEPreTrainedModel(PreTrainedModel):
                 "This model is saved without its base model: open it with TextVAEPipeline.from_pretrained, which finds "
                 "the weights."
             )
+        for part in (encoder, decoder):
+            if part is not None:
+                keep_weights(part)
         # Built in this order, in which the random numbers of their weights are drawn.
         self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder_config)
         self.decoder = AutoModelForCausalLM.from_config(config.decoder_config) if decoder is None else decoder
