@@ -212,8 +212,9 @@ def nats_per_character(model, tokenizer, texts) -> torch.Tensor:
 def test_the_likelihood_right_after_is_about_what_it_was(old, new):
     """Of texts as it was trained on that hold no new piece, of all of them, and of the others."""
     model = build(old, {**GRU, "embedding_size": 24, "hidden_size": 40}).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    for _ in range(150):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
+    untrained = nats_per_character(model, old, SENTENCES[::4]).item()
+    for _ in range(60):
         optimizer.zero_grad()
         nats_per_character(model, old, SENTENCES[::4]).backward()
         optimizer.step()
@@ -222,5 +223,5 @@ def test_the_likelihood_right_after_is_about_what_it_was(old, new):
         before = [float(nats_per_character(model.eval(), old, texts)) for texts in corpora]
         extend_model(model, TokenizerPair(old), TokenizerPair(new))
         after = [float(nats_per_character(model, new, texts)) for texts in corpora]
-    assert before[0] < 1.2, f"it has learnt something: {before}"
+    assert before[0] < untrained / 2, f"it has learnt something: {untrained} to {before}"
     assert after[0] < 1.05 * before[0] and after[1] < 1.5 * before[1] and after[2] < before[2], (before, after)
