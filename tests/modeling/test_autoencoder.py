@@ -1,4 +1,7 @@
-"""The model: what padding, batching, chunking and saving must not change, and what its numbers must be."""
+"""The model: what padding, batching, chunking and saving must not change, and what its numbers must be.
+
+Two decoders stand for all, a recurrent one and a transformer; what holds for every family is in `test_families.py`.
+"""
 
 from contextlib import contextmanager
 
@@ -18,8 +21,7 @@ from textvae.training.trainable import checkpoint_activations
 
 BOS, EOS, PAD = 2, 3, 0
 LENGTHS = [9, 4, 6]  # B 3, S 9, Z 5
-ENCODERS = ["bert", "roberta", "distilbert", "t5", "modernbert"]
-DECODERS = ["gru", "gru2", "gpt2", "llama", "qwen2"]
+DECODERS = ["gru", "llama"]
 POOLINGS = ["mean", "cls", "last", "max", "attention"]
 INJECTIONS = {
     "embedding": {"latent_injection": "embedding"},
@@ -31,7 +33,6 @@ INJECTIONS = {
 }
 COMBINATIONS = (
     [("bert", decoder, "mean", injection) for decoder in DECODERS for injection in INJECTIONS]
-    + [(encoder, "gru", "mean", "embedding") for encoder in ENCODERS[1:]]
     + [("bert", "gru", pooling, "embedding") for pooling in POOLINGS[1:]]
     + [("t5", "llama", "attention", "both2"), ("modernbert", "gpt2", "max", "prefix3")]
 )
@@ -137,14 +138,14 @@ def test_z_enters_where_the_config_says(build, decoder, injection):
     ids = torch.randint(4, 37, (3, 7), generator=torch.Generator().manual_seed(0))
     embeds, length = model.decoder.get_input_embeddings()(ids), model.config.prefix_length
     if length:
-        prefix = [torch.stack(z.split(embeds.shape[-1])) for z in model.to_prefix(latents)]
+        prefix = [torch.stack(z.split(embeds.shape[-1])) for z in model.injection.to_prefix(latents)]
         embeds = torch.cat([torch.stack(prefix), embeds], dim=1)
     if "embedding" in model.config.latent_injection:
-        embeds = embeds + model.to_embedding(latents)[:, None]
+        embeds = embeds + model.injection.to_embedding(latents)[:, None]
     assert embeds.shape[1] == length + 7
     expected = model.decoder(inputs_embeds=embeds).logits[:, length:]
     if "output" in model.config.latent_injection:
-        expected = expected + (model.to_output(latents) @ model.get_output_embeddings().weight.T)[:, None]
+        expected = expected + (model.injection.to_output(latents) @ model.get_output_embeddings().weight.T)[:, None]
     torch.testing.assert_close(model.decode(latents, ids), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -246,8 +247,8 @@ def test_poolings_by_hand():
 def test_the_log_variance_stays_within_its_bounds_and_the_loss_finite(build, make_texts):
     model = build(min_logvar=-6.0, max_logvar=3.0)
     with torch.no_grad():
-        model.to_mean.weight.mul_(1e3)
-        model.to_logvar.weight.mul_(1e4)
+        model.posterior.to_mean.weight.mul_(1e3)
+        model.posterior.to_logvar.weight.mul_(1e4)
         output = model(**make_texts(LENGTHS), noise=standard_normal(3, 5))
     assert output.logvar.min() == -6 and output.logvar.max() == 3
     assert output.loss.isfinite() and output.kl.isfinite().all()
@@ -368,9 +369,9 @@ def test_under_bf16_autocast_terms_stay_fp32_and_close(build, make_texts, decode
 # saving and opening
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), [("bert", d) for d in DECODERS] + [(e, "gru") for e in ENCODERS[1:]])
-def test_saved_and_opened_it_is_the_same_model(build, make_texts, tmp_path, encoder, decoder):
-    model, batch, noise = build(encoder, decoder, "attention", "both2"), make_texts(LENGTHS), standard_normal(3, 5)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_saved_and_opened_it_is_the_same_model(build, make_texts, tmp_path, decoder):
+    model, batch, noise = build("bert", decoder, "attention", "both2"), make_texts(LENGTHS), standard_normal(3, 5)
     model.save_pretrained(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         "config.json",
@@ -444,10 +445,7 @@ def saved_parts(make_part, shaken, tmp_path):
     return save
 
 
-@pytest.mark.parametrize(
-    ("encoder", "decoder"),
-    [("bert", "gpt2"), ("roberta", "gru2"), ("distilbert", "llama"), ("t5", "qwen2"), ("t5-encoder", "gru")],
-)
+@pytest.mark.parametrize(("encoder", "decoder"), [("bert", "llama"), ("t5", "llama"), ("t5-encoder", "gru")])
 def test_two_pretrained_parts_keep_their_weights(saved_parts, make_texts, tmp_path, encoder, decoder):
     parts = saved_parts(encoder, decoder)
     paths = [str(tmp_path / "encoder"), str(tmp_path / "decoder")]
@@ -511,8 +509,8 @@ def test_in_training_the_means_of_a_batch_have_the_center_and_the_scale_they_are
     model = build(mean_batch_norm=gamma).train()
     output = model(**make_texts([9, 4, 6, 7, 3, 5, 8]))
     center, spread = moments(output.mean)
-    assert model.mean_norm.center.abs().max() > 0.1
-    torch.testing.assert_close(center, model.mean_norm.center, rtol=1e-4, atol=1e-4)
+    assert model.posterior.mean_norm.center.abs().max() > 0.1
+    torch.testing.assert_close(center, model.posterior.mean_norm.center, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(spread, torch.full((5,), gamma), rtol=1e-3, atol=0)
     assert output.kl.mean(0).sum() >= 5 * gamma**2 / 2
 
@@ -520,9 +518,10 @@ def test_in_training_the_means_of_a_batch_have_the_center_and_the_scale_they_are
 def test_the_kl_stays_above_its_bound_where_the_posterior_has_collapsed(build, make_texts):
     """All but equal means, at the prior's variance: what is left of the KL is Z · γ² / 2 (Zhu et al. 2020, eq. 11)."""
     model = build(mean_batch_norm=0.8).train()
+    posterior = model.posterior
     with torch.no_grad():
-        model.mean_norm.center.zero_(), model.to_logvar.weight.zero_(), model.to_logvar.bias.zero_()
-        model.to_mean.weight.mul_(0.5)
+        posterior.mean_norm.center.zero_(), posterior.to_logvar.weight.zero_(), posterior.to_logvar.bias.zero_()
+        posterior.to_mean.weight.mul_(0.5)
     kl = model(**make_texts([9, 4, 6, 7, 3, 5, 8])).kl
     assert kl.mean(0).sum().item() == pytest.approx(5 * 0.8**2 / 2, rel=2e-3)
 
@@ -538,7 +537,7 @@ def test_in_evaluation_the_running_statistics_count_and_each_text_for_itself(bui
         model.posterior_parameters(**batch)
     model.eval()
     found = model.posterior_parameters(**batch)[0]
-    wanted = (unscaled - unscaled.mean(0)) / (unscaled.var(0) + 1e-5).sqrt() * 0.7 + model.mean_norm.center
+    wanted = (unscaled - unscaled.mean(0)) / (unscaled.var(0) + 1e-5).sqrt() * 0.7 + model.posterior.mean_norm.center
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
     for row in range(4):
         alone = {name: value[row : row + 1] for name, value in batch.items()}
@@ -548,19 +547,19 @@ def test_in_evaluation_the_running_statistics_count_and_each_text_for_itself(bui
 def test_a_batch_of_one_text_trains_with_the_running_statistics(build, make_texts):
     model, one = build(mean_batch_norm=0.7), make_texts([6])
     expected = model.posterior_parameters(**one)[0]
-    running = model.mean_norm.norm.running_mean.clone()
+    running = model.posterior.mean_norm.norm.running_mean.clone()
     model.train()
     output = model(**one)
     output.loss.backward()
     torch.testing.assert_close(output.mean, expected)
-    assert output.loss.isfinite() and model.to_mean.weight.grad.abs().sum() > 0
-    assert torch.equal(model.mean_norm.norm.running_mean, running)
+    assert output.loss.isfinite() and model.posterior.to_mean.weight.grad.abs().sum() > 0
+    assert torch.equal(model.posterior.mean_norm.norm.running_mean, running)
 
 
 def test_the_gradient_reaches_the_encoder_through_the_batch_norm(build, make_texts):
     model = build(mean_batch_norm=0.7).train()
     model(**make_texts(LENGTHS)).reconstruction.sum().backward()
-    assert model.mean_norm.center.grad.abs().min() > 0
+    assert model.posterior.mean_norm.center.grad.abs().min() > 0
     assert model.encoder.get_input_embeddings().weight.grad.abs().sum() > 0
 
 
@@ -570,10 +569,10 @@ def test_saved_and_opened_the_batch_norm_keeps_scale_center_and_statistics(build
         model.posterior_parameters(**batch)
     model.eval().save_pretrained(tmp_path)
     opened = TextVAEModel.from_pretrained(tmp_path)
-    assert opened.config.mean_batch_norm == opened.mean_norm.scale == 0.7
-    assert opened.mean_norm.norm.num_batches_tracked == 5
-    for name, value in model.mean_norm.state_dict().items():
-        assert torch.equal(opened.mean_norm.state_dict()[name], value), name
+    assert opened.config.mean_batch_norm == opened.posterior.mean_norm.scale == 0.7
+    assert opened.posterior.mean_norm.norm.num_batches_tracked == 5
+    for name, value in model.posterior.mean_norm.state_dict().items():
+        assert torch.equal(opened.posterior.mean_norm.state_dict()[name], value), name
     noise = standard_normal(3, 5)
     assert_same(terms(opened, batch, noise), terms(model, batch, noise), rtol=0, atol=0)
 
@@ -586,7 +585,7 @@ def test_saved_and_opened_the_batch_norm_keeps_scale_center_and_statistics(build
 def test_every_dimension_has_the_committed_rate_whatever_the_weights(build, make_texts, shaken, rate, scale):
     for seed in range(5):
         model = build(committed_rate=rate)
-        shaken(model.to_logvar, scale, seed), shaken(model.to_mean, scale, seed)
+        shaken(model.posterior.to_logvar, scale, seed), shaken(model.posterior.to_mean, scale, seed)
         kl = model(**make_texts(LENGTHS)).kl
         assert kl.min() >= rate - 1e-5 and kl.isfinite().all()
 
@@ -594,9 +593,9 @@ def test_every_dimension_has_the_committed_rate_whatever_the_weights(build, make
 def test_the_committed_rate_is_reached_where_the_posterior_would_be_the_prior(build, make_texts):
     model = build(committed_rate=0.2)
     with torch.no_grad():
-        for module in (model.to_mean, model.to_logvar):
+        for module in (model.posterior.to_mean, model.posterior.to_logvar):
             module.weight.zero_(), module.bias.zero_()
-        model.to_logvar.bias.fill_(30.0)
+        model.posterior.to_logvar.bias.fill_(30.0)
     torch.testing.assert_close(model(**make_texts(LENGTHS)).kl, torch.full((3, 5), 0.2), rtol=1e-4, atol=0)
 
 
@@ -604,22 +603,22 @@ def test_the_committed_rate_is_reached_where_the_posterior_would_be_the_prior(bu
 def test_the_log_variance_has_a_gradient_on_either_side_of_its_limit(build, make_texts, distance):
     model = build(committed_rate=0.2)
     with torch.no_grad():
-        model.to_logvar.weight.zero_()
-        model.to_logvar.bias.fill_(model.logvar_limit + distance)
+        model.posterior.to_logvar.weight.zero_()
+        model.posterior.to_logvar.bias.fill_(model.posterior.logvar_limit + distance)
     _, logvar = model.posterior_parameters(**make_texts(LENGTHS))
     logvar.sum().backward()
-    assert (logvar <= model.logvar_limit).all()
-    assert (model.to_logvar.bias.grad > 0).all()
+    assert (logvar <= model.posterior.logvar_limit).all()
+    assert (model.posterior.to_logvar.bias.grad > 0).all()
     if distance == -8.0:  # far below it nothing is changed
-        torch.testing.assert_close(logvar, torch.full((3, 5), model.logvar_limit - 8), rtol=0, atol=1e-3)
-        torch.testing.assert_close(model.to_logvar.bias.grad, torch.full((5,), 3.0), rtol=1e-3, atol=0)
+        torch.testing.assert_close(logvar, torch.full((3, 5), model.posterior.logvar_limit - 8), rtol=0, atol=1e-3)
+        torch.testing.assert_close(model.posterior.to_logvar.bias.grad, torch.full((5,), 3.0), rtol=1e-3, atol=0)
 
 
 def test_the_committed_rate_goes_with_the_bounds_of_the_log_variance(build, make_texts, shaken):
     model = build(committed_rate=0.5, min_logvar=-3.0)
-    shaken(model.to_logvar, 100.0)
+    shaken(model.posterior.to_logvar, 100.0)
     output = model(**make_texts(LENGTHS))
-    assert output.logvar.min() == -3 and output.logvar.max() <= model.logvar_limit
+    assert output.logvar.min() == -3 and output.logvar.max() <= model.posterior.logvar_limit
     assert output.kl.min() >= 0.5 - 1e-5
 
 
@@ -698,6 +697,6 @@ def test_what_is_no_decoding_module_is_what_the_posterior_comes_from(build, make
     model = build(injection=injection, bag_of_words=True, mean_batch_norm=0.5)
     of_decoding = {id(p) for module in model.decoding_modules().values() for p in module.parameters()}
     others = {name.split(".")[0] for name, p in model.named_parameters() if id(p) not in of_decoding}
-    assert others == {"encoder", "to_mean", "to_logvar", "mean_norm"}
+    assert others == {"encoder", "posterior"}
     sum(tensor.sum() for tensor in model.posterior_parameters(**make_texts(LENGTHS))).backward()
     assert all((p.grad is None) == (id(p) in of_decoding) for p in model.parameters())

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -46,6 +47,22 @@ def test_values_and_gradients_are_those_of_the_plain_cross_entropy(monkeypatch, 
     monkeypatch.setattr(kernel, "CHUNK_LOGITS", rows * V)
     found = with_gradients(linear_cross_entropy, UPSTREAM[upstream], *tensors(bias=bias))
     expected = with_gradients(plain, UPSTREAM[upstream], *tensors(bias=bias))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not hasattr(F, "linear_cross_entropy"), reason="torch has a linear_cross_entropy from 2.13 on")
+@pytest.mark.parametrize("rows", [4, N])
+@pytest.mark.parametrize("upstream", ["sum", "weighted"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_values_and_gradients_are_those_of_torchs_own(monkeypatch, rows, upstream, bias):
+    monkeypatch.setattr(kernel, "CHUNK_LOGITS", rows * V)
+
+    def of_torch(hidden, weight, bias, labels):
+        return F.linear_cross_entropy(hidden, weight, labels, linear_bias=bias, reduction="none")
+
+    found = with_gradients(linear_cross_entropy, UPSTREAM[upstream], *tensors(bias=bias))
+    expected = with_gradients(of_torch, UPSTREAM[upstream], *tensors(bias=bias))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 

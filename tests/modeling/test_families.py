@@ -312,7 +312,7 @@ def test_decoding_is_causal_and_reads_its_input(models, latents, decoder):
     with torch.no_grad():
         before, after = model.decode(latents, ids), model.decode(latents, changed)
     torch.testing.assert_close(after[:, :4], before[:, :4], rtol=1e-5, atol=1e-5)
-    assert ((after[:, 4:] - before[:, 4:]).abs().amax(-1) > 1e-3).all()
+    assert ((after[:, 4:] - before[:, 4:]).abs().amax(-1) > 1e-4).all()
 
 
 @every_decoder
@@ -334,13 +334,13 @@ def test_under_bf16_autocast_terms_stay_fp32_and_close(models, make_texts, laten
         found = terms(model, batch, latents)
     with torch.autocast("cpu", dtype=torch.bfloat16):  # its own: torch 2.8 keeps what it cast without gradients
         output = model(**batch, noise=latents)
-    output.loss.backward()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    (output.loss + output.bag_of_words.sum()).backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
     model.zero_grad()
     assert found.dtype == output.reconstruction.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0.1)
     torch.testing.assert_close(output.reconstruction, found[:, 0], rtol=0.01, atol=0.01)
-    assert gradients and all(gradient.isfinite().all() for gradient in gradients)
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @every_decoder

@@ -1,4 +1,7 @@
-"""Writing from z: what is generated is what teacher forcing predicts, and every control of Hugging Face arrives."""
+"""Writing from z: what is generated is what teacher forcing predicts, and every control of Hugging Face arrives.
+
+Two decoders stand for all; that the cache, the beams and the batch change nothing is in `test_families.py` for each.
+"""
 
 import pytest
 import torch
@@ -8,7 +11,8 @@ from textvae import InputError
 from textvae.modeling.compat import CACHE_NAME
 
 BOS, EOS, PAD = 2, 3, 0
-DECODERS = ["gru", "gru2", "gpt2", "llama", "qwen2"]
+DECODERS = ["gru", "llama"]
+OTHERS = [pytest.param(name, marks=pytest.mark.families) for name in ("gru2", "gpt2", "qwen2")]
 INJECTIONS = {
     "embedding": {"latent_injection": "embedding"},
     "prefix1": {"latent_injection": "prefix", "latent_tokens": 1},
@@ -17,7 +21,8 @@ INJECTIONS = {
     "output": {"latent_injection": "output"},
     "all2": {"latent_injection": ["prefix", "embedding", "output"], "latent_tokens": 2},
 }
-every_decoder = pytest.mark.parametrize("decoder", DECODERS)
+both_decoders = pytest.mark.parametrize("decoder", DECODERS)
+every_decoder = pytest.mark.parametrize("decoder", DECODERS + OTHERS)
 every_injection = pytest.mark.parametrize("injection", INJECTIONS)
 
 
@@ -48,7 +53,7 @@ def greedy(model, latents, length=8, **controls):
     return model.generate(latents, **controls)
 
 
-@every_decoder
+@both_decoders
 @every_injection
 def test_cached_generation_equals_teacher_forcing(models, latents, decoder, injection):
     model = models(decoder, injection)
@@ -62,7 +67,7 @@ def test_cached_generation_equals_teacher_forcing(models, latents, decoder, inje
     assert len({tuple(row) for row in output.sequences.tolist()}) > 1  # z speaks
 
 
-@every_decoder
+@both_decoders
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])
 def test_a_cache_is_taken_by_its_name_of_any_transformers(models, latents, decoder, name):
     model, ids, cache, found = models(decoder), torch.tensor([[BOS, 9, 5, 17]]).expand(4, -1), None, []
@@ -75,7 +80,7 @@ def test_a_cache_is_taken_by_its_name_of_any_transformers(models, latents, decod
     torch.testing.assert_close(torch.cat(found, 1), forced, rtol=1e-4, atol=1e-4)
 
 
-@every_decoder
+@both_decoders
 @every_injection
 def test_the_cache_and_the_batch_change_nothing(models, latents, decoder, injection):
     model = models(decoder, injection)
@@ -85,7 +90,7 @@ def test_the_cache_and_the_batch_change_nothing(models, latents, decoder, inject
         assert torch.equal(greedy(model, latents[[row]]), together[[row]])
 
 
-@every_decoder
+@both_decoders
 @every_injection
 def test_beams_with_the_cache_equal_beams_without(models, latents, decoder, injection):
     """The cache follows the beams that survive."""
@@ -202,7 +207,7 @@ def test_repetition_penalty_is_applied_to_what_was_written(models, latents, deco
     assert not torch.equal(greedy(model, latents, length=10), ids)
 
 
-@every_decoder
+@both_decoders
 @every_injection
 def test_a_text_goes_on_from_how_it_is_said_to_begin(models, latents, decoder, injection):
     model = models(decoder, injection)

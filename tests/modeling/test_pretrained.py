@@ -177,11 +177,11 @@ def test_in_bf16_the_batch_norm_of_the_means_stays_in_fp32(encoder, decoder, mak
     model.train()(**make_texts([5, 3])).loss.backward()
     model.eval().save_pretrained(tmp_path / "both")
     opened = load_model(str(tmp_path / "both"), torch.bfloat16)
-    assert opened.to_mean.weight.dtype == torch.bfloat16
-    norm = {name: value for name, value in model.mean_norm.state_dict().items() if value.is_floating_point()}
+    assert opened.posterior.to_mean.weight.dtype == torch.bfloat16
+    norm = {name: value for name, value in model.posterior.mean_norm.state_dict().items() if value.is_floating_point()}
     assert len(norm) == 3 and all(value.dtype == torch.float32 for value in norm.values())
-    assert all(torch.equal(opened.mean_norm.state_dict()[name], value) for name, value in norm.items())
-    assert all(opened.mean_norm.state_dict()[name].dtype == torch.float32 for name in norm)
+    assert all(torch.equal(opened.posterior.mean_norm.state_dict()[name], value) for name, value in norm.items())
+    assert all(opened.posterior.mean_norm.state_dict()[name].dtype == torch.float32 for name in norm)
     noise = torch.zeros(2, 64)
     expected = model(**make_texts([5, 3]), noise=noise).loss
     assert expected.isfinite() and torch.equal(opened(**make_texts([5, 3]), noise=noise).loss, expected)
