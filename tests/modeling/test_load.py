@@ -29,8 +29,10 @@ def endless(tmp_path_factory):
 def test_the_parts_keep_their_weights_and_the_decoder_its_special_ids(encoder, decoder):
     pair = tokenizers_of_parts(encoder, decoder)
     model = join_parts(encoder, decoder, pair, latent_size=5)
-    for part, saved in ((model.encoder, AutoModel.from_pretrained(encoder)),
-                        (model.decoder, AutoModelForCausalLM.from_pretrained(decoder))):  # fmt: skip
+    for part, saved in (
+        (model.encoder, AutoModel.from_pretrained(encoder)),
+        (model.decoder, AutoModelForCausalLM.from_pretrained(decoder)),
+    ):
         values = saved.state_dict()
         assert all(torch.equal(value, values[name]) for name, value in part.state_dict().items())
     ends = {pair.decoder.convert_tokens_to_ids("<|endoftext|>")}

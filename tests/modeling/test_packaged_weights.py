@@ -31,10 +31,21 @@ def tuned(parts, tmp_path_factory):
     """A run that trains the bottleneck and adapters of the language model."""
     pytest.importorskip("peft")
     directory = tmp_path_factory.mktemp("tuned")
-    values = settings(write_lines(directory / "texts.txt", SENTENCES[:60]), directory / "run", max_steps=12,
-                      latent_injection=["prefix"], latent_tokens=2, learning_rate=5e-3, num_reconstructed_texts=2,
-                      num_importance_texts=2, per_device_train_batch_size=8, encoder_name_or_path=parts[0],
-                      decoder_name_or_path=parts[1], freeze_encoder=True, lora=["decoder"])  # fmt: skip
+    values = settings(
+        write_lines(directory / "texts.txt", SENTENCES[:60]),
+        directory / "run",
+        max_steps=12,
+        latent_injection=["prefix"],
+        latent_tokens=2,
+        learning_rate=5e-3,
+        num_reconstructed_texts=2,
+        num_importance_texts=2,
+        per_device_train_batch_size=8,
+        encoder_name_or_path=parts[0],
+        decoder_name_or_path=parts[1],
+        freeze_encoder=True,
+        lora=["decoder"],
+    )
     for own in ("encoder", "decoder", "tokenizer"):
         del values[own]
     return directory / "run", train(TrainingConfig.from_dict(values))

@@ -31,8 +31,16 @@ bitsandbytes = pytest.importorskip("bitsandbytes")
 pytestmark = pytest.mark.usefixtures("short_reports")
 
 LAYERS = {"4bit": bitsandbytes.nn.Linear4bit, "8bit": bitsandbytes.nn.Linear8bitLt}
-SHORT = {"max_length": 8, "max_steps": 4, "save_steps": 2, "eval_steps": 2, "monitor_steps": 2, "learning_rate": 0.01,
-         "num_reconstructed_texts": 4, "weight_averaging": "ema"}  # fmt: skip
+SHORT = {
+    "max_length": 8,
+    "max_steps": 4,
+    "save_steps": 2,
+    "eval_steps": 2,
+    "monitor_steps": 2,
+    "learning_rate": 0.01,
+    "num_reconstructed_texts": 4,
+    "weight_averaging": "ema",
+}
 MODES = {
     "4bit": {"freeze_decoder": True},
     "8bit": {"lora": "decoder", "weights_dtype": "bfloat16", "gradient_checkpointing": True},
@@ -60,8 +68,11 @@ def finished(parts, tmp_path_factory):
 
 
 def says(pipeline) -> list:
-    return [pipeline.encode(SENTENCES[:3]), pipeline.score(SENTENCES[:3], num_samples=3),
-            pipeline.reconstruct(SENTENCES[:2])]  # fmt: skip
+    return [
+        pipeline.encode(SENTENCES[:3]),
+        pipeline.score(SENTENCES[:3], num_samples=3),
+        pipeline.reconstruct(SENTENCES[:2]),
+    ]
 
 
 @pytest.mark.parametrize("kind", LAYERS)
