@@ -7,7 +7,7 @@ Partial results are saved in scores.json.partial: after an interruption, the sam
 
 import argparse
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--text_column", default="text")
     parser.add_argument("--target_column", help="column of the target texts, decoded from the z of --text_column")
     parser.add_argument("--label_column", help="column of the labels, for a model with labels")
-    add_flags(parser, EvaluationConfig, leave_out=["max_new_tokens"])
+    add_flags(parser, EvaluationConfig, defaults={"mixed_precision": "that of accelerate launch, or no"})
     parser.add_argument("--output", help="write the results to this JSON file, and partial results to FILE.partial")
     arguments = parser.parse_args()
     if arguments.output:
@@ -51,7 +51,7 @@ def main() -> None:
         raise InputError(f"{arguments.model} has no labels: leave --label_column out.")
     partial = Path(f"{arguments.output}.partial") if arguments.output else None
     texts = main_first(lambda: load_texts(arguments.file, *columns))
-    report = pipeline.evaluate(texts, replace(config, max_new_tokens=pipeline.max_length), cache=partial)
+    report = pipeline.evaluate(texts, config, cache=partial)
     if accelerator.is_main_process:
         print(report_table(report))
         if report["num_unknown"]:

@@ -1,13 +1,22 @@
 """Files and directories that are whole or not there, wherever the process is killed."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from tiny_runs import Killed
 
 from textvae.errors import InputError
-from textvae.files import check_place, finish_directory, has_directory, restore_directory, unfinished, write_whole
+from textvae.files import (
+    check_place,
+    finish_directory,
+    has_directory,
+    remove_directory,
+    restore_directory,
+    unfinished,
+    write_whole,
+)
 
 
 def make(directory: Path, content: str) -> None:
@@ -97,3 +106,17 @@ def test_an_output_needs_a_directory_that_exists(tmp_path, monkeypatch):
         check_place(path)
     with pytest.raises(InputError, match="no/where.json .*another --output"):
         check_place(Path("no/where.json"))
+
+
+def test_a_directory_that_is_removed_halfway_has_no_name_of_its_own(tmp_path, monkeypatch):
+    best = tmp_path / "best"
+    best.mkdir()
+    (best / "model").write_text("weights")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)  # killed before anything of it is deleted
+        remove_directory(best)
+    assert not best.exists() and [path.name for path in tmp_path.iterdir()] == [".best.removed"]
+    best.mkdir()
+    remove_directory(best)
+    assert not list(tmp_path.iterdir())
+    remove_directory(best)  # there is none

@@ -51,11 +51,22 @@ def has_directory(path: Path) -> bool:
     return path.exists() or _old(path).exists()
 
 
+def remove_directory(path: Path) -> None:
+    """Remove a directory; where the process is killed meanwhile, what is left of it has a hidden name."""
+    if path.exists():
+        removed = path.with_name(f".{path.name}.removed")
+        shutil.rmtree(removed, ignore_errors=True)
+        os.replace(path, removed)
+        shutil.rmtree(removed, ignore_errors=True)
+
+
 def _old(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 
 def check_place(path: Path) -> None:
-    """Raises InputError if there is no directory to write this --output to."""
+    """Raises InputError if this --output cannot be written, as it is a directory or in none that exists."""
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path} is in no directory that exists: make it, or give another --output.")
+    if path.is_dir():
+        raise InputError(f"{path} is a directory: give another --output.")

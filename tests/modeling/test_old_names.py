@@ -6,28 +6,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from textvae.modeling.load import load_model
-from textvae.modeling.old_names import OLD_NAMES, renamed
+from textvae.modeling.old_names import OLD_NAMES, before, renamed
 
-OLD = {
-    "posterior.pooling.": "pooling.",
-    "posterior.to_": "to_",
-    "posterior.mean_norm.": "mean_norm.",
-    "injection.": "",
-    "label_vectors.to_": "label_to_",
-}
 KINDS = {
     "everything": {"pooling": "attention", "latent_injection": ["prefix", "embedding", "output"], "bag_of_words": True},
     "batch norm": {"mean_batch_norm": 0.6},
     "labels": {"label_names": ["a", "b", "c"]},
     "language model with labels": {"label_names": ["a", "b"], "latent_injection": "none"},
 }
-
-
-def old_name(name):
-    for today, before in OLD.items():
-        if name.startswith(today):
-            return before + name.removeprefix(today)
-    return name
 
 
 @pytest.fixture(params=KINDS.values(), ids=list(KINDS))
@@ -40,7 +26,7 @@ def old_file(model, tmp_path):
     """A directory as an older version wrote it."""
     model.save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
-    weights = {old_name(name): weight for name, weight in load_file(path).items()}
+    weights = {before(name): weight for name, weight in load_file(path).items()}
     assert weights.keys() != load_file(path).keys()
     save_file(weights, path, metadata={"format": "pt"})
     return tmp_path
@@ -52,8 +38,13 @@ def assert_same(first, second):
 
 
 def test_a_name_of_today_stays_and_an_old_one_becomes_it(model):
-    assert all(renamed(name) == name and renamed(old_name(name)) == name for name in model.state_dict())
-    assert len(OLD_NAMES) >= len(OLD)
+    assert all(renamed(name) == name and renamed(before(name)) == name for name in model.state_dict())
+
+
+def test_every_old_name_is_renamed_and_back():
+    for pattern, today in OLD_NAMES.items():
+        old = pattern.strip("^").replace("\\.", ".")
+        assert renamed(f"{old}x") == f"{today}x" and before(f"{today}x") == f"{old}x"
 
 
 def test_an_old_file_opens_with_every_weight(model, old_file):
@@ -69,7 +60,7 @@ def test_opened_and_saved_again_it_has_the_names_of_today(model, old_file, tmp_p
 
 
 def test_an_old_checkpoint_loads_into_a_model_of_today(model, make_model):
-    old = {old_name(name): weight for name, weight in model.state_dict().items()}
+    old = {before(name): weight for name, weight in model.state_dict().items()}
     other = type(model)(model.config)
     other.load_state_dict(old)
     assert_same(other.state_dict(), model.state_dict())

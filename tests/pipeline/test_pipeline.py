@@ -23,6 +23,7 @@ from textvae.data.tokenize import tokenize_corpus
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.data.unigram import train_tokenizer
 from textvae.errors import InputError
+from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import evaluate
 from textvae.evaluation.likelihood import importance_weighted_nll
 from textvae.latents.paths import interpolate
@@ -469,6 +470,8 @@ def test_a_directory_that_cannot_be_used_is_refused_in_one_sentence(saved, spoil
         (lambda p: p.score([1]), "Text 0 is of type int"),
         (lambda p: p.score("fine", num_samples=0), "num_samples is 0"),
         (lambda p: p.evaluate(["fine"]), "at least 2 texts, there are 1"),
+        (lambda p: p.evaluate([]), "at least 2 texts, there are 0"),
+        (lambda p: p.evaluate(["fine", "good"], EvaluationConfig(), seed=1), "options by name, not both"),
         (lambda p: p.evaluate(["fine", " "]), "Text 1 is blank"),
         (lambda p: p.evaluate(Dataset.from_dict({"line": ["a", "b"]})), "no column 'text' but line"),
         (lambda p: p.evaluate(Dataset.from_dict({"text": ["a", None]})), "Text 1 is of type NoneType"),

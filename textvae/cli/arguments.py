@@ -11,14 +11,16 @@ from textvae.errors import InputError
 from textvae.training.config import TrainingConfig
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type, leave_out: Sequence[str] = ()) -> None:
-    """Add a flag for each field of a config; a flag that is not given is not in the result either."""
-    defaults = asdict(config())
+def add_flags(parser: argparse.ArgumentParser, config: type, defaults: dict[str, str] | None = None) -> None:
+    """Add a flag for each field of a config; a flag that is not given is not in the result either.
+
+    Args:
+        defaults: what `--help` says of defaults that are not those of the config.
+    """
+    values = asdict(config())
     for field in fields(config):
-        if field.name in leave_out:
-            continue
         number: dict[str, Any] = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
-        default = json.dumps(defaults[field.name], ensure_ascii=False)
+        default = (defaults or {}).get(field.name, json.dumps(values[field.name], ensure_ascii=False))
         parser.add_argument(
             f"--{field.name}",
             default=argparse.SUPPRESS,

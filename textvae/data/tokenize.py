@@ -14,7 +14,7 @@ from textvae.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_MADE_HERE = ("target_ids", "label_id")
+_MADE_HERE = ("target_ids", "label_id", "labels")  # the last was the name of `target_ids` in older versions
 
 
 def tokenize_corpus(
@@ -73,8 +73,10 @@ def has_targets(columns: Iterable[str], tokenizers: TokenizerPair) -> bool:
     """Whether a tokenized dataset with these columns has targets of its own; with two tokenizers it must.
 
     Raises:
-        InputError: if it must and has none.
+        InputError: if it must and has none, or has them under an older name.
     """
+    if "labels" in columns and "target_ids" not in columns:
+        raise InputError("The column 'labels' is called 'target_ids' now: tokenize the dataset anew.")
     if "target_ids" not in columns and tokenizers.encoder is not None:
         raise InputError("The dataset has no column 'target_ids': tokenize it with both tokenizers.")
     return "target_ids" in columns

@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 from transformers import PreTrainedTokenizerBase
 
 from textvae.data.special_tokens import EOS
-from textvae.data.tokenization import check_vocabulary, load_tokenizer, open_tokenizer
+from textvae.data.tokenization import MAX_LENGTH, check_vocabulary, load_tokenizer, open_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,11 @@ class TokenizerPair(NamedTuple):
     def max_length(self) -> int:
         """The longest text in tokens of either side, EOS included; Hugging Face keeps it in the tokenizer."""
         return self.decoder.model_max_length
+
+    @property
+    def usual_length(self) -> int:
+        """`max_length`, or 64 if nobody has set it: Hugging Face's default is astronomical."""
+        return self.max_length if self.max_length < 1e9 else MAX_LENGTH
 
     def limit(self, max_length: int) -> "TokenizerPair":
         """Set `max_length` in both."""

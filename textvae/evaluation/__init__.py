@@ -1,6 +1,6 @@
 """What a text VAE is judged by: likelihood bounds, information in z, reconstruction.
 
-A measure that needs ground truth goes here. The values of a report, in nats per text unless it says otherwise:
+A new measure goes here. The values of a report, in nats per text unless it says otherwise:
 
 - `negative_elbo`: −ELBO with 1 sample of z, the sum of the next two.
 - `reconstruction`: −log p(x|z), the distortion, summed over tokens. EOS is counted, BOS is not.

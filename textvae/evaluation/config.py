@@ -8,14 +8,14 @@ from textvae.config_fields import COUNT, SEED, check_settings, setting
 
 @dataclass
 class EvaluationConfig:
-    """How a model is evaluated. None of `batch_size` and the number of processes changes a result.
+    """How a model is evaluated. Neither `batch_size` nor the number of processes changes a result.
 
     Args:
         num_importance_samples: K of the importance-weighted bound; a language model needs 1, which is exact.
         num_importance_texts: texts, chosen by `seed`, for that bound and the perplexities; all if None.
         num_reconstructed_texts: texts, chosen by `seed`, that are reconstructed greedily from their posterior mean; all
             if None.
-        max_new_tokens: the maximum length of a reconstruction.
+        max_new_tokens: the maximum length of a reconstruction; that of the tokenizer if None, or 64 if it has none.
         batch_size: texts in the model at a time; importance sampling takes up to eight z of each.
         seed: of all noise, and of the texts that are chosen.
         mixed_precision: dtype of the matrix products. Sums of probabilities stay in fp32, so that every bound is one,
@@ -28,7 +28,7 @@ class EvaluationConfig:
     num_importance_samples: int = setting(100, "K of the importance-weighted bound", COUNT)
     num_importance_texts: int | None = setting(None, "texts for the importance-weighted bound; none: all", COUNT)
     num_reconstructed_texts: int | None = setting(1000, "texts that are reconstructed greedily; none: all", COUNT)
-    max_new_tokens: int = setting(64, "the maximum length of a reconstruction, in tokens", COUNT)
+    max_new_tokens: int | None = setting(None, "maximum tokens of a reconstruction; none: max_length", COUNT)
     batch_size: int = setting(64, "texts in a batch, per process", COUNT)
     seed: int = setting(0, "random seed of the noise and of the texts that are chosen", SEED)
     mixed_precision: Literal["no", "bf16", "fp16"] = setting("no", "dtype of the matrix products")

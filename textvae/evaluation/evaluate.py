@@ -84,7 +84,7 @@ def evaluate(
             of another evaluation, there are two tokenizers and no `target_ids`, or the model has labels and the dataset
             no `label_id`, or the other way round.
     """
-    config = from_names(EvaluationConfig, options) if config is None else config
+    config = _one_config(config, options)
     tokenizers = TokenizerPair(tokenizer, encoder_tokenizer)
     texts = InferenceBatches(dataset, tokenizers, model.device, config.batch_size)
     _check(model, texts)
@@ -95,7 +95,7 @@ def evaluate(
         nll = _importance_weighted(model, texts, sampled, config, None if cache is None else Path(cache))
         report = _report_of_z(model, texts, config.seed)
         report |= _report_of_likelihood(nll, texts, sampled)
-        report |= _report_of_writing(model, texts, written, config.max_new_tokens)
+        report |= _report_of_writing(model, texts, written, config.max_new_tokens or tokenizers.usual_length)
     return report | {
         "num_texts": len(texts),
         "num_tokens": texts.num_tokens(range(len(texts))),
@@ -105,6 +105,15 @@ def evaluate(
         "num_reconstructed_texts": len(written),
         "latent_size": model.config.latent_size,
     }
+
+
+def _one_config(config: EvaluationConfig | None, options: dict) -> EvaluationConfig:
+    """The config, or one of these options."""
+    if config is None:
+        return from_names(EvaluationConfig, options)
+    if options or not isinstance(config, EvaluationConfig):
+        raise InputError("evaluate takes an EvaluationConfig or options by name, not both: leave one of them out.")
+    return config
 
 
 def _check(model: TextVAEModel, texts: InferenceBatches) -> None:

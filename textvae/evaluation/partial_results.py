@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from textvae.errors import InputError
+from textvae.modeling.old_names import before
 
 
 def read_values(path: Path, header: dict) -> dict[int, float]:
@@ -52,10 +53,13 @@ def append_values(path: Path, values: dict[int, float]) -> None:
 
 
 def fingerprint_of_model(config: str, weights: dict[str, Tensor]) -> str:
-    """The SHA-256 of a config and of the names, dtypes, shapes and bytes of a state dictionary."""
+    """The SHA-256 of a config and of the names, dtypes, shapes and bytes of a state dictionary.
+
+    The names are those of older versions, whose partial results stay usable.
+    """
     digest = sha256(config.encode())
     for name, tensor in weights.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(f"{before(name)} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

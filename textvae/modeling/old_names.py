@@ -23,6 +23,14 @@ def renamed(name: str) -> str:
     return name
 
 
+def before(name: str) -> str:
+    """The name that a weight of today had in older versions."""
+    for today, old in (("posterior.", ""), ("injection.", ""), ("label_vectors.", "label_")):
+        if name.startswith(today):
+            return old + name.removeprefix(today)
+    return name
+
+
 def rename_old(module: nn.Module, state: dict[str, Tensor], prefix: str, *args) -> None:
     """A hook of `load_state_dict` that gives old entries of the state dictionary their names of today."""
     for name in list(state):

@@ -10,12 +10,12 @@ CARD_FILE, METRICS_FILE = "README.md", "metrics.json"  # of a run, beside its mo
 
 
 def push(
-    save: Callable[[str], None], run: Path, repo_id: str, private: bool | None = None, token: str | None = None
+    save: Callable[[str], None], run: str | None, repo_id: str, private: bool | None = None, token: str | None = None
 ) -> None:
     """Upload what `save` writes to a directory, and the model card and the metrics of a run if it has them.
 
     Args:
-        run: the directory of the run that the pipeline was opened from.
+        run: the directory of the run that the pipeline was opened from, if it was opened from one.
         private: whether a new repository is private; if not given, the default of the account.
         token: if not given, that of `hf auth login` or of HF_TOKEN.
     """
@@ -24,7 +24,7 @@ def push(
     with TemporaryDirectory() as folder:
         save(folder)
         for name in (CARD_FILE, METRICS_FILE):
-            if (run / name).is_file():
-                content = (run / name).read_text(encoding="utf-8")
+            if run and Path(run, name).is_file():
+                content = Path(run, name).read_text(encoding="utf-8")
                 Path(folder, name).write_text(content.replace(f'("{run}")', f'("{repo_id}")'), encoding="utf-8")
         hub.upload_folder(repo_id=repo_id, folder_path=folder)

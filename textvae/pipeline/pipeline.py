@@ -11,8 +11,6 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from textvae.config_fields import from_names
-from textvae.data.tokenization import MAX_LENGTH
 from textvae.data.tokenize import tokenize_corpus
 from textvae.data.tokenizer_pair import TokenizerPair, load_tokenizers, save_tokenizers
 from textvae.errors import InputError
@@ -34,8 +32,8 @@ from textvae.processes import best_device, main_first
 class TextVAEPipeline:
     """A text VAE that reads and writes strings.
 
-    Every verb takes one text and gives one result, or takes a list and gives a list in the same order ([] for []).
-    They share these arguments:
+    Verbs that read texts take one and give one result, or take a list and give a list in the same order ([] for []).
+    The verbs share these arguments:
 
     - `batch_size`: texts in the model at a time. The noise that z is made of does not depend on it.
     - `seed`: makes a call reproducible and leaves torch's random state alone. Without it, torch's own state is used.
@@ -67,11 +65,9 @@ class TextVAEPipeline:
         Raises:
             InputError: if `max_length` is below 2, or the model was built for another tokenizer.
         """
-        if max_length is None:
-            is_set = tokenizer.model_max_length < 1e9  # Hugging Face's default is astronomical
-            max_length = tokenizer.model_max_length if is_set else MAX_LENGTH
-        check_at_least(2, max_length=max_length)
         self.tokenizers = TokenizerPair(tokenizer, encoder_tokenizer)
+        max_length = self.tokenizers.usual_length if max_length is None else max_length
+        check_at_least(2, max_length=max_length)
         check_match(model, self.tokenizers)
         self.model = model.eval()
         self.tokenizers.limit(max_length)
@@ -128,7 +124,7 @@ class TextVAEPipeline:
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
         """Upload what `save_pretrained` writes, with model card and metrics; see [`textvae.pipeline.hub.push`]."""
-        push(self.save_pretrained, Path(self.model.config.name_or_path or ""), repo_id, private, token)
+        push(self.save_pretrained, self.model.config.name_or_path, repo_id, private, token)
 
     # text → z → text
 
@@ -338,13 +334,11 @@ class TextVAEPipeline:
         Raises:
             InputError: if there are fewer than two texts, or a text, a label or an option cannot be used.
         """
-        if config is None:
-            config = from_names(EvaluationConfig, {"max_new_tokens": self.max_length, **options})
         texts = as_dataset(texts)
         names = self.model.config.label_names
         dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizers, self.max_length, names))
         shared = {"encoder_tokenizer": self.encoder_tokenizer, "cache": cache}
-        return evaluate(self.model, self.tokenizer, cast(Dataset, dataset), config, **shared)
+        return evaluate(self.model, self.tokenizer, cast(Dataset, dataset), config, **shared, **options)
 
     def _codec(self, batch_size: int, progress: bool) -> Codec:
         return Codec(self.model, self.tokenizers, batch_size, progress)

@@ -105,13 +105,15 @@ def _checked(values: dict, path: str | Path) -> dict:
     seeds = values["seeds"]
     if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds) or len({*seeds}) < len(seeds):
         raise InputError(f"{path}: seeds is {seeds!r}, it must be a list of different whole numbers.")
-    _check_evaluation(values["evaluation"], path)
+    values["evaluation"] = _evaluation(values["evaluation"], path)
     return values | {"runs": {str(name): own or {} for name, own in values["runs"].items()}}
 
 
-def _check_evaluation(options: dict, path: str | Path) -> None:
+def _evaluation(options: dict, path: str | Path) -> dict:
+    """The options that the file gives, converted to their types."""
     try:
-        from_names(EvaluationConfig, options)
+        config = from_names(EvaluationConfig, options)
+        return {name: getattr(config, name) for name in options}
     except InputError as error:
         raise InputError(f"{path}: in evaluation: {error}") from error
 

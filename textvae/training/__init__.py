@@ -8,7 +8,7 @@ Fine-tuning. `--model_name_or_path runs/chitchat` trains a saved model on anothe
 architecture, and its `max_length` unless another is given. Dropout can be changed. A setting for another `latent_size`
 or decoder is refused.
 
-Train less of it. What lies between encoder and decoder, the bottleneck, is always trained, and so are the vectors of
+Train only a part. What lies between encoder and decoder, the bottleneck, is always trained, and so are the vectors of
 labels. For the pretrained parts, or those of a saved model:
 
 - `freeze_encoder`, `freeze_decoder`: the part is frozen. It has no optimizer state and no dropout, and a frozen

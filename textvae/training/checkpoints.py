@@ -9,7 +9,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from textvae.errors import InputError
-from textvae.files import finish_directory, unfinished
+from textvae.files import finish_directory, remove_directory, unfinished
 
 MANIFEST = "checkpoint.json"  # written last: the files of the checkpoint and their checksums
 NAME = re.compile(r"checkpoint-(\d+)$")
@@ -47,7 +47,7 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int,
         (place / MANIFEST).write_text(json.dumps({"step": step, "about": about, "files": files}, indent=1))
         finish_directory(final)
         for old in checkpoints_in(output_dir)[:-limit]:
-            shutil.rmtree(old)
+            remove_directory(old)
     accelerator.wait_for_everyone()
     return final
 

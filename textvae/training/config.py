@@ -60,7 +60,7 @@ class TrainingConfig:
     target_column: str | None = setting(
         None, "the column of the texts to decode, if not the encoded ones: paraphrases, a style"
     )
-    label_column: str | None = setting(None, "the column of the labels, which make it a conditional VAE")
+    label_column: str | None = setting(None, "the column of the labels, for a conditional VAE")
     validation_split: float = setting(0.02, "share of the texts to hold out; at most 5,000 texts")
     streaming: bool = setting(False, "read a corpus larger than memory while training; needs max_steps")
     max_train_samples: int | None = setting(None, "use only the first so many training texts")
@@ -85,7 +85,8 @@ class TrainingConfig:
     decoder: dict = setting(DECODER, "the config of a new decoder: a causal language model, or gru")
     latent_size: int = setting(64, "Z, the dimensions of z", COUNT)
     latent_injection: list[str] = setting(
-        ["prefix"], "prefix: z as soft tokens; embedding: z in every input; output: z in every state; several; none"
+        ["prefix"],
+        "prefix: z as soft tokens; embedding: z in every input; output: z in every state; several; none",
     )
     latent_tokens: int = setting(1, "soft tokens of the injection prefix", COUNT)
     pooling: str = setting("mean", "how the encoder's states become one: mean, cls, last, max or attention")
@@ -110,7 +111,7 @@ class TrainingConfig:
     beta: float = setting(0.3, "β at the end of its schedule; 1 with free_bits 0 trains the true ELBO")
     kl_schedule: Literal["constant", "linear", "logistic", "cosine", "cyclical"] = setting("linear", "how β climbs")
     kl_warmup: float = setting(0.2, "share of the steps in which β climbs; a cyclical schedule has kl_ramp")
-    kl_zero_phase: float = setting(0.0, "share of the steps, or of each cycle, before the climb, in which β is 0")
+    kl_zero_phase: float = setting(0.0, "share of the steps (cyclical: of each cycle) with β = 0, before β climbs")
     kl_num_cycles: int = setting(4, "cycles of the cyclical schedule")
     kl_ramp: float = setting(0.5, "share of each cycle in which β climbs")
     kl_start: float = setting(0.0, "β at the start of each climb")
@@ -118,13 +119,15 @@ class TrainingConfig:
         0.55, "λ: a KL below so many nats is not reduced further, in each dimension", NOT_NEGATIVE
     )
     free_bits_mode: Literal["batch", "text"] = setting("batch", "λ holds for the mean KL of a batch, or for each text")
-    kl_target: float | None = setting(None, "steer β, up to beta, until the KL is so many nats per text; no schedule")
+    kl_target: float | None = setting(None, "steer β, up to beta, until the KL is so many nats; replaces kl_schedule")
     kl_controller: Literal["pi", "mdr"] = setting("pi", "pi: ControlVAE; mdr: minimum desired rate (Lagrangian)")
     kl_controller_gain: float = setting(1e-3, "how fast the controller changes β", POSITIVE)
     kl_reset_decoder: bool = setting(
         False, "reset the decoder when β starts to climb: after the zero phase, in each cycle"
     )
-    aggressive_encoder: bool = setting(False, "train the encoder alone before each step, until the MI stops rising")
+    aggressive_encoder: bool = setting(
+        False, "before each step train the encoder alone, until the validation MI stops rising"
+    )
     bag_of_words_weight: float = setting(0.0, "weight of a term that predicts the words from z alone", NOT_NEGATIVE)
     mmd_weight: float = setting(0.0, "weight of MMD(q(z), p(z))", NOT_NEGATIVE)
     word_dropout: float = setting(0.0, "share of the decoder's input tokens that are masked")
@@ -158,7 +161,9 @@ class TrainingConfig:
     gradient_checkpointing: bool = setting(False, "recompute activations in the backward pass: less memory, slower")
     attn_implementation: str | None = setting(None, "eager, sdpa, flash_attention_2, …")
     torch_compile: bool = setting(False, "compile encoder and decoder: slow to start, then faster")
-    weight_averaging: Literal["none", "ema", "swa"] = setting("none", "average the weights: moving average or mean")
+    weight_averaging: Literal["none", "ema", "swa"] = setting(
+        "none", "keep an average of the weights: ema, a moving one; swa, their mean"
+    )
     ema_decay: float = setting(0.999, "decay of ema", SHARE)
     swa_start: float = setting(0.75, "share of the steps after which swa starts to average", SHARE)
     seed: int = setting(0, "random seed of weights, batches and noise", SEED)
@@ -233,13 +238,12 @@ class TrainingConfig:
         noise = self.noise_drop, self.noise_mask, self.noise_substitute, self.noise_shuffle
         return InputNoise(*noise, word_dropout=self.word_dropout)
 
-    def evaluation(self, max_new_tokens: int) -> EvaluationConfig:
+    def evaluation(self) -> EvaluationConfig:
         """The options of the evaluation at the end."""
         return EvaluationConfig(
             num_importance_samples=self.num_importance_samples,
             num_importance_texts=self.num_importance_texts,
             num_reconstructed_texts=self.num_reconstructed_texts,
-            max_new_tokens=max_new_tokens,
             batch_size=self.per_device_eval_batch_size,
             seed=self.seed,
         )

@@ -66,7 +66,7 @@ def claim_output_dir(config: TrainingConfig, tokenizers: TokenizerPair, checkpoi
 
 
 def _remove_leftovers(output_dir: Path, checkpoint: Path | None) -> None:
-    leftovers = [*output_dir.glob(".checkpoint-*.unfinished"), *output_dir.glob(".best.*")]
+    leftovers = [*output_dir.glob(".checkpoint-*"), *output_dir.glob(".best.*")]
     if checkpoint is None:
         for path in _model_files(output_dir):
             path.unlink()  # or the old weights would stand beside the new tokenizer until the run ends

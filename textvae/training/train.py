@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from textvae.errors import InputError
 from textvae.evaluation.evaluate import evaluate
 from textvae.evaluation.likelihood import bound, posterior_terms
 from textvae.evaluation.metrics import mutual_information
+from textvae.files import remove_directory
 from textvae.pipeline.pipeline import TextVAEPipeline
 from textvae.report.model_card import write_report
 from textvae.training import checkpoints
@@ -147,7 +147,7 @@ def _finish(run: Run) -> TextVAEPipeline:
     pipeline = TextVAEPipeline.from_pretrained(best, device=run.accelerator.device)
     started = time.monotonic()
     tokenizers = {"tokenizer": pipeline.tokenizer, "encoder_tokenizer": pipeline.encoder_tokenizer}
-    options = run.config.evaluation(max_new_tokens=pipeline.max_length)
+    options = run.config.evaluation()
     report = evaluate(pipeline.model, dataset=run.held_out, config=options, **tokenizers)
     report |= {
         **run.coverage,
@@ -160,6 +160,6 @@ def _finish(run: Run) -> TextVAEPipeline:
         pipeline.save_pretrained(output_dir)
         pipeline.model.config.name_or_path = str(output_dir)
         write_report(pipeline, report, run.held_out, output_dir, run.config.seed, run.config.model_card_samples)
-        shutil.rmtree(output_dir / BEST, ignore_errors=True)
+        remove_directory(output_dir / BEST)
     run.accelerator.wait_for_everyone()
     return pipeline
