@@ -116,9 +116,14 @@ def _one_config(config: EvaluationConfig | None, options: dict) -> EvaluationCon
     return config
 
 
+def check_number(num_texts: int) -> None:
+    """Raises InputError if there are too few texts to evaluate a model on."""
+    if num_texts < 2:
+        raise InputError(f"Evaluation needs at least 2 texts, there are {num_texts}.")
+
+
 def _check(model: TextVAEModel, texts: InferenceBatches) -> None:
-    if len(texts) < 2:
-        raise InputError(f"Evaluation needs at least 2 texts, there are {len(texts)}.")
+    check_number(len(texts))
     if bool(model.config.label_names) != (texts.label_ids is not None):
         raise InputError("The model has labels and the dataset no label_id, or the other way round: tokenize it anew.")
 

@@ -4,30 +4,33 @@ import re
 
 from torch import Tensor, nn
 
-OLD_NAMES = {
-    r"^pooling\.": "posterior.pooling.",
-    r"^to_mean\.": "posterior.to_mean.",
-    r"^to_logvar\.": "posterior.to_logvar.",
-    r"^mean_norm\.": "posterior.mean_norm.",
-    r"^to_embedding\.": "injection.to_embedding.",
-    r"^to_prefix\.": "injection.to_prefix.",
-    r"^to_output\.": "injection.to_output.",
-    r"^label_to_": "label_vectors.to_",
-}
+_TODAY = {
+    "pooling.": "posterior.pooling.",
+    "to_mean.": "posterior.to_mean.",
+    "to_logvar.": "posterior.to_logvar.",
+    "mean_norm.": "posterior.mean_norm.",
+    "to_embedding.": "injection.to_embedding.",
+    "to_prefix.": "injection.to_prefix.",
+    "to_output.": "injection.to_output.",
+    "label_to_": "label_vectors.to_",
+}  # how a name began → how it begins today
+OLD_NAMES = {f"^{re.escape(old)}": today for old, today in _TODAY.items()}  # as transformers takes them
 
 
 def renamed(name: str) -> str:
     """The name that a weight has today."""
-    for pattern, replacement in OLD_NAMES.items():
-        name = re.sub(pattern, replacement, name)
-    return name
+    return _with_start(name, _TODAY)
 
 
 def before(name: str) -> str:
     """The name that a weight of today had in older versions."""
-    for today, old in (("posterior.", ""), ("injection.", ""), ("label_vectors.", "label_")):
-        if name.startswith(today):
-            return old + name.removeprefix(today)
+    return _with_start(name, {today: old for old, today in _TODAY.items()})
+
+
+def _with_start(name: str, starts: dict[str, str]) -> str:
+    for start, other in starts.items():
+        if name.startswith(start):
+            return other + name.removeprefix(start)
     return name
 
 

@@ -59,7 +59,7 @@ class TextVAEPreTrainedModel(PreTrainedModel):
                 "This model is saved without its base model: open it with TextVAEPipeline.from_pretrained, which finds "
                 "the weights."
             )
-        for part in (encoder, decoder):
+        for part in given.values():
             if part is not None:
                 keep_weights(part)
         # Built in this order, in which the random numbers of their weights are drawn.
@@ -121,9 +121,8 @@ class TextVAEPreTrainedModel(PreTrainedModel):
         models = {name: part for name, part in parts.items() if isinstance(part, PreTrainedModel)}
         configs = {name: part.config if isinstance(part, PreTrainedModel) else part for name, part in parts.items()}
         decoder_config = configs["decoder"].to_dict()
-        decoder_config.pop(
-            "quantization_config", None
-        )  # how the weights are held in this process, and not what they are
+        # It says how the weights are held in this process, and not what they are.
+        decoder_config.pop("quantization_config", None)
         return cls(TextVAEConfig(**configs | {"decoder": decoder_config}, **config), **models).eval()
 
     @classmethod

@@ -6,6 +6,7 @@ from datasets import Dataset
 
 from textvae.data.corpora import check_strings
 from textvae.errors import InputError
+from textvae.evaluation.evaluate import check_number
 
 Texts = str | Sequence[str]
 
@@ -29,10 +30,9 @@ def as_dataset(texts: Sequence[str] | Dataset) -> Dataset:
     """A dataset with the column `text`, from texts or from a dataset.
 
     Raises:
-        InputError: if there is no text, a text or a target is blank or no string, or a dataset has no column `text`.
+        InputError: if there are fewer than two texts, one is blank or no string, or a dataset has no column `text`.
     """
-    if not len(texts):
-        raise InputError("Evaluation needs at least 2 texts, there are 0.")
+    check_number(len(texts))
     if not isinstance(texts, Dataset):
         return Dataset.from_dict({"text": as_list(texts)[0]})
     if "text" not in texts.column_names:

@@ -149,12 +149,11 @@ TECHNIQUES = (
         lambda c: c.kl_reset_decoder and c.kl_zero_phase == 0 and c.kl_schedule != "cyclical",
         "kl_reset_decoder needs a kl_zero_phase that ends, or kl_schedule cyclical: give one.",
     ),
-    Check(
-        lambda c: c.kl_reset_decoder and c.model_name_or_path is not None,
-        "kl_reset_decoder would undo the decoder of model_name_or_path: leave one of them out.",
-    ),
-    Check(
-        lambda c: c.kl_reset_decoder and c.decoder_name_or_path is not None,
-        "kl_reset_decoder would undo the decoder of decoder_name_or_path: leave one of them out.",
+    *(
+        Check(
+            lambda c, name=name: c.kl_reset_decoder and getattr(c, name) is not None,
+            f"kl_reset_decoder would undo the decoder of {name}: leave one of them out.",
+        )
+        for name in ("model_name_or_path", "decoder_name_or_path")
     ),
 )
