@@ -8,9 +8,10 @@ from transformers import AutoTokenizer
 from textvae import TextVAEConfig, TextVAEModel
 from textvae.data.coverage import coverage
 from textvae.data.extend_tokenizer import extend_tokenizer, kind_of
+from textvae.data.normalization import normalize
 from textvae.data.tokenization import load_tokenizer, train_word_tokenizer
 from textvae.data.tokenizer_pair import TokenizerPair
-from textvae.data.unigram import normalize, train_tokenizer
+from textvae.data.unigram import train_tokenizer
 from textvae.errors import InputError
 from textvae.modeling.vocabulary import extend_model
 from textvae.pipeline.pipeline import TextVAEPipeline
@@ -27,9 +28,14 @@ GPTJ = {"model_type": "gptj", "n_embd": 16, "n_layer": 1, "n_head": 2, "rotary_d
 ODD = ["", "<s>a</s> <0x41> кош<mask>", "👩‍👩‍👧 zebra\t▁ кошка", "日本 physicians"]
 
 
+@pytest.fixture(scope="module", params=["nfc", "nfkc"])
+def how(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def old():
-    return train_tokenizer(SENTENCES, 330)
+def old(how):
+    return train_tokenizer(SENTENCES, 330, normalization=how)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def added(old, new):
 
 
 def without(texts, pieces):
-    return [text for text in texts if not any(piece in "▁" + text.replace(" ", "▁") for piece in pieces)]
+    return [text for text in texts if not any(piece.replace("▁", " ") in f" {text}" for piece in pieces)]
 
 
 # the tokenizer
@@ -73,10 +79,10 @@ def test_the_pieces_that_save_most_come_first(old, new):
     assert list(added(old, few).values()) == list(added(old, new).values())[:5]
 
 
-def test_decoding_gives_every_text_back(old, new):
+def test_decoding_gives_every_text_back(old, new, how):
     for text in [*ODD, *OTHERS, *SENTENCES]:
         ids = new(text)["input_ids"]
-        assert new.decode(ids, skip_special_tokens=True) == normalize(text)
+        assert new.decode(ids, skip_special_tokens=True) == normalize(text, how)
         assert ids[-1] == 3 and min(ids[:-1], default=5) >= 5
 
 
@@ -149,7 +155,7 @@ def test_new_rows_are_the_means_of_the_parts(old, new, decoder, shaken, tmp_path
     extend_model(model, TokenizerPair(old), TokenizerPair(new))
     now = layers(model)
     assert len(now) == (6 if decoder is GPTJ else 5)
-    whole_words = {index: piece[1:] for index, piece in added(old, new).items() if piece[0] == "▁" and piece[1:]}
+    whole_words = {index: piece[1:] for index, piece in added(old, new).items() if piece[0] in " ▁" and piece[1:]}
     assert len(whole_words) > 5
     for name, rows in now.items():
         assert len(rows) == len(new) and torch.equal(rows[: len(old)], before[name]), name
@@ -190,7 +196,7 @@ def test_rows_that_no_token_had_are_taken_first(old, new):
     model.decoder.resize_token_embeddings(1000, mean_resizing=False)
     extend_model(model, TokenizerPair(old), TokenizerPair(new))
     rows = layers(model)["decoder"]
-    index, piece = next((index, piece) for index, piece in added(old, new).items() if piece[0] == "▁" and piece[1:])
+    index, piece = next((index, piece) for index, piece in added(old, new).items() if piece[0] in " ▁" and piece[1:])
     assert len(rows) == model.config.decoder.vocab_size == 1000
     torch.testing.assert_close(rows[index], rows[old(piece[1:])["input_ids"][:-1]].mean(0))
 

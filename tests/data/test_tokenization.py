@@ -5,13 +5,16 @@ import unicodedata
 
 import pytest
 from sentencepiece import SentencePieceProcessor
+from tiny_runs import save_decoder
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from textvae.data.chitchat import load_chitchat
 from textvae.data.coverage import count_unknown, coverage, coverage_sentence, unknown_sentence
-from textvae.data.tokenization import load_tokenizer, train_word_tokenizer
-from textvae.data.unigram import normalize, scored_pieces, train_sentencepiece, train_tokenizer, unigram_tokenizer
+from textvae.data.extend_tokenizer import kind_of
+from textvae.data.normalization import normalization_of, normalize
+from textvae.data.tokenization import load_tokenizer, open_tokenizer, train_word_tokenizer
+from textvae.data.unigram import scored_pieces, train_sentencepiece, train_tokenizer, unigram_tokenizer
 from textvae.errors import InputError
 
 ODD_TEXTS = [
@@ -27,6 +30,8 @@ ODD_TEXTS = [
     "a\x00b\x01\x7f\u200b\x85c\u2028d\x1c",
     "naïve café — “quoted”…",
     "zzzzqqqqxxxx" * 20,
+    "    if x:  # four spaces\n\treturn x² + ½\r\n",
+    "ทำน้ำ e\u0301té \xa0 ，．",
 ]
 
 
@@ -36,14 +41,19 @@ def corpus():
     return texts[:20_000], texts[20_000:]
 
 
-@pytest.fixture(scope="module")
-def processor(corpus):
-    return train_sentencepiece(corpus[0], 4000)
+@pytest.fixture(scope="module", params=["nfc", "nfkc", "none"])
+def how(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def tokenizer(processor):
-    return unigram_tokenizer(scored_pieces(processor))
+def processor(corpus, how):
+    return train_sentencepiece([*corpus[0], "    x\n    y"], 4000, how)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(processor, how):
+    return unigram_tokenizer(scored_pieces(processor, how), how)
 
 
 def random_texts(count):
@@ -98,31 +108,35 @@ def test_scores_are_rounded(processor):
     assert scores[300:] == [rounded.get_score(i) for i in range(300, len(scores))]
 
 
-def test_equals_sentencepiece_token_for_token(corpus, processor, tokenizer):
+def test_equals_sentencepiece_token_for_token(corpus, processor, tokenizer, how):
     processor = SentencePieceProcessor(model_proto=round_scores(processor.serialized_model_proto()))
     texts = [*corpus[1], *random_texts(500), *(text for text in ODD_TEXTS if "<0x" not in text)]
-    assert len(corpus[1]) == 10_000
-    expected = [[*processor.encode(normalize(text)), tokenizer.eos_token_id] for text in texts]
+    if how != "nfkc":  # SentencePiece takes a "▁" for a space
+        texts = [text for text in texts if "▁" not in text]
+    assert len(texts) > 10_000
+    expected = [[*processor.encode(normalize(text, how)), tokenizer.eos_token_id] for text in texts]
     assert tokenizer(texts)["input_ids"] == expected
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
-def test_decoding_gives_the_normalised_text_back(tokenizer, text):
-    assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == normalize(text)
+def test_decoding_gives_the_normalised_text_back(tokenizer, text, how):
+    assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == normalize(text, how)
 
 
-def test_decoding_gives_any_text_back_and_nothing_is_unknown_or_special(tokenizer):
+def test_decoding_gives_any_text_back_and_nothing_is_unknown_or_special(tokenizer, how):
     for text in random_texts(1000):
-        ids = tokenizer(text)["input_ids"]
-        assert tokenizer.decode(ids, skip_special_tokens=True) == normalize(text) == normalize(normalize(text))
+        ids, normalised = tokenizer(text)["input_ids"], normalize(text, how)
+        assert tokenizer.decode(ids, skip_special_tokens=True) == normalised == normalize(normalised, how)
         assert ids[-1] == tokenizer.eos_token_id and min(ids[:-1], default=5) >= 5
 
 
-def test_normalisation_is_nfkc_and_single_spaces():
+def test_normalizations_are_those_of_unicode_and_only_nfkc_changes_spaces():
     for text in ODD_TEXTS:
+        assert normalize(text, "none") == text
+        assert normalize(text, "nfc") == unicodedata.normalize("NFC", text)
         expected = unicodedata.normalize("NFKC", text).replace("▁", " ")
         spaces = "[ \\t-\\r\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+"
-        assert normalize(text) == re.sub(spaces, " ", expected).strip(" ")
+        assert normalize(text, "nfkc") == re.sub(spaces, " ", expected).strip(" ")
 
 
 def test_special_ids_and_end_of_text(tokenizer):
@@ -138,14 +152,15 @@ def test_spelled_out_special_tokens_are_ordinary_text(tokenizer):
     assert min(ids[:-1]) > 4 and ids.count(3) == 1
 
 
-def test_saved_and_opened_by_auto_tokenizer(tokenizer, corpus, tmp_path):
+def test_saved_and_opened_by_auto_tokenizer(tokenizer, corpus, how, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
     texts = [*ODD_TEXTS, *corpus[1][:200]]
     for opened in (AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(str(tmp_path))):
         ids = opened(texts)["input_ids"]
         assert ids == tokenizer(texts)["input_ids"]
-        assert opened.batch_decode(ids, skip_special_tokens=True) == [normalize(text) for text in texts]
+        assert opened.batch_decode(ids, skip_special_tokens=True) == [normalize(text, how) for text in texts]
+        assert normalization_of(opened) == how and kind_of(opened) == "sentencepiece"
         assert opened.special_tokens_map == tokenizer.special_tokens_map
         assert list(opened("a")) == ["input_ids", "attention_mask"]
 
@@ -218,10 +233,10 @@ def test_coverage_by_hand():
     assert coverage(words, ["the bird", "a <unk> cat"]) == {"tokens_per_word": 1.0, "unknown_share": 1 / 5}
     ends = [(token, -3.0) for token in ("<pad>", "<unk>", "<s>", "</s>", "<mask>")]
     single = [(f"<0x{byte:02X}>", -3.0) for byte in range(256)]
-    pieces = unigram_tokenizer([*ends, *single, ("▁", -1.0), ("a", -2.0), ("b", -3.0)])
-    # ▁ a b ▁ C3 A9 and ▁ a of three words
+    pieces = unigram_tokenizer([*ends, *single, (" ", -1.0), ("a", -2.0), ("b", -3.0)])
+    # " ", a, b, " ", C3, A9 and " ", a of three words
     assert coverage(pieces, ["ab é", "a"]) == {"tokens_per_word": 8 / 3, "unknown_share": 0.0, "byte_share": 2 / 8}
-    assert coverage(pieces, [" "])["byte_share"] == 0
+    assert coverage(pieces, [""])["byte_share"] == 0
 
 
 def test_a_remedy_is_named_where_coverage_is_bad():
@@ -264,6 +279,17 @@ def test_cls_and_sep_stand_in_for_bos_and_eos(tmp_path):
     path = save_foreign(tmp_path, cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]")
     tokenizer = load_tokenizer(path)
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (2, 3)
+
+
+def test_a_special_token_spelled_out_in_a_text_is_text(tmp_path):
+    path = save_decoder(tmp_path)  # a byte-level BPE with `<|endoftext|>`, like GPT-2's
+    text = "one<|endoftext|> two <|endoftext|>"
+    assert AutoTokenizer.from_pretrained(path).eos_token_id in AutoTokenizer.from_pretrained(path)(text)["input_ids"]
+    tokenizer = open_tokenizer(path)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.eos_token_id not in ids and tokenizer.decode(ids, skip_special_tokens=True) == text
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert open_tokenizer(str(tmp_path / "saved"))(text)["input_ids"] == tokenizer(text)["input_ids"]
 
 
 def test_a_missing_tokenizer(tmp_path):

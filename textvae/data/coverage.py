@@ -25,7 +25,8 @@ def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], inpu
     if unknown is None or unknown in {tokens.bos_token_id, tokens.eos_token_id}:  # GPT-2's, which knows every byte
         return 0
     pairs = zip(texts, input_ids, strict=True)
-    return sum(max(0, list(ids).count(unknown) - text.count(token)) for text, ids in pairs)
+    is_a_word = unknown in tokenizer(token, add_special_tokens=False)["input_ids"]
+    return sum(max(0, list(ids).count(unknown) - is_a_word * text.count(token)) for text, ids in pairs)
 
 
 def unknown_sentence(tokenizer: PreTrainedTokenizerBase, num_unknown: int, num_tokens: int) -> str:

@@ -7,6 +7,7 @@ from statistics import median
 
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from textvae.data.normalization import Normalization, normalization_of
 from textvae.data.special_tokens import BOS, EOS, MASK, PAD, UNK
 from textvae.data.tokenization import word_tokenizer
 from textvae.data.unigram import FIRST_PIECE, sample_texts, scored_pieces, train_sentencepiece, unigram_tokenizer
@@ -25,7 +26,7 @@ def kind_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
         return None
     model = _model(tokenizer)
     if model["type"] == "Unigram" and [piece for piece, _ in model["vocab"][:5]] == [PAD, UNK, BOS, EOS, MASK]:
-        kind, remade = "sentencepiece", unigram_tokenizer(_pieces(tokenizer))
+        kind, remade = "sentencepiece", unigram_tokenizer(_pieces(tokenizer), normalization_of(tokenizer))
     elif model["type"] == "WordLevel" and [model["vocab"].get(token) for token in (PAD, UNK, BOS, EOS)] == [0, 1, 2, 3]:
         kind, remade = "word", word_tokenizer(model["vocab"])
     else:
@@ -93,23 +94,23 @@ def _with_words(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], num_ne
 
 def _with_pieces(tokenizer: PreTrainedTokenizerFast, texts: list[str], num_new: int) -> PreTrainedTokenizerFast:
     """Candidates are ranked by the tokens they save in total when all of them are in the vocabulary."""
-    old = _pieces(tokenizer)
-    candidates = _candidates(old, texts, num_new)
-    uses = _count_tokens(unigram_tokenizer(old + candidates), texts)
+    old, normalization = _pieces(tokenizer), normalization_of(tokenizer)
+    candidates = _candidates(old, texts, num_new, normalization)
+    uses = _count_tokens(unigram_tokenizer(old + candidates, normalization), texts)
     split = tokenizer.backend_tokenizer.model.tokenize
     worth = {}
     for index, (piece, score) in enumerate(candidates, len(old)):
         if uses[index]:
             worth[piece, score] = uses[index] * (len(split(piece)) - 1), uses[index]
     useful = sorted(worth, key=lambda new: (worth[new], new), reverse=True)
-    return unigram_tokenizer(old + useful[:num_new])
+    return unigram_tokenizer(old + useful[:num_new], normalization)
 
 
-def _candidates(old: list[Piece], texts: list[str], num_new: int) -> list[Piece]:
+def _candidates(old: list[Piece], texts: list[str], num_new: int, normalization: Normalization) -> list[Piece]:
     """New pieces of the texts, their log-probabilities on the scale of the old ones and rounded to 1/256 nat."""
     # Room for the pieces that both have, for the new ones, and for each character.
     vocab_size = len(old) + num_new + len(set().union(*texts))
-    learnt = scored_pieces(train_sentencepiece(texts, vocab_size))
+    learnt = scored_pieces(train_sentencepiece(texts, vocab_size, normalization), normalization)
     known, ours = dict(old), dict(old[FIRST_PIECE:])
     shift = median([ours[piece] - score for piece, score in learnt if piece in ours] or [0.0])
     lowest = min(known.values())  # a lower one would change the cost of unknown characters

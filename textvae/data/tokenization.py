@@ -59,7 +59,8 @@ def open_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
         InputError: if it cannot be opened.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        # A special token that is spelled out in a text is text: an `<|endoftext|>` there does not end it.
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, split_special_tokens=True)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"No tokenizer could be opened from {str(name_or_path)!r}: give a directory written by save_pretrained, "
@@ -95,12 +96,16 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     """Raises InputError if the vocabulary is empty: Hugging Face opens such a tokenizer where there is only a model."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    if not tokenizer.get_vocab().keys() - added - {*tokenizer.all_special_tokens, "▁"}:
+    if not tokenizer.get_vocab().keys() - added - {*tokenizer.all_special_tokens, "▁", " "}:
         raise InputError(f"{name!r} holds no vocabulary: give a directory with a tokenizer in it.")
 
 
-def finish_tokenizer(tokenizer: Tokenizer, **special_tokens: str) -> PreTrainedTokenizerFast:
-    """The fast tokenizer that appends EOS and takes special tokens spelled out in a text for ordinary characters."""
+def finish_tokenizer(tokenizer: Tokenizer, **settings: str) -> PreTrainedTokenizerFast:
+    """The fast tokenizer that appends EOS and takes special tokens spelled out in a text for ordinary characters.
+
+    Args:
+        settings: other special tokens, and what `tokenizer_config.json` is to keep.
+    """
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {EOS}", pair=f"$A {EOS} $B {EOS}", special_tokens=[(EOS, tokenizer.token_to_id(EOS))]
     )
@@ -112,5 +117,5 @@ def finish_tokenizer(tokenizer: Tokenizer, **special_tokens: str) -> PreTrainedT
         split_special_tokens=True,
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
-        **special_tokens,
+        **settings,
     )

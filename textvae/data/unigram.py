@@ -5,9 +5,10 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from textvae.data.normalization import NORMALIZATION, Normalization, normalize, normalizer_of
 from textvae.data.special_tokens import MASK, UNK
 from textvae.data.tokenization import finish_tokenizer
 from textvae.errors import InputError
@@ -17,30 +18,28 @@ _UNK_ID = 1
 _RESERVED = "\u2585"  # SentencePiece uses this character as a mark, and skips training sentences that hold it
 _MAX_CHARACTERS = 4_000  # of a text that training reads; SentencePiece would skip a longer one
 
-# SentencePiece writes spaces as "▁", so a "▁" in a text is a space too.
-_NORMALIZER = normalizers.Sequence(
-    [normalizers.NFKC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
-)
-
-
-def normalize(text: str) -> str:
-    """The text as a trained tokenizer sees it: NFKC, every run of whitespace (or "▁") one space, none at the ends."""
-    return _NORMALIZER.normalize_str(text)
+_SPACE = "▁"  # how SentencePiece writes a space
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int = 8000, *, max_train_texts: int = 100_000, seed: int = 0
+    texts: Iterable[str],
+    vocab_size: int = 8000,
+    *,
+    normalization: Normalization = "nfc",
+    max_train_texts: int = 100_000,
+    seed: int = 0,
 ) -> PreTrainedTokenizerFast:
     """Train SentencePiece (Unigram with byte fallback; Kudo 2018) on `texts` and return it as a fast tokenizer.
 
-    Texts are normalised first: NFKC, every run of whitespace (or "▁") becomes one space, and the ends are stripped.
-    Apart from this, `decode(encode(text), skip_special_tokens=True)` is the text, in any script: characters outside the
-    vocabulary are written as UTF-8 bytes, never as `<unk>`. Encoding appends `</s>`; the model adds `<s>`. Special
-    tokens spelled out in a text are ordinary characters. Equal texts and arguments give an equal tokenizer.
+    Apart from the normalization, `decode(encode(text), skip_special_tokens=True)` is the text, in any script:
+    characters outside the vocabulary are written as UTF-8 bytes, never as `<unk>`. Encoding appends `</s>`; the model
+    adds `<s>`. Special tokens spelled out in a text are ordinary characters. Equal texts and arguments give an equal
+    tokenizer.
 
     Args:
         texts: read once; blank ones are ignored.
         vocab_size: number of pieces, with the 5 special tokens and the 256 bytes; a small corpus may give fewer.
+        normalization: what changes a text first, see [`normalize`]; with `none` every text comes back as it is.
         max_train_texts: train on a seeded sample of so many texts if there are more.
         seed: of that sample.
 
@@ -51,7 +50,8 @@ def train_tokenizer(
         InputError: if no text holds a character, or `vocab_size` has no room for the corpus's characters.
     """
     texts = sample_texts(texts, max_train_texts, seed)
-    return unigram_tokenizer(scored_pieces(train_sentencepiece(texts, vocab_size)))
+    processor = train_sentencepiece(texts, vocab_size, normalization)
+    return unigram_tokenizer(scored_pieces(processor, normalization), normalization)
 
 
 def sample_texts(texts: Iterable[str], limit: int, seed: int) -> list[str]:
@@ -65,16 +65,20 @@ def sample_texts(texts: Iterable[str], limit: int, seed: int) -> list[str]:
     return kept
 
 
-def _training_lines(texts: Iterable[str]) -> Iterator[str]:
+def _training_lines(texts: Iterable[str], normalization: Normalization) -> Iterator[str]:
+    marks = str.maketrans(dict.fromkeys((_RESERVED, "\0", _SPACE), " "))
     for text in texts:
-        line = normalize(text[:_MAX_CHARACTERS].replace(_RESERVED, " ").replace("\0", " "))
-        if line:
+        line = normalize(text[:_MAX_CHARACTERS].translate(marks), normalization)
+        if line.strip():
             yield line
 
 
-def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceProcessor:
+def train_sentencepiece(
+    texts: Iterable[str], vocab_size: int, normalization: Normalization = "nfc"
+) -> SentencePieceProcessor:
     """Train SentencePiece itself, as in `train_tokenizer`, on all of the texts."""
-    lines = list(_training_lines(texts))
+    keeps_spaces = normalization != "nfkc"
+    lines = list(_training_lines(texts, normalization))
     if not lines:
         raise InputError("There is no text to train a tokenizer on: give texts that are not blank.")
     model = io.BytesIO()
@@ -87,6 +91,8 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceP
             hard_vocab_limit=False,  # a small corpus gives fewer pieces, and no error
             byte_fallback=True,
             normalization_rule_name="identity",  # the lines are normalised already
+            remove_extra_whitespaces=not keeps_spaces,
+            allow_whitespace_only_pieces=keeps_spaces,
             max_sentence_length=16 * _MAX_CHARACTERS,  # in bytes
             pad_id=0,
             unk_id=_UNK_ID,
@@ -104,23 +110,29 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceP
     return SentencePieceProcessor(model_proto=model.getvalue())
 
 
-def unigram_tokenizer(pieces: Sequence[tuple[str, float]]) -> PreTrainedTokenizerFast:
+def unigram_tokenizer(
+    pieces: Sequence[tuple[str, float]], normalization: Normalization = "nfc"
+) -> PreTrainedTokenizerFast:
     """The tokenizer of these pieces and their log-probabilities, in the order of their ids."""
     tokenizer = Tokenizer(models.Unigram(list(pieces), unk_id=_UNK_ID, byte_fallback=True))
-    tokenizer.normalizer = _NORMALIZER
+    tokenizer.normalizer = normalizer_of(normalization)
     # SentencePiece never matches its special and byte pieces in a text; `tokenizers` would, were the "<" not cut off.
-    special = Regex(r"<(?=(?:pad|unk|s|/s|mask|0x[0-9A-F]{2})>)")
-    metaspace = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([metaspace, pre_tokenizers.Split(special, "isolated")])
-    # Bytes come before spaces, because in a small vocabulary "▁" itself may be written in bytes.
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)]
-    )
-    return finish_tokenizer(tokenizer, unk_token=UNK, mask_token=MASK)
+    special = pre_tokenizers.Split(Regex(r"<(?=(?:pad|unk|s|/s|mask|0x[0-9A-F]{2})>)"), "isolated")
+    first, spaces = decoders.Strip(" ", 1, 0), []
+    if normalization == "nfkc":
+        words, spaces = pre_tokenizers.Metaspace(prepend_scheme="always", split=True), [decoders.Replace(_SPACE, " ")]
+    else:
+        words = pre_tokenizers.Split(Regex(" +[^ ]*"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, special])
+    # Bytes come before spaces, because in a small vocabulary a space itself may be written in bytes.
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), *spaces, first])
+    return finish_tokenizer(tokenizer, unk_token=UNK, mask_token=MASK, **{NORMALIZATION: normalization})
 
 
-def scored_pieces(processor: SentencePieceProcessor) -> list[tuple[str, float]]:
+def scored_pieces(processor: SentencePieceProcessor, normalization: Normalization = "nfc") -> list[tuple[str, float]]:
     """The pieces in the order of their ids, each with its log-probability, rounded to 1/256 nat.
+
+    Outside NFKC a space is a space in them and no "▁", so that a "▁" in a text is no space.
 
     Sums of such numbers are exact, so that the choice between two equally good segmentations ("y yyy" or "yyy y") does
     not depend on rounding.
@@ -130,4 +142,5 @@ def scored_pieces(processor: SentencePieceProcessor) -> list[tuple[str, float]]:
     scores = [round(processor.get_score(i) * 256) / 256 for i in ids]
     # The lowest score of a real piece, so that an unknown character costs what it costs in SentencePiece.
     lowest = min((scores[i] for i in ids if i not in meta), default=0.0)
-    return [(processor.id_to_piece(i), lowest if i in meta else scores[i]) for i in ids]
+    space = _SPACE if normalization == "nfkc" else " "
+    return [(processor.id_to_piece(i).replace(_SPACE, space), lowest if i in meta else scores[i]) for i in ids]

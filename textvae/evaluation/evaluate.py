@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.config_fields import from_names
 from textvae.data.coverage import count_unknown
+from textvae.data.extend_tokenizer import kind_of
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
@@ -240,8 +241,9 @@ def _report_of_writing(
 ) -> dict[str, float]:
     """How well the texts with these indices are reconstructed."""
     hypotheses = _reconstructed(model, texts, indices, max_new_tokens)
-    decode = texts.tokenizers.decoder.batch_decode
-    references = decode([texts.target_ids[i] for i in indices], skip_special_tokens=True)
+    references = [texts.texts[i] for i in indices]
+    if kind_of(texts.tokenizers.decoder) == "word":  # which reads words, and no spaces
+        references = [" ".join(text.split()) for text in references]
     matches = torch.tensor([h == r for h, r in zip(hypotheses, references, strict=True)])
     return {
         "exact_match": metrics.exact_match(hypotheses, references),

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 
 from textvae.data.inference_batches import InferenceBatches
-from textvae.data.unigram import normalize
+from textvae.data.normalization import normalize
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.inputs import check_at_least
 
@@ -34,7 +34,7 @@ class Candidates:
 
 def _comparable(text: str) -> str:
     """The text without case, extra spaces and final punctuation, which alone make no paraphrase."""
-    text = normalize(text).casefold()
+    text = normalize(text, "nfkc").casefold()
     while text and unicodedata.category(text[-1])[0] in "PZ":
         text = text[:-1]
     return text

@@ -49,4 +49,4 @@ def _decoder_tokenizer(config: TrainingConfig, corpus: Corpus) -> PreTrainedToke
     texts = iterate_texts(corpus["train"], columns)
     if config.tokenizer == "word":
         return train_word_tokenizer(texts)
-    return train_tokenizer(texts, config.vocab_size, seed=config.seed)
+    return train_tokenizer(texts, config.vocab_size, normalization=config.normalization, seed=config.seed)

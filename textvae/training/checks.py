@@ -67,6 +67,10 @@ CORPUS = (
         "A word vocabulary needs the whole corpus: leave streaming out, or name a tokenizer.",
     ),
     Check(
+        lambda c: c.normalization != "nfc" and (c.tokenizer != "sentencepiece" or c.decoder_name_or_path is not None),
+        "normalization is for a sentencepiece tokenizer that is trained on the corpus: leave it or the other out.",
+    ),
+    Check(
         lambda c: c.streaming and c.dataloader_num_workers > 1,
         "A stream is read by one worker: set dataloader_num_workers to 0 or 1.",
     ),

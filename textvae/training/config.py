@@ -20,6 +20,7 @@ from textvae.config_fields import (
     setting,
 )
 from textvae.data.noise import InputNoise
+from textvae.data.normalization import Normalization
 from textvae.evaluation.config import EvaluationConfig
 from textvae.objectives.controllers import RateController
 from textvae.objectives.schedules import KLSchedule
@@ -75,6 +76,9 @@ class TrainingConfig:
     )
     encoder_tokenizer: str | None = setting(None, "an existing tokenizer for a pretrained encoder, by name")
     vocab_size: int = setting(8000, "pieces of a sentencepiece tokenizer; a word tokenizer takes all words", COUNT)
+    normalization: Normalization = setting(
+        "nfc", "what a sentencepiece tokenizer changes in a text: nfc, accents; nfkc, plain forms and single spaces"
+    )
     extend_tokenizer: int = setting(0, "add up to so many pieces or words to a saved model's tokenizer", NOT_NEGATIVE)
 
     # The model: a saved one to fine-tune, or pretrained parts, and the configs of new parts.

@@ -13,6 +13,7 @@ from textvae.data.corpora import iterate_texts
 from textvae.data.coverage import coverage, coverage_sentence
 from textvae.data.extend_tokenizer import extend_tokenizer, kind_of
 from textvae.data.labels import label_ids
+from textvae.data.normalization import normalization_of
 from textvae.data.tokenizer_pair import TokenizerPair, load_tokenizers
 from textvae.errors import InputError
 from textvae.modeling.autoencoder import TextVAEModel
@@ -144,6 +145,8 @@ def _check_settings(config: TrainingConfig, saved: TextVAEConfig, tokenizers: To
         ignored += [f"{name} of the {part}" for name in _differing(given[part], default[part], values)]
     if config.tokenizer not in ("sentencepiece", kind_of(tokenizers.decoder)):
         ignored.append("tokenizer")
+    if config.normalization not in (default["normalization"], normalization_of(tokenizers.decoder)):
+        ignored.append("normalization")
     if ignored:
         raise InputError(
             f"The saved model {config.model_name_or_path!r} stays what it is, and has another {', '.join(ignored)}: "
