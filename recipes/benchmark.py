@@ -9,8 +9,8 @@ of the time for the collapse monitor; the share of padding; the peak memory. Dec
 relative to its decoder alone.
 """
 
-import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,6 +49,18 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes that this process has held so far, on a GPU those of torch; None where nothing counts them."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource  # only on Unix
+    except ModuleNotFoundError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def matmul_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
@@ -90,8 +102,7 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
         spent = seconds(lambda: [one_step(accelerator, wrapped, optimizer, b, config) for b in sample], device)
         shares.append(flops / spent / peak)
         speeds.append(tokens / spent)
-    resident = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else resident
+    memory = peak_memory(device)
     total, trained = (model.num_parameters(only_trainable=only) / 1e6 for only in (False, True))
     size = f"{total:.1f}M parameters, {trained:.2f}M of them trainable"
     print(f"decoder {model.decoder.config.model_type}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
@@ -102,7 +113,8 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
         share = check / (config.monitor_steps * tokens / BATCHES / _median(speeds))
         print(f"collapse monitor: {share:.2%} of the training time, a check each {config.monitor_steps} steps")
     print(f"padding: {batches.padding_share():.1%} of positions")
-    print(f"peak memory: {memory / 2**20:,.0f} MiB")
+    if memory is not None:
+        print(f"peak memory: {memory / 2**20:,.0f} MiB")
 
 
 def _check_seconds(config: TrainingConfig, accelerator: Accelerator, model, wrapped, batch: dict) -> float:

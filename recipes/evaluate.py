@@ -22,7 +22,7 @@ from textvae.errors import InputError
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.table import report_table
 from textvae.files import check_place, write_whole
-from textvae.processes import main_first
+from textvae.processes import main_first, say
 from textvae.training.precision import warn_of_slow_bf16
 
 
@@ -52,14 +52,12 @@ def main() -> None:
     partial = Path(f"{arguments.output}.partial") if arguments.output else None
     texts = main_first(lambda: load_texts(arguments.file, *columns))
     report = pipeline.evaluate(texts, config, cache=partial)
-    if accelerator.is_main_process:
-        print(report_table(report))
-        if report["num_unknown"]:
-            counts = int(report["num_unknown"]), int(report["num_tokens"])
-            print(unknown_sentence(pipeline.tokenizer, *counts))
-        if partial is not None:
-            write_whole(Path(arguments.output), json.dumps(report, indent=1))
-            partial.unlink()
+    if partial is not None and accelerator.is_main_process:
+        write_whole(Path(arguments.output), json.dumps(report, indent=1))
+        partial.unlink()
+    say(report_table(report))
+    if report["num_unknown"]:
+        say(unknown_sentence(pipeline.tokenizer, int(report["num_unknown"]), int(report["num_tokens"])))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import cast
 
 from textvae import TextVAEPipeline
 from textvae.cli.main import run
+from textvae.processes import say
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
     pipeline = TextVAEPipeline.from_pretrained(arguments.model)
     options = {"label": arguments.label, "num_beams": arguments.num_beams}
     steps = pipeline.interpolate(arguments.start, arguments.end, arguments.num_steps, arguments.path, **options)
-    print("\n".join(cast("list[str]", steps)))
+    say("\n".join(cast("list[str]", steps)))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from textvae.data.words import word_count
 from textvae.errors import InputError
 from textvae.evaluation.table import as_csv, as_markdown
 from textvae.files import check_place, write_whole
+from textvae.processes import say
 from textvae.sweeps.compare import MARKERS, require_matplotlib
 
 COLUMNS = ("model", "from_words", "to_words", "texts", "nats_per_token", "kl", "bleu", "exact_match")
@@ -45,9 +46,9 @@ def main() -> None:
     columns = arguments.text_column, arguments.target_column, arguments.label_column
     groups = group_by_length(load_texts(arguments.file, *columns), arguments.edges, arguments.texts_per_group)
     rows = [row for model in arguments.models for row in measure(model, groups, arguments.batch_size)]
-    print(as_markdown(COLUMNS, [as_cells(row) for row in rows]))
     write_whole(output.with_name(output.name + ".csv"), as_csv([{name: row[name] for name in COLUMNS} for row in rows]))
     plot(rows).savefig(output.with_name(output.name + ".png"), dpi=200)
+    say(as_markdown(COLUMNS, [as_cells(row) for row in rows]))
 
 
 def group_by_length(texts: Dataset, edges: list[int], at_most: int) -> dict[tuple[int, int], Dataset]:

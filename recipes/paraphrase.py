@@ -10,6 +10,7 @@ from textvae import TextVAEPipeline
 from textvae.cli.main import run
 from textvae.data.corpora import load_texts
 from textvae.errors import InputError
+from textvae.processes import say
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     options = {"temperature": arguments.temperature, "seed": arguments.seed, "label": arguments.label}
     found = pipeline.paraphrase(texts, arguments.num_return_sequences, **options)
     for text, paraphrases in zip(texts, found, strict=True):
-        print("\n".join([text, *(f"  {paraphrase}" for paraphrase in paraphrases)]))
+        say("\n".join([text, *(f"  {paraphrase}" for paraphrase in paraphrases)]))
 
 
 if __name__ == "__main__":

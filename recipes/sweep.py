@@ -31,12 +31,12 @@ import sys
 
 from textvae.cli.arguments import parse_with_training_flags
 from textvae.cli.main import run
-from textvae.processes import from_main
+from textvae.processes import from_main, say
 from textvae.sweeps.compare import require_matplotlib
 from textvae.sweeps.file import read_sweep
 from textvae.sweeps.measurement import columns_to_test, read_test_set
 from textvae.sweeps.results import outcome, write_comparison
-from textvae.sweeps.run import run_all, say
+from textvae.sweeps.run import run_all
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from datasets import DatasetDict  # noqa: E402
 
 from textvae import TextVAEConfig, TextVAEModel  # noqa: E402
 from textvae.data.chitchat import load_chitchat  # noqa: E402
+from textvae.report.samples import Samples  # noqa: E402
 
 # B, S, T, Z, P and every width differ, so that no mix-up of two of them goes unseen.
 VOCAB_SIZE = 37
@@ -131,6 +132,6 @@ def shaken():
 def short_reports():
     """The samples on the model card take most of the time of a tiny run, for tests that do not look at them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textvae.report.model_card.samples", lambda *_: "")
-        patch.setattr("textvae.report.model_card.NUM_PRIOR_SAMPLES", 2)
+        patch.setattr("textvae.report.report.of_held_out", lambda *_: [Samples("", [], quotes=True)])
+        patch.setattr("textvae.report.samples.NUM_PRIOR_SAMPLES", 2)
         yield

@@ -1,6 +1,7 @@
 """Runs with several processes: their state, and results shared between them."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
@@ -60,6 +61,13 @@ def from_main(work: Callable[[], T]) -> T:
     """Return the result of `work` on the main process, on all processes."""
     is_main = PartialState().is_main_process
     return cast(T, broadcast_object_list([main_first(lambda: work() if is_main else None)])[0])
+
+
+def say(text: str) -> None:
+    """Print on the main process; a character that standard output cannot write becomes a question mark."""
+    if this_process().is_main_process:
+        encoding = sys.stdout.encoding or "utf-8"
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def reduced(accelerator: Accelerator, tensor: Tensor, how: str) -> Tensor:

@@ -165,6 +165,7 @@ def test_a_table_of_pairs_is_learnt_by_heart(tmp_path):
         "kl_schedule": "constant",
         "latent_injection": ["embedding"],
         "model_card_samples": True,
+        "card_examples": True,
     }
     pipeline = train(config(path, tmp_path / "run", validation_file=str(path), **settings))
     assert pipeline.reconstruct(texts) == targets

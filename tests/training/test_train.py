@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 from datasets import Dataset
+from huggingface_hub import ModelCard
 from tiny_runs import (
     BERT,
     GPT2,
@@ -285,6 +286,9 @@ def finished(corpus, tmp_path_factory):
             kl_schedule="constant",
             decoder={"dropout": 0.1, **GRU},
             model_card_samples=True,
+            card_examples=True,
+            language="en",
+            license="apache-2.0",
         )
     )
     return output_dir, pipeline
@@ -347,10 +351,21 @@ def test_the_model_card_shows_what_the_model_can_do(finished):
     assert all(line.removeprefix("- ").split(" → ")[0] in SENTENCES for line in shown["Reconstructions"][0])
 
 
+def test_the_facts_of_the_model_card_are_those_the_hub_reads(finished):
+    data = ModelCard.load(finished[0] / "README.md").data
+    assert (data.library_name, data.pipeline_tag, data.language) == ("textvae", "text-generation", "en")
+    assert data.license == "apache-2.0" and data.base_model is data.datasets is None  # no name of the Hub was given
+    report = json.loads((finished[0] / "metrics.json").read_text())
+    measured = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert measured.keys() == {"iw_nll", "negative_elbo", "perplexity_word", "bleu", "exact_match"}
+    assert all(value == pytest.approx(report[name], abs=1e-4) for name, value in measured.items())
+
+
 def test_without_samples_the_model_card_has_the_table_alone(finished, corpus, tmp_path):
     train(config(corpus, tmp_path, max_steps=1))
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "| negative_elbo | " in card and "**" not in card and "\n- " not in card
+    body = card.split("\n---\n")[1]
+    assert "| negative_elbo | " in body and "**" not in body and "\n- " not in body
     assert results(finished[0]).keys() - results(tmp_path).keys() == {"distinct_samples"}
 
 

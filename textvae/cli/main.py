@@ -1,6 +1,7 @@
 """The command line: one sentence and exit code 2 for bad input."""
 
 import atexit
+import io
 import logging
 import sys
 from collections.abc import Callable
@@ -19,6 +20,9 @@ def run(main: Callable[[], object]) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING if state.is_main_process else logging.ERROR)
     logging.getLogger("accelerate.utils").setLevel(logging.ERROR)  # speaks of tied weights at every checkpoint
     atexit.register(state.destroy_process_group)
+    for stream in (sys.stdout, sys.stderr):  # `--help` on a terminal that is not in UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         main()
     except InputError as error:

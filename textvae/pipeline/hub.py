@@ -1,11 +1,13 @@
 """Uploading a pipeline to the Hub, with what is known of its run."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from huggingface_hub import HfApi
 
+_OPENED = re.compile(r'(TextVAEPipeline\.from_pretrained\()"[^"\n]*"\)')  # in a card
 CARD_FILE, METRICS_FILE = "README.md", "metrics.json"  # of a run, beside its model
 
 
@@ -26,5 +28,6 @@ def push(
         for name in (CARD_FILE, METRICS_FILE):
             if run and Path(run, name).is_file():
                 content = Path(run, name).read_text(encoding="utf-8")
-                Path(folder, name).write_text(content.replace(f'("{run}")', f'("{repo_id}")'), encoding="utf-8")
+                content = _OPENED.sub(rf'\g<1>"{repo_id}")', content, count=1)
+                Path(folder, name).write_text(content, encoding="utf-8")
         hub.upload_folder(repo_id=repo_id, folder_path=folder)

@@ -15,7 +15,7 @@ from textvae.errors import InputError
 from textvae.files import write_whole
 from textvae.pipeline.hub import METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
-from textvae.processes import from_main, main_first, this_process
+from textvae.processes import from_main, main_first, say, this_process
 from textvae.sweeps.file import Sweep, SweepRun
 from textvae.sweeps.measurement import TEST, TestSet, measured
 from textvae.sweeps.results import FAILED, outcome, write_comparison
@@ -109,9 +109,3 @@ def record_failure(one: SweepRun, error: InputError) -> None:
     print(f"error: {one}: {error}", file=sys.stderr, flush=True)
     one.directory.mkdir(parents=True, exist_ok=True)
     write_whole(one.directory / FAILED, f"{error}\n")
-
-
-def say(text: str) -> None:
-    """Print on the main process."""
-    if this_process().is_main_process:
-        print(text, flush=True)

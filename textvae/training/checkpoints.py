@@ -5,8 +5,10 @@ import re
 import shutil
 import zlib
 from pathlib import Path
+from pickle import UnpicklingError
 
 from accelerate import Accelerator
+from accelerate.utils import load
 
 from textvae.errors import InputError
 from textvae.files import finish_directory, remove_directory, unfinished
@@ -43,13 +45,34 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int,
     accelerator.save_state(str(place))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        files = {path.name: _checksum(path) for path in sorted(place.iterdir())}
+        files = {path.relative_to(place).as_posix(): _checksum(path) for path in _files(place)}
         (place / MANIFEST).write_text(json.dumps({"step": step, "about": about, "files": files}, indent=1))
         finish_directory(final)
         for old in checkpoints_in(output_dir)[:-limit]:
             remove_directory(old)
     accelerator.wait_for_everyone()
     return final
+
+
+def load_checkpoint(accelerator: Accelerator, checkpoint: Path, **options) -> None:
+    """Load what `save_checkpoint` saved. Nothing but numbers, texts and tensors is opened, so that no code can run.
+
+    Args:
+        options: for the `load_state_dict` of the model.
+
+    Raises:
+        InputError: if a file holds anything else.
+    """
+    try:
+        # Accelerate opens some of these files without this care, and ignores random states that it cannot read.
+        for path in sorted(checkpoint.glob("*.pkl")):
+            load(path, map_location="cpu", weights_only=True)
+        accelerator.load_state(str(checkpoint), load_kwargs=None, **options)
+    except UnpicklingError as error:
+        raise InputError(
+            f"The checkpoint {checkpoint} holds more than numbers, and could run code when it is opened: do not use "
+            "it, and resume from another, or start anew in another --output_dir."
+        ) from error
 
 
 def find_checkpoint(name: str, output_dir: str | Path) -> Path:
@@ -90,6 +113,10 @@ def _is_whole(checkpoint: Path) -> bool:
         return all(_checksum(checkpoint / name) == checksum for name, checksum in files.items())
     except (OSError, ValueError, KeyError):
         return False
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
 def _checksum(path: Path) -> int:

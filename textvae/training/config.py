@@ -187,7 +187,10 @@ class TrainingConfig:
     num_importance_samples: int = same_setting(EvaluationConfig, "num_importance_samples")
     num_importance_texts: int | None = same_setting(EvaluationConfig, "num_importance_texts", default=500)
     num_reconstructed_texts: int | None = same_setting(EvaluationConfig, "num_reconstructed_texts")
-    model_card_samples: bool = setting(True, "show reconstructions, samples, paths and paraphrases in the model card")
+    model_card_samples: bool = setting(True, "show reconstructions, samples, paths and paraphrases at the end")
+    card_examples: bool = setting(False, "quote held-out texts of your own corpus in the model card")
+    language: str | None = setting(None, "language of the texts, for the model card: en, de, …")
+    license: str | None = setting(None, "licence of the model, for the model card: apache-2.0, cc-by-4.0, …")
 
     def __post_init__(self):
         check_settings(self)

@@ -24,8 +24,6 @@ def checkpoint_to_resume(config: TrainingConfig) -> Path | None:
     output_dir = Path(config.output_dir)
     if config.resume_from_checkpoint is not None:
         return checkpoints.find_checkpoint(config.resume_from_checkpoint, output_dir)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f"{output_dir} is a file: give another --output_dir.")
     for name in (config.model_name_or_path, config.encoder_name_or_path, config.decoder_name_or_path):
         if name is not None and Path(name).resolve() == output_dir.resolve():
             raise InputError(f"The run would be written over {name}, which it starts from: give another --output_dir.")
@@ -35,9 +33,11 @@ def checkpoint_to_resume(config: TrainingConfig) -> Path | None:
 
 
 def _check_free(output_dir: Path) -> None:
-    if any((output_dir / name).exists() for name in (METRICS_FILE, CARD_FILE, "model.safetensors")):
+    is_begun = bool(checkpoints.checkpoints_in(output_dir)) or has_directory(output_dir / BEST)
+    results = (METRICS_FILE, CARD_FILE) if is_begun else (METRICS_FILE, CARD_FILE, "model.safetensors")
+    if any((output_dir / name).exists() for name in results):
         raise InputError(f"{output_dir} holds a finished run: give --overwrite_output_dir or another --output_dir.")
-    if checkpoints.checkpoints_in(output_dir) or has_directory(output_dir / BEST):
+    if is_begun:
         raise InputError(
             f"{output_dir} holds an unfinished run: give --resume_from_checkpoint latest where it has a checkpoint, "
             "--overwrite_output_dir, or another --output_dir."

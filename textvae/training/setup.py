@@ -60,6 +60,8 @@ def set_up(config: TrainingConfig, texts: Texts | None = None) -> Run:
         accelerator.register_save_state_pre_hook(lambda _, states, __: _drop_base(model, states))
     if checkpoint is not None:
         resume(run, checkpoint)
+        if run.is_over() and accelerator.is_main_process:
+            logger.warning("All %d steps of this run are done: its best model is evaluated again.", run.progress.step)
     from_main(lambda: claim_output_dir(config, tokenizers, checkpoint))
     if config.report_to:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
@@ -173,7 +175,7 @@ def _assemble(
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
         coverage=coverage,
-        about=describe(config, model, accelerator, batches),
+        about=describe(config, model, accelerator, train_set if isinstance(train_set, Dataset) else None, held_out),
         progress=Progress(is_aggressive=config.aggressive_encoder),
         meter=Meter(accelerator, model.config.latent_size),
         monitor=CollapseMonitor(accelerator, config, total_steps, steps_per_epoch),

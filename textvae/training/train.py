@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -17,10 +18,12 @@ from textvae.evaluation.likelihood import bound, posterior_terms
 from textvae.evaluation.metrics import mutual_information
 from textvae.files import remove_directory
 from textvae.pipeline.pipeline import TextVAEPipeline
-from textvae.report.model_card import write_report
+from textvae.report.model_card import About
+from textvae.report.report import write_report
 from textvae.training import checkpoints
 from textvae.training.batches import read_batches, read_random_batches
-from textvae.training.config import TrainingConfig
+from textvae.training.claim import claimed
+from textvae.training.config import CONFIG_FILE, TrainingConfig
 from textvae.training.optimization import reset_decoder
 from textvae.training.output_dir import BEST, replace_best
 from textvae.training.run import Run
@@ -44,8 +47,19 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
     Raises:
         InputError: for input that cannot be used, or a loss that is no longer finite, in one sentence.
     """
-    run = set_up(config, texts)
-    stepper, progress = Stepper(run), run.progress
+    with claimed(Path(config.output_dir)):
+        run = set_up(config, texts)
+        try:
+            _take_steps(run)
+            return _finish(run, _about(config, texts))
+        except KeyboardInterrupt:
+            _say_how_to_go_on(run)
+            raise
+
+
+def _take_steps(run: Run) -> None:
+    """Take the optimizer steps that are left, with validations and checkpoints in between."""
+    config, stepper, progress = run.config, Stepper(run), run.progress
     micro_batches = read_batches(config, run.batches, progress.step, run.total_steps)
     run.meter.start(progress.step, run.total_steps)
     run.model.train()
@@ -72,7 +86,6 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
             limit = config.save_total_limit
             checkpoints.save_checkpoint(run.accelerator, config.output_dir, progress.step, run.about, limit)
     _close(run)
-    return _finish(run)
 
 
 def _show(run: Run, stepper: Stepper, beta: float) -> None:
@@ -140,7 +153,7 @@ def _close(run: Run) -> None:
         logger.warning(missed)
 
 
-def _finish(run: Run) -> TextVAEPipeline:
+def _finish(run: Run, about: About) -> TextVAEPipeline:
     """Evaluate the best model on the held-out texts, and save it as the result of the run."""
     output_dir = Path(run.config.output_dir)
     best = output_dir / BEST if (output_dir / BEST).exists() else output_dir  # a finished run may be resumed
@@ -148,6 +161,8 @@ def _finish(run: Run) -> TextVAEPipeline:
     started = time.monotonic()
     tokenizers = {"tokenizer": pipeline.tokenizer, "encoder_tokenizer": pipeline.encoder_tokenizer}
     options = run.config.evaluation()
+    if run.accelerator.is_main_process:  # before the report, which could fail
+        pipeline.save_pretrained(output_dir)
     report = evaluate(pipeline.model, dataset=run.held_out, config=options, **tokenizers)
     report |= {
         **run.coverage,
@@ -157,9 +172,51 @@ def _finish(run: Run) -> TextVAEPipeline:
         "num_parameters": pipeline.model.num_parameters(),
     }
     if run.accelerator.is_main_process:
-        pipeline.save_pretrained(output_dir)
         pipeline.model.config.name_or_path = str(output_dir)
-        write_report(pipeline, report, run.held_out, output_dir, run.config.seed, run.config.model_card_samples)
+        options = run.config.seed, run.config.model_card_samples
+        write_report(pipeline, report, run.held_out, output_dir, about, *options)
+        _leave_files(pipeline)
         remove_directory(output_dir / BEST)
     run.accelerator.wait_for_everyone()
     return pipeline
+
+
+def _say_how_to_go_on(run: Run) -> None:
+    """Tell who interrupts a run how it is resumed."""
+    run.meter.close()
+    if not run.accelerator.is_main_process:
+        return
+    output_dir, there = run.config.output_dir, checkpoints.checkpoints_in(run.config.output_dir)
+    if not there:
+        logger.warning(
+            "Interrupted at step %d, before the first checkpoint: start anew with --overwrite_output_dir, perhaps with "
+            "fewer --save_steps.",
+            run.progress.step,
+        )
+        return
+    how = 'train the same config with resume_from_checkpoint="latest"'
+    if Path(sys.argv[0]).name == "train.py":
+        words = [sys.argv[0], "--config", f"{output_dir}/{CONFIG_FILE}", "--resume_from_checkpoint", "latest"]
+        how = f"accelerate launch {shlex.join(words)}"
+    step, last = run.progress.step, checkpoints.step_of(there[-1])
+    logger.warning("Interrupted at step %d. To go on from step %d: %s", step, last, how)
+
+
+def _leave_files(pipeline: TextVAEPipeline) -> None:
+    """Copy the weights into memory: they are mapped from the file, which Windows then refuses to remove."""
+    for tensor in (*pipeline.model.parameters(), *pipeline.model.buffers()):
+        tensor.data = tensor.data.clone()
+
+
+def _about(config: TrainingConfig, texts: Texts | None) -> About:
+    """What the model card says of the origin of the model; a name that is no path here is one on the Hub."""
+    is_embedded = texts is None and config.train_file is None and config.dataset_name is None
+    origins = (config.model_name_or_path, config.encoder_name_or_path, config.decoder_name_or_path)
+    dataset = config.dataset_name
+    return About(
+        language=config.language or ("en" if is_embedded else None),
+        license=config.license,
+        base_models=[name for name in origins if name is not None and not Path(name).exists()],
+        dataset=None if dataset is None or Path(dataset).exists() else dataset,
+        quotes=config.card_examples or is_embedded,
+    )
