@@ -13,7 +13,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import add_flags
+from textvae.cli.arguments import FILE_HELP, add_flags
 from textvae.cli.main import run
 from textvae.config_fields import from_names
 from textvae.data.corpora import load_texts
@@ -29,7 +29,7 @@ from textvae.training.precision import warn_of_slow_bf16
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a directory that train.py wrote")
-    parser.add_argument("--file", required=True, help="texts: txt, csv, tsv, jsonl or parquet")
+    parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
     parser.add_argument("--text_column", default="text")
     parser.add_argument("--target_column", help="column of the target texts, decoded from the z of --text_column")
     parser.add_argument("--label_column", help="column of the labels, for a model with labels")

@@ -13,6 +13,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from textvae import TextVAEPipeline
+from textvae.cli.arguments import FILE_HELP
 from textvae.cli.main import run
 from textvae.data.corpora import load_texts
 from textvae.data.words import word_count
@@ -28,7 +29,7 @@ COLUMNS = ("model", "from_words", "to_words", "texts", "nats_per_token", "kl", "
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="directories that train.py wrote")
-    parser.add_argument("--file", required=True, help="texts: txt, csv, tsv, jsonl or parquet")
+    parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
     parser.add_argument("--text_column", default="text")
     parser.add_argument("--target_column", help="column of the target texts, decoded from the z of --text_column")
     parser.add_argument("--label_column", help="column of the labels, for a model with labels")

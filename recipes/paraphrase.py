@@ -7,6 +7,7 @@ python recipes/paraphrase.py runs/chitchat --file mine.txt
 import argparse
 
 from textvae import TextVAEPipeline
+from textvae.cli.arguments import FILE_HELP
 from textvae.cli.main import run
 from textvae.data.corpora import load_texts
 from textvae.errors import InputError
@@ -17,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a directory that train.py wrote")
     parser.add_argument("texts", nargs="*")
-    parser.add_argument("--file", help="texts: txt, csv, tsv, jsonl or parquet")
+    parser.add_argument("--file", nargs="+", action="extend", help=FILE_HELP)
     parser.add_argument("--text_column", default="text")
     parser.add_argument("--num_return_sequences", type=int, default=5)
     parser.add_argument("--temperature", type=float, default=1.0)

@@ -41,13 +41,13 @@ from textvae.sweeps.run import run_all
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        usage="%(prog)s SWEEP.yaml [--test_file FILE] [--only NAME ...] [--list | --table] [--name value ...]",
+        usage="%(prog)s SWEEP.yaml [--test_file FILE ...] [--only NAME ...] [--list | --table] [--name value ...]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("sweep", help="the YAML file")
-    parser.add_argument("--test_file", help="texts that every finished run is measured on")
+    parser.add_argument("--test_file", nargs="+", action="extend", help="texts that every finished run is measured on")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="train only these runs")
     parser.add_argument("--list", action="store_true", help="print the state of each run, and write nothing")
     parser.add_argument("--table", action="store_true", help="write table and plot of the finished runs, train nothing")

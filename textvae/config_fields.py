@@ -108,13 +108,13 @@ def kind_of_value(one: Field) -> str:
         return "|".join(get_args(one.type))
     if isinstance(one.type, type) and get_origin(one.type) is None:
         return one.type.__name__
-    return str(one.type).removeprefix("list").strip("[]").removesuffix(" | None")
+    return str(one.type).removesuffix(" | None").removeprefix("list").strip("[]")
 
 
 def _read(name: str, value: Any, hint: Any) -> Any:
     """Convert `value`, possibly a string from the command line or from YAML, to the type `hint`."""
     if get_origin(hint) in (Union, types.UnionType):
-        if value is None or value in ("none", "None", "null"):
+        if value is None or value in ("none", "None", "null", ["none"]):  # the last of a flag with several values
             return None
         hint = next(part for part in get_args(hint) if part is not type(None))
     try:

@@ -182,7 +182,7 @@ def test_targets_that_are_not_there(tmp_path):
 BAD_FILES = {
     "empty.txt": ("", "empty"),
     "blank.txt": (" \n\n", "holds no text"),
-    "header.csv": ("text\n", "no data"),
+    "header.csv": ("text\n", "holds no text"),
     "one.txt": ("only\n", "one text and cannot be split.*--validation_file"),
     "binary.txt": (b"a\0b\n", "binary"),
     "latin.txt": (b"caf\xe9\nau lait\n", "not UTF-8.*iconv"),
@@ -190,11 +190,11 @@ BAD_FILES = {
     "letter.doc": ("a\nb\n", "unknown ending.*txt, .csv"),
     "column.csv": ("id,body\n1,a\n2,b\n", "no column 'text'.*id, body"),
     "column.jsonl": ('{"body": "a"}\n{"body": "b"}\n', "no column 'text'.*body"),
-    "broken.jsonl": ('{"text": "a"\n{{{\n', "could not be read as jsonl"),
-    "commas.csv": ("text\nhello, you\nand you\n", "could not be read as csv"),
-    "ragged.csv": ("text\nyou\nhello, you\n", "could not be read as csv"),
-    "quote.csv": ('text\n"never closed\n', "could not be read as csv"),
-    "fake.parquet": ("PAR1 but no more", "could not be read as parquet"),
+    "broken.jsonl": ('{"text": "a"\n{{{\n', "line 1 could not be read as JSON"),
+    "commas.csv": ("text\nhello, you\nand you\n", "line 2 has 2 cells and the header 1"),
+    "ragged.csv": ("text\nyou\nhello, you\n", "line 3 has 2 cells and the header 1"),
+    "quote.csv": ('text\n"never closed\n', "line 2 opens a quote that is never closed"),
+    "fake.parquet": ("PAR1 but no more", "could not be read"),
 }
 
 
@@ -223,7 +223,7 @@ def test_bad_arguments(tmp_path):
     path = write(tmp_path / "a.txt", "a\nb\n")
     for arguments, message in [
         ({"train_file": str(tmp_path / "none.txt")}, "no file .*none.txt"),
-        ({"train_file": str(tmp_path)}, "no file"),
+        ({"train_file": []}, "list of files is empty"),
         ({"train_file": path, "dataset_name": "x"}, "keep one"),
         ({"validation_file": path}, "--train_file"),
         ({"train_file": path, "validation_split": 1.5}, "between 0 and 1"),

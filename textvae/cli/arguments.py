@@ -10,6 +10,8 @@ from textvae.config_fields import kind_of_value, nearest, read_yaml
 from textvae.errors import InputError
 from textvae.training.config import TrainingConfig
 
+FILE_HELP = "texts: files, patterns or directories of txt, csv, tsv, jsonl, parquet or arrow"
+
 
 def add_flags(parser: argparse.ArgumentParser, config: type, defaults: dict[str, str] | None = None) -> None:
     """Add a flag for each field of a config; a flag that is not given is not in the result either.
@@ -19,7 +21,12 @@ def add_flags(parser: argparse.ArgumentParser, config: type, defaults: dict[str,
     """
     values = asdict(config())
     for field in fields(config):
-        number: dict[str, Any] = {bool: {"nargs": "?", "const": "true"}, list[str]: {"nargs": "+"}}.get(field.type, {})
+        several = {"nargs": "+", "action": "extend"}
+        number: dict[str, Any] = {
+            bool: {"nargs": "?", "const": "true"},
+            list[str]: several,
+            list[str] | None: several,
+        }.get(field.type, {})
         default = (defaults or {}).get(field.name, json.dumps(values[field.name], ensure_ascii=False))
         parser.add_argument(
             f"--{field.name}",

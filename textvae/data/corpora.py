@@ -1,29 +1,22 @@
 """Corpora in: files, datasets and the embedded corpus as memory-mapped Arrow, or as streams."""
 
-import codecs
-import glob
 import logging
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import pandas
-import pyarrow.parquet
 from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Value, load_dataset
 from datasets.exceptions import DatasetsError
 
 from textvae.data.chitchat import load_chitchat
+from textvae.data.corpus_files import Files, find_files, find_splits, listed
+from textvae.data.file_corpus import load_files
 from textvae.data.labels import match_labels, name_labels, refuse_streamed_labels
 from textvae.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_FORMATS = {".txt": "text", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-
-
-_CHECKED_BYTES = 1 << 24
 _MAX_VALIDATION_TEXTS = 5_000
 _STREAMED_ROWS = 100_000
 _IN_MEMORY = "what was given"  # the name in error messages of a corpus that is no file
@@ -32,8 +25,8 @@ Texts = Sequence[str] | Dataset | DatasetDict
 
 
 def load_corpus(
-    train_file: str | None = None,
-    validation_file: str | None = None,
+    train_file: Files | None = None,
+    validation_file: Files | None = None,
     dataset_name: str | None = None,
     dataset_config_name: str | None = None,
     *,
@@ -55,8 +48,10 @@ def load_corpus(
     Files are cached as memory-mapped Arrow.
 
     Args:
-        train_file, validation_file: txt (one text per line), csv, tsv, jsonl, json or parquet, by suffix; UTF-8.
-        dataset_name, dataset_config_name: a dataset of the Hub, in place of files.
+        train_file, validation_file: one or several names of files, patterns or directories, see `find_files`: txt (one
+            text per line), csv, tsv, jsonl, json, parquet or arrow, by suffix. If `train_file` is one directory, files
+            whose name says `validation` or `test` are not for training, and the former are the validation split.
+        dataset_name, dataset_config_name: a dataset of the Hub, or a directory, in place of files.
         texts: in place of both, a list of texts, a dataset, or a `DatasetDict` with `train` and perhaps `validation`.
         text_column, target_column, label_column: names of the columns; a txt file has one column, of texts.
         validation_split: share of the texts that is held out if there is no validation file or split; at least 1 and
@@ -79,15 +74,14 @@ def load_corpus(
     elif dataset_name is not None:
         splits = _load_named(dataset_name, dataset_config_name, columns, streaming)
     elif train_file is not None:
-        files = {"train": train_file, "validation": validation_file}
-        splits = {k: _load_file(Path(v), columns, streaming) for k, v in files.items() if v is not None}
+        splits = _load_splits(train_file, validation_file, columns, streaming)
     else:
         splits = load_chitchat(seed)
     if streaming:
         splits = {k: v.to_iterable_dataset() if isinstance(v, Dataset) else v for k, v in splits.items()}
     was_split = "validation" not in splits
     if was_split:
-        splits = _split(splits["train"], validation_split, seed, train_file or dataset_name or _IN_MEMORY)
+        splits = _split(splits["train"], validation_split, seed, listed(train_file or dataset_name or _IN_MEMORY))
     limits = {"train": max_train_samples, "validation": max_validation_samples}
     splits = {name: _first(splits[name], limit) for name, limit in limits.items()}
     if streaming:
@@ -99,23 +93,25 @@ def load_corpus(
 
 
 def load_texts(
-    file: str, text_column: str = "text", target_column: str | None = None, label_column: str | None = None
+    files: Files, text_column: str = "text", target_column: str | None = None, label_column: str | None = None
 ) -> Dataset:
-    """Load the texts of one file in their order, as `text` and, if asked for, `target` and `label`; see `load_corpus`.
+    """Load the texts of files in their order, as `text` and, if asked for, `target` and `label`; see `load_corpus`.
 
     Any number of different labels will do.
     """
-    return cast(Dataset, _load_file(Path(file), _columns(text_column, target_column, label_column), streaming=False))
+    return cast(Dataset, load_files(find_files(files), _columns(text_column, target_column, label_column)))
 
 
 def _check_arguments(train_file, validation_file, dataset_name, texts, validation_split) -> None:
     for name, value in (("train_file", train_file), ("dataset_name", dataset_name)):
         if texts is not None and value is not None:
-            raise InputError(f"Both texts and the {name} {value!r} were given: keep one of the two.")
+            raise InputError(f"Both texts and the {name} {listed(value)!r} were given: keep one of the two.")
     if dataset_name is not None and (train_file is not None or validation_file is not None):
         raise InputError(f"Both a file and the dataset {dataset_name!r} were given: keep one of the two.")
     if validation_file is not None and train_file is None:
-        raise InputError(f"A validation file ({validation_file}) was given without a train file: add --train_file.")
+        raise InputError(
+            f"A validation file ({listed(validation_file)}) was given without a train file: add --train_file."
+        )
     if not 0 < validation_split < 1:
         raise InputError(f"validation_split is {validation_split}: give a share between 0 and 1, such as 0.02.")
 
@@ -158,7 +154,35 @@ def _in_memory(texts: Texts, wanted: dict[str, str]) -> dict:
     return {name: _text_columns(splits[name], wanted, _IN_MEMORY) for name in ("train", "validation") if name in splits}
 
 
+def _load_splits(train: Files, validation: Files | None, wanted: dict[str, str], streaming: bool) -> dict:
+    """The splits of files; a directory may have its own validation split."""
+    directory = _directory(train)
+    files = {} if directory is None else find_splits(directory) or {}
+    files = _train_and_validation(directory, files) if "train" in files else {"train": find_files(train)}
+    if validation is not None:
+        files["validation"] = find_files(validation)
+    return {split: load_files(found, wanted, streaming) for split, found in files.items()}
+
+
+def _directory(names: Files) -> Path | None:
+    """The directory that is named, if it is the only name."""
+    names = [names] if isinstance(names, str | Path) else list(names)
+    path = Path(names[0]).expanduser() if len(names) == 1 else None
+    return path if path is not None and path.is_dir() else None
+
+
+def _train_and_validation(source: object, splits: Mapping) -> dict:
+    if "train" not in splits:
+        found = ", ".join(map(str, splits))
+        raise InputError(f"The dataset {str(source)!r} has no split 'train' but {found}: save one under that name.")
+    return {split: splits[split] for split in ("train", "validation") if split in splits}
+
+
 def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming: bool) -> dict:
+    directory = _directory(name) if config is None else None
+    if directory is not None and (files := find_splits(directory)) is not None:
+        files = _train_and_validation(name, files)
+        return {split: load_files(found, wanted, streaming) for split, found in files.items()}
     try:
         loaded = load_dataset(name, config, streaming=streaming)
     except (DatasetsError, OSError, ValueError) as error:
@@ -166,67 +190,8 @@ def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming
         raise InputError(
             f"The dataset {name!r} could not be loaded: check its name and configuration ({reason})."
         ) from error
-    if "train" not in loaded:
-        raise InputError(
-            f"The dataset {name!r} has no split 'train' but {', '.join(map(str, loaded))}: save one under that name."
-        )
-    return {split: _text_columns(loaded[split], wanted, name) for split in ("train", "validation") if split in loaded}
-
-
-def _load_file(path: Path, wanted: dict[str, str], streaming: bool) -> Dataset | IterableDataset:
-    _check_file(path)
-    kind = _FORMATS[path.suffix.lower()]
-    if kind == "text":
-        for what in ("target", "label"):
-            if what in wanted:
-                raise InputError(f"{path} has a text a line and no {what}s: give csv, tsv, jsonl or parquet.")
-        wanted = {"text": "text"}
-    try:
-        with warnings.catch_warnings():
-            # pandas only warns when a first row longer than the header loses its end
-            warnings.simplefilter("error", pandas.errors.ParserWarning)
-            options = {"data_files": {"train": glob.escape(str(path))}, **_reading_options(path, kind, wanted)}
-            loaded = load_dataset(kind, split="train", streaming=streaming, **options)
-            return _text_columns(loaded, wanted, str(path))
-    except InputError:
-        raise
-    except (DatasetsError, OSError, ValueError, TypeError) as error:
-        reason = str(error.__cause__ or error).split("\n")[0]
-        raise InputError(f"{path} could not be read as {path.suffix[1:]}: correct the file ({reason}).") from error
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"There is no file {path}: check the path.")
-    if path.suffix.lower() not in _FORMATS:
-        raise InputError(f"{path} has an unknown ending: give one of {', '.join(_FORMATS)}.")
-    with path.open("rb") as file:
-        start = file.read(_CHECKED_BYTES)
-    if not start:
-        raise InputError(f"{path} is empty: give a file that holds texts.")
-    if path.suffix.lower() == ".parquet":
-        return
-    if b"\0" in start:
-        raise InputError(f"{path} is a binary file: give text in UTF-8.")
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(start, final=len(start) < _CHECKED_BYTES)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}): convert it, for instance with iconv.") from error
-
-
-def _reading_options(path: Path, kind: str, wanted: dict[str, str]) -> dict:
-    """Arguments for `load_dataset` that read a text as it is written, "007" and "NA" too."""
-    if kind == "text":
-        return {"encoding": "utf-8-sig"}
-    if kind == "parquet":
-        _check_columns(pyarrow.parquet.read_schema(path).names, wanted, path)
-        return {"columns": list(wanted.values())}
-    if kind == "csv":
-        options = {"sep": "\t" if path.suffix.lower() == ".tsv" else ",", "encoding": "utf-8-sig", "index_col": False}
-        names = list(pandas.read_csv(path, nrows=0, **options))
-        _check_columns(names, wanted, path)
-        return {**options, "keep_default_na": False, "converters": dict.fromkeys(names, str)}
-    return {}
+    splits = _train_and_validation(name, cast(Mapping, loaded))
+    return {split: _text_columns(part, wanted, name) for split, part in splits.items()}
 
 
 def _check_columns(names: Sequence[str], wanted: dict[str, str], source) -> None:

@@ -1,13 +1,12 @@
 """The test texts of a sweep, and what a run reaches on them."""
 
-import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from datasets import Dataset
 
 from textvae.data.corpora import load_texts
+from textvae.data.corpus_files import Files, content_digest, find_files, listed
 from textvae.errors import InputError
 from textvae.processes import main_first
 from textvae.sweeps.file import SweepRun
@@ -23,18 +22,21 @@ class TestSet:
     settings: dict
 
 
-def read_test_set(file: str, columns: dict[str, str], evaluation: dict) -> TestSet:
-    """Read the test file.
+def read_test_set(files: Files, columns: dict[str, str], evaluation: dict) -> TestSet:
+    """Read the test files.
 
     Raises:
-        InputError: if it cannot be read, or holds fewer than two texts.
+        InputError: if they cannot be read, or hold fewer than two texts.
     """
-    texts = main_first(lambda: load_texts(file, **columns))
+    texts = main_first(lambda: load_texts(files, **columns))
     if len(texts) < 2:
-        raise InputError(f"{file} holds {len(texts)} text and 2 are needed: give another --test_file.")
-    content = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        raise InputError(f"{listed(files)} holds {len(texts)} text and 2 are needed: give another --test_file.")
     columns = dict(columns)
-    settings = {"sha256": content, "text_column": columns.pop("text_column"), "evaluation": evaluation}
+    settings = {
+        "sha256": content_digest(find_files(files)),
+        "text_column": columns.pop("text_column"),
+        "evaluation": evaluation,
+    }
     return TestSet(texts, settings | columns)
 
 

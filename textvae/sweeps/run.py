@@ -8,7 +8,6 @@ from functools import partial
 
 import torch
 
-from textvae.data.corpora import load_texts
 from textvae.data.tokenization import MAX_LENGTH, train_word_tokenizer
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
@@ -22,9 +21,11 @@ from textvae.sweeps.results import FAILED, outcome, write_comparison
 from textvae.training.build_model import build_model
 from textvae.training.checkpoints import checkpoints_in
 from textvae.training.config import CONFIG_FILE
+from textvae.training.setup import read_corpus
 from textvae.training.train import train
 
 CACHE = "test-cache"
+CORPUS = ("train_file", "validation_file", "text_column", "target_column", "label_column", "streaming")
 
 
 def check_inputs(runs: list[SweepRun]) -> None:
@@ -32,12 +33,9 @@ def check_inputs(runs: list[SweepRun]) -> None:
 
     Models are built on the meta device, without memory, for a small vocabulary.
     """
-    files = {}
-    for config in (one.config for one in runs if not one.config.streaming):
-        columns = config.text_column, config.target_column, config.label_column
-        files |= dict.fromkeys((file, *columns) for file in (config.train_file, config.validation_file) if file)
-    for file, *columns in files:
-        main_first(lambda file=file, columns=columns: load_texts(file, *columns))
+    corpora = {str([getattr(one.config, name) for name in CORPUS]): one.config for one in runs if one.config.train_file}
+    for config in corpora.values():
+        main_first(lambda config=config: read_corpus(config))
     tokenizer = train_word_tokenizer(map(str, range(1000)))
     for one in runs:
         if one.config.model_name_or_path is None and not one.config.has_pretrained_parts:

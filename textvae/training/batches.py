@@ -77,8 +77,16 @@ def read_batches(config: TrainingConfig, batches: Batches, step: int, total_step
     }
     if isinstance(batches, StreamedBatches):
         batches.start_index = first
-        return iter(DataLoader(batches, **options))
-    return iter(DataLoader(batches, sampler=range(first, end), **options))
+        return _in_one_sentence(DataLoader(batches, **options))
+    return _in_one_sentence(DataLoader(batches, sampler=range(first, end), **options))
+
+
+def _in_one_sentence(loader: DataLoader) -> Iterator[dict]:
+    """The items of a loader, whose workers would give the user a traceback with the sentence of an InputError below."""
+    try:
+        yield from loader
+    except InputError as error:
+        raise InputError(str(error).rstrip().rsplit(f"{InputError.__name__}: ", 1)[-1]) from error
 
 
 def read_random_batches(config: TrainingConfig, batches: LengthGroupedBatches, step: int) -> Iterator[list[dict]]:

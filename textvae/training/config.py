@@ -52,9 +52,14 @@ class TrainingConfig:
         InputError: for an unknown name, or a value that is out of its range.
     """
 
-    # The corpus: a file, a dataset of the Hub, or the embedded default.
-    train_file: str | None = setting(None, "training texts: txt (one text per line), csv, tsv, jsonl or parquet")
-    validation_file: str | None = setting(None, "held-out texts; if not given, validation_split of the training texts")
+    # The corpus: files, a dataset of the Hub, or the embedded default.
+    train_file: list[str] | None = setting(
+        None,
+        "training texts: files, patterns or directories of txt (one text per line), csv, tsv, jsonl, parquet or arrow",
+    )
+    validation_file: list[str] | None = setting(
+        None, "held-out texts, also files; if not given, validation_split of the training texts"
+    )
     dataset_name: str | None = setting(None, "a dataset of the Hub, or a directory that `datasets` opens")
     dataset_config_name: str | None = setting(None, "the configuration of that dataset")
     text_column: str = setting("text", "the column of the texts; a txt file has none")
