@@ -60,7 +60,7 @@ def test_train_takes_a_config_and_flags_that_override_it(model, corpus):
     kept, given = (
         TrainingConfig.from_yaml(path) for path in (model / "training_config.yaml", RECIPES / "configs" / "tiny.yaml")
     )
-    assert (kept.max_steps, kept.train_file, kept.max_length) == (30, str(corpus), 24)
+    assert (kept.max_steps, kept.train_file, kept.max_length) == (30, [str(corpus)], 24)
     assert (kept.latent_size, kept.encoder, kept.decoder) == (given.latent_size, given.encoder, given.decoder)
     assert results(model)["steps"] == 30
     assert len(TextVAEPipeline.from_pretrained(model).sample(3, seed=0)) == 3

@@ -37,6 +37,8 @@ def another(name: str):
     kinds = [kind for kind in get_args(hint) if kind is not type(None)] if type(None) in get_args(hint) else [hint]
     if get_origin(hint) is Literal:
         return next(choice for choice in get_args(hint) if choice != default)
+    if get_origin(kinds[0]) is list:
+        return ["some/where", "else/*.txt"]
     if kinds[0] is bool:
         return not default
     if kinds[0] is int:
@@ -101,6 +103,14 @@ def test_python_yaml_and_flags_agree_on_every_setting(name, write):
     assert parse("--config", write(given), *flags) == (
         wanted if name == "learning_rate" else replace(wanted, learning_rate=0.3)
     ), "a flag overrides the file, and nothing but its own setting"
+
+
+def test_one_file_or_several(write):
+    for settings in ({"train_file": "a.txt"}, {"train_file": ["a.txt"]}):
+        assert TrainingConfig.from_yaml(write(settings)).train_file == ["a.txt"]
+        assert TrainingConfig(**settings).train_file == ["a.txt"]
+    assert parse("--train_file", "a.txt", "b/*.csv", "--train_file", "c").train_file == ["a.txt", "b/*.csv", "c"]
+    assert parse("--config", write({"train_file": "a.txt"}), "--train_file", "none").train_file is None
 
 
 def test_saved_and_read_again_it_is_the_same(tmp_path):

@@ -393,7 +393,7 @@ def test_the_tracker_gets_what_the_bar_shows(finished):
 
 def test_the_settings_are_kept_with_the_run(finished, corpus):
     kept = TrainingConfig.from_yaml(finished[0] / "training_config.yaml")
-    assert kept.train_file == str(corpus) and kept.max_steps == 40 and kept.decoder["dropout"] == 0.1
+    assert kept.train_file == [str(corpus)] and kept.max_steps == 40 and kept.decoder["dropout"] == 0.1
 
 
 def test_every_validation_is_told_and_the_best_so_far_marked(corpus, tmp_path, capsys):

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 
+import datasets
 import transformers
 
 from textvae.errors import InputError
@@ -16,6 +17,7 @@ def run(main: Callable[[], object]) -> None:
     """Call `main`; an `InputError` becomes one sentence on stderr and exit code 2."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    datasets.utils.logging.set_verbosity(logging.CRITICAL)  # its errors become an InputError
     state = this_process()
     logging.basicConfig(format="%(message)s", level=logging.WARNING if state.is_main_process else logging.ERROR)
     logging.getLogger("accelerate.utils").setLevel(logging.ERROR)  # speaks of tied weights at every checkpoint

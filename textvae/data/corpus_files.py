@@ -127,11 +127,15 @@ def _of_directory(directory: Path) -> list[Path]:
 
 
 def _files_below(directory: Path) -> list[Path]:
-    """The files of known formats in a directory and below it; those with a hidden name or folder are left out."""
-    paths = (path for path in sorted(directory.rglob("*")) if path.is_file() and format_of(path) is not None)
+    """What can be read in a directory and below it; what has a hidden name or folder is left out."""
+    paths = (path for path in sorted(directory.rglob("*")) if is_saved(path) or _is_readable(path))
     return [
         path for path in paths if not any(part.startswith((".", "_")) for part in path.relative_to(directory).parts)
     ]
+
+
+def _is_readable(path: Path) -> bool:
+    return path.is_file() and format_of(path) is not None and not is_saved(path.parent)
 
 
 def _is_of(path: Path, split: str) -> bool:

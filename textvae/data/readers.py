@@ -22,7 +22,7 @@ _KEYED_ROWS = 10_000  # rows of a JSON file among which a column must occur
 _BATCH_ROWS = 1_000
 
 Row = tuple[str | None, ...]
-Note = Callable[[str], None]
+Note = Callable[[str], object]
 
 
 def format_of(path: Path) -> str | None:
@@ -98,10 +98,10 @@ _DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_consta
 def _json_rows(path: Path, columns: Columns, note: Note) -> Iterator[Row]:
     names, missing, number = {}, set(columns.values()), 0
     for number, (unit, place, row) in enumerate(_json_values(path), 1):
-        if isinstance(row, str):
+        if type(row) is str:
             row = {"text": row}
         if not isinstance(row, dict):
-            kind = type(row).__name__
+            kind = "number" if isinstance(row, _Number) else type(row).__name__
             raise InputError(f"{path}, {unit} {place} is a {kind}: give an object with the columns, or a string.")
         if missing:
             names |= dict.fromkeys(row)
@@ -120,6 +120,8 @@ def _json_rows(path: Path, columns: Columns, note: Note) -> Iterator[Row]:
 def _json_text(value: Any, what: str, column: str, path: Path, place: str, note: Note) -> str | None:
     """The text or label for a value of a column; numbers and truth values are spelled as in JSON."""
     is_number = isinstance(value, _Number)
+    if what == "label" and is_number and value.isdigit():
+        return str(value)
     if what == "label" and isinstance(value, bool | _Number):
         return _names([json.loads(value) if is_number else value], None, f"{path}, {place}")[0]
     if isinstance(value, bool | _Number):
@@ -133,9 +135,9 @@ def _json_text(value: Any, what: str, column: str, path: Path, place: str, note:
     try:
         (value or "").encode()
     except UnicodeEncodeError as error:
+        half = json.dumps(error.object[error.start])
         raise InputError(
-            f"{path}, {place}: the column {column!r} holds {json.dumps(value[error.start])}, half of a character: "
-            "correct the text."
+            f"{path}, {place}: the column {column!r} holds {half}, half of a character: correct the text."
         ) from error
     return value
 
@@ -156,7 +158,7 @@ def _json_values(path: Path) -> Iterator[tuple[str, int, Any]]:
             yield from (("row", row, value) for row, value in enumerate(values, 1))
             return
         if not line.isspace():
-            yield "line", number, _parsed(line, path, number)
+            yield "line", number, _parsed(line.rstrip(), path, number)
 
 
 def _parsed(text: str, path: Path, first_line: int) -> Any:

@@ -32,7 +32,7 @@ class _Dialect(NamedTuple):
         return {"delimiter": self.delimiter, "quoting": csv.QUOTE_MINIMAL if self.is_quoted else csv.QUOTE_NONE}
 
 
-def table_rows(path: Path, promised: str, columns: Columns, note: Callable[[str], None]) -> Iterator[tuple]:
+def table_rows(path: Path, promised: str, columns: Columns, note: Callable[[str], object]) -> Iterator[tuple]:
     """The cells of these columns, row by row; None where a row ends before a column.
 
     Cells between tabs are quoted only if the whole table is, see `_quotes`; a quote is otherwise a part of the text.
@@ -67,17 +67,14 @@ def _fitted(row: list[str], width: int, place: str) -> list[str | None]:
     return [*row[:width], *[None] * (width - len(row))]
 
 
-def _rows(path: Path, dialect: _Dialect, note: Callable[[str], None]) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, dialect: _Dialect, note: Callable[[str], object]) -> Iterator[tuple[int, list[str]]]:
     """The rows under the header, each with the number of its first line."""
     at_end = False
 
     def lines() -> Iterator[str]:
         nonlocal at_end
-        line = ""
         for line in lines_of(path):
-            yield line
-        if not line.endswith(("\n", "\r")):
-            yield "\n"
+            yield line if line.endswith(("\n", "\r")) else line + "\n"
         at_end = True
         yield _END  # a row of its own, unless a quote is open
 
@@ -109,7 +106,7 @@ def _unclosed(path: Path, line: int) -> InputError:
     )
 
 
-def _dialect(path: Path, sample: list[str], promised: str, columns: Columns, note: Callable[[str], None]) -> _Dialect:
+def _dialect(path: Path, sample: list[str], promised: str, columns: Columns, note: Callable[[str], object]) -> _Dialect:
     names = {delimiter: _header(sample, delimiter) for delimiter in _DELIMITERS}
     delimiter = _delimiter(names, promised, columns)
     if delimiter != promised:

@@ -60,7 +60,7 @@ class TrainingConfig:
     validation_file: list[str] | None = setting(
         None, "held-out texts, also files; if not given, validation_split of the training texts"
     )
-    dataset_name: str | None = setting(None, "a dataset of the Hub, or a directory that `datasets` opens")
+    dataset_name: str | None = setting(None, "a dataset of the Hub, or a directory of files")
     dataset_config_name: str | None = setting(None, "the configuration of that dataset")
     text_column: str = setting("text", "the column of the texts; a txt file has none")
     target_column: str | None = setting(
