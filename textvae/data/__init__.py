@@ -16,19 +16,19 @@ Files. `--train_file`, `--validation_file` and each `--file` take one or several
 `**` is any depth) and directories, which are searched at any depth; `~` is the home directory. Formats, by ending:
 
     txt            a text a line
-    csv, tsv       a header line, then rows; `;` or another delimiter is found if the header shows it, and a line says so
-    jsonl, json    an object a line, or a list of objects; lines or a list of strings do, too
+    csv, tsv       a header line, then rows; another delimiter is found where the header shows it, and a line says so
+    jsonl, json    an object a line, or a list of objects; lines or a list of strings will do, too
     parquet, arrow, and directories that `save_to_disk` of `datasets` has written
 
-Files of the first three rows are in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark, as Excel saves them, and may be
-compressed: `.gz`, `.bz2`, `.xz`, `.zst`. If a single directory is named, a file whose name or folder says validation
-(valid, val, dev) or test (eval) is of that split; `--dataset_name` reads a directory in the same way.
+Files of the first three kinds are in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark, as Excel saves them. They
+may be compressed: `.gz`, `.bz2`, `.xz`, `.zst`. If a single directory is named, a file whose name or folder says
+validation (valid, val, dev) or test (eval) is of that split; `--dataset_name` reads a directory in the same way.
 
 Only the columns that are asked for are read, as they are written: `007`, `NA`, `01` and dates stay what they are.
 Numbers become texts, and a line says so; lists and objects are refused. In a csv, a text with the delimiter, a quote or
-a line break stands in quotes; a row of a hundred lines is reported, as it may lack a quote. In a tsv, quotes are parts of
-the texts, unless the first 1,000 lines are what a writer of quoted tables writes. Errors name the file and the line. What
-was read is cached by the content of the files.
+a line break stands in quotes; a row of a hundred lines is reported, as it may lack a quote. In a tsv, quotes are parts
+of the texts, unless its first 1,000 lines are what a writer of quoted tables writes. Errors name the file and the line.
+What was read is cached by the content of the files.
 
 Tokenizers. By default SentencePiece (Unigram, byte fallback) is trained on the corpus, so any script works and no
 token is unknown; it normalises by NFKC. `--tokenizer word` takes whitespace-separated words, and the name of a saved
@@ -56,8 +56,8 @@ combined with `streaming`, nor with `committed_rate`, `mean_batch_norm` and `mmd
     accelerate launch recipes/train.py --train_file reviews.csv --label_column sentiment --output_dir runs/reviews
     accelerate launch recipes/evaluate.py runs/reviews --file test.csv --label_column sentiment
 
-Streaming. `--streaming true --max_steps 100000` reads a corpus larger than memory during training. The first row of each
-file is checked at the start; a bad line further on ends the run with its file and number when it is reached.
+Streaming. `--streaming true --max_steps 100000` reads a corpus larger than memory during training. The first row of
+each file is checked at the start; a bad line further on ends the run when it is reached, and is named.
 
 Noise. `noise_drop`, `noise_mask`, `noise_substitute`, `noise_shuffle` corrupt what the encoder reads, `word_dropout`
 masks input words of the decoder; targets stay clean.

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 _VERSION = 1  # of the readers: a file that older ones have read is read again
 _BATCH_ROWS = 1_000
 _BAR_DELAY = 5  # seconds of reading before there is a bar
+_MOST_NOTES = 10  # on a corpus of many files
 _TEXTS, _NOTES = "texts.arrow", "notes.json"
 
 
@@ -79,9 +80,12 @@ def _write_cache(place: Path, files: Sequence[Path], columns: Columns) -> None:
         dropped, kept = _write_rows(unfinished / _TEXTS, files, columns, notes.setdefault)
         if not kept:
             raise _without_text(files)
+        sentences = [*notes][:_MOST_NOTES]
+        if more := len(notes) - len(sentences):
+            sentences.append(f"{listed(files)}: {more} more remarks of these kinds")
         if dropped:
-            notes[f"{listed(files)}: {dropped} {gaps_of(columns)} were dropped"] = None
-        (unfinished / _NOTES).write_text(json.dumps([*notes]), encoding="utf-8")
+            sentences.append(f"{listed(files)}: {dropped} {gaps_of(columns)} were dropped")
+        (unfinished / _NOTES).write_text(json.dumps(sentences), encoding="utf-8")
         if not place.exists():
             os.rename(unfinished, place)
     except OSError as error:
