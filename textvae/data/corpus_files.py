@@ -62,7 +62,8 @@ def find_splits(directory: Path) -> dict[str, list[Path]] | None:
     if not files or _describes_itself(directory):
         return None
     splits = {name: [file for file in files if _is_of(file.relative_to(directory), name)] for name in _SPLIT_WORDS}
-    rest = [file for file in files if not any(file in found for found in splits.values())]
+    named = set().union(*splits.values())
+    rest = [file for file in files if file not in named]
     if not splits["train"]:
         splits["train"], rest = rest, []
     if len(files) > len(splits["train"]):

@@ -48,7 +48,7 @@ def read_rows(path: Path, columns: Columns, note: Note) -> Iterator[Row]:
     rows = _rows(path, columns, note)
     if "label" not in columns:
         return rows
-    return ((*texts, *name_labels([label], None)) for *texts, label in rows)
+    return ((*texts, label and label.strip()) for *texts, label in rows)
 
 
 def _rows(path: Path, columns: Columns, note: Note) -> Iterator[tuple]:
@@ -108,7 +108,7 @@ def _json_rows(path: Path, columns: Columns, note: Note) -> Iterator[Row]:
             missing -= row.keys()
             if missing and number == _KEYED_ROWS:
                 check_columns(names, columns, path)
-        values = tuple(row.get(name) for name in columns.values())
+        values = tuple(map(row.get, columns.values()))
         if not all(type(value) is str and value.isascii() for value in values):
             pairs = zip(columns.items(), values, strict=True)
             values = tuple(_json_text(value, *pair, path, f"{unit} {place}", note) for pair, value in pairs)
@@ -119,9 +119,9 @@ def _json_rows(path: Path, columns: Columns, note: Note) -> Iterator[Row]:
 
 def _json_text(value: Any, what: str, column: str, path: Path, place: str, note: Note) -> str | None:
     """The text or label for a value of a column; numbers and truth values are spelled as in JSON."""
-    is_number = isinstance(value, _Number)
-    if what == "label" and is_number and value.isdigit():
+    if type(value) is _Number and what == "label" and value.isdigit():
         return str(value)
+    is_number = isinstance(value, _Number)
     if what == "label" and isinstance(value, bool | _Number):
         return _names([json.loads(value) if is_number else value], None, f"{path}, {place}")[0]
     if isinstance(value, bool | _Number):
