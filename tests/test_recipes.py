@@ -1,6 +1,7 @@
 """The recipes as they are typed: what they print and leave, and one sentence and exit code 2 for a mistake."""
 
 import csv
+import io
 import json
 import runpy
 import sys
@@ -79,12 +80,42 @@ def test_train_prints_what_it_writes_on_the_card(call, corpus, tmp_path, capsys)
         *CUT_DOWN,
         "--max_steps",
         "2",
+        "--card_examples",
     )
     printed = capsys.readouterr()
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
-    assert printed.out.strip() and printed.out.strip() in card
+    table, *samples = printed.out.split("**Reconstructions**")
+    assert table.strip() and table.strip() in card and len(samples) == card.count("**Reconstructions**") == 1
     assert "training" in printed.err and "KL" in printed.err and "tok/s" in printed.err
     assert "shared tensor" not in printed.err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_standard_output_that_is_not_utf_8_costs_nothing(call, model, corpus, tmp_path, monkeypatch, encoding):
+    def printed(recipe: str, *arguments) -> str:
+        written = io.TextIOWrapper(io.BytesIO(), encoding)
+        monkeypatch.setattr(sys, "stdout", written)
+        call(recipe, *arguments)
+        written.flush()
+        return written.buffer.getvalue().decode(encoding)
+
+    assert "--beta" in printed_help(printed)
+    settings = ["--config", RECIPES / "configs" / "tiny.yaml", "--train_file", corpus, *CUT_DOWN, "--max_steps", 1]
+    assert "?ELBO" in printed("train.py", *settings, "--output_dir", tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.json").exists() and "−ELBO" in (tmp_path / "run" / "README.md").read_text(
+        "utf-8"
+    )
+    few = ["--num_importance_samples", 1, "--num_importance_texts", 2, "--num_reconstructed_texts", 2]
+    assert "?ELBO" in printed("evaluate.py", model, "--file", corpus, *few, "--output", tmp_path / "scores.json")
+    assert (tmp_path / "scores.json").exists()
+    assert "? ?" in printed("paraphrase.py", model, "☃ ☃", "--num_return_sequences", 1)
+
+
+def printed_help(printed) -> str:
+    with pytest.raises(SystemExit) as end:
+        printed("train.py", "--help")
+    assert end.value.code == 0
+    return sys.stdout.buffer.getvalue().decode(sys.stdout.encoding)
 
 
 def test_train_fine_tunes_and_resumes(call, model, corpus, tmp_path):

@@ -15,6 +15,7 @@ RESET = {"kl_reset_decoder": True, "kl_zero_phase": 0.3}
 BROKEN = [
     {"streaming": True},
     {**STREAM, "tokenizer": "word"},
+    {"normalization": "nfkc", "tokenizer": "word"},
     {**STREAM, "dataloader_num_workers": 2},
     {**STREAM, "aggressive_encoder": True},
     {**SAVED, "encoder_name_or_path": "an/encoder"},

@@ -120,6 +120,7 @@ def test_saved_and_read_again_it_is_the_same(tmp_path):
         "streaming": False,
         "model_name_or_path": None,
         "extend_tokenizer": 0,
+        "normalization": "nfc",
         "weight_averaging": "none",
         **dict.fromkeys([*PARTS, "encoder_tokenizer", "kl_target", "label_column"]),
         **{name: getattr(DEFAULT, name) for name in (*TRAINED, "weights_dtype", "decoder_quantization")},

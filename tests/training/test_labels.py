@@ -457,6 +457,7 @@ RUN = {
     "monitor_steps": 20,
     "word_dropout": 0.1,
     "model_card_samples": True,
+    "card_examples": True,
 }
 
 
@@ -498,7 +499,7 @@ def test_a_killed_run_resumed_equals_one_that_was_not(table, finished, tmp_path,
 def test_the_report_shows_each_label(finished):
     card = (finished / "README.md").read_text(encoding="utf-8")
     for name in WORDS:
-        block = card.split(f"**Prior samples of “{name}”**\n\n")[1].split("\n\n")[0].split("\n")
+        block = card.split(f"**Prior samples of “{name}”**\n\n")[1].strip().split("\n\n")[0].split("\n")
         assert len(block) == 5 and all(line.startswith("- ") for line in block)
     for line in card.split("\n"):
         if line.startswith("**From “"):

@@ -244,21 +244,24 @@ def test_a_run_that_is_killed_resumes_exactly(corpus, tmp_path):
     }
     whole, killed = (settings(corpus, tmp_path / name, **random_everywhere) for name in ("whole", "killed"))
     (tmp_path / "killed.yaml").write_text(yaml.safe_dump(killed))
+    told = (tmp_path / "told.txt").open("w")
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "recipes" / "train.py"), "--config", str(tmp_path / "killed.yaml")],
         env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=told,
+        stderr=told,
     )
     try:
         give_up = time.monotonic() + 240
         while not checkpoints_in(tmp_path / "killed"):
-            assert process.poll() is None and time.monotonic() < give_up
+            is_late = time.monotonic() > give_up
+            assert process.poll() is None and not is_late, (tmp_path / "told.txt").read_text()[-4000:]
             time.sleep(0.01)
         time.sleep(random.random())  # anywhere
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+        told.close()
     train(TrainingConfig(**killed, resume_from_checkpoint="latest"))
     train(TrainingConfig(**whole))
     assert_same_checkpoint(tmp_path / "killed" / "checkpoint-120", tmp_path / "whole" / "checkpoint-120")

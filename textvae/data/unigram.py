@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
@@ -103,9 +104,10 @@ def train_sentencepiece(
             minloglevel=2,
         )
     except RuntimeError as error:
+        needed = re.search(r"\d+ vs (\d+)", str(error))
         raise InputError(
-            f"A vocabulary of {vocab_size} has no room for the 256 bytes and the characters of the corpus: "
-            f"raise vocab_size ({str(error).splitlines()[0]})."
+            f"A vocabulary of {vocab_size} has no room for the 256 bytes and the characters of the corpus: raise "
+            f"vocab_size{f' to {needed[1]} or more' if needed else ''}."
         ) from error
     return SentencePieceProcessor(model_proto=model.getvalue())
 

@@ -14,7 +14,8 @@ A new measure goes here. The values of a report, in nats per text unless it says
 - `active_units`: dimensions with Var(E[z|x]) ≥ 0.01.
 - `shuffle_gap`: what z is worth, the nats that reconstruction loses when each text is decoded from the z of another. 0
   means posterior collapse.
-- `exact_match`, `bleu`: share of texts written back exactly, and corpus BLEU; greedy, from the posterior mean.
+- `exact_match`, `bleu`: share of texts written back exactly, and corpus BLEU; greedy, from the posterior mean. Both
+  compare with the text as it was given, whatever the tokenizer changes or cuts; for a word tokenizer, with its words.
 - `distinct_samples`: share of 100 prior samples that differ.
 - `<name>_standard_error`: over the texts. `num_unknown`: tokens that the tokenizer does not know.
 

@@ -19,7 +19,7 @@ EXPLAINED = {
     "shuffle_gap": "nats that reconstruction loses when z is shuffled among the texts",
     "perplexity_token": "per token, EOS counted, from iw_nll",
     "perplexity_word": "per word (in Chinese, say, per character), EOS counted, from iw_nll",
-    "exact_match": "share of texts written back exactly",
+    "exact_match": "share of texts written back exactly as they were given",
     "bleu": "of texts written back greedily from the posterior mean",
     "distinct_samples": f"share of {NUM_PRIOR_SAMPLES} prior samples that differ",
 }

@@ -35,7 +35,11 @@ Collapse. Every `monitor_steps` (100), active units, mutual information, the KL 
 are measured on the latest training texts and sent to the trackers (`--report_to tensorboard`).
 
 Resume. `--config RUN/training_config.yaml --resume_from_checkpoint latest` goes on with all settings of the run. It
-then equals an uninterrupted run, on a CPU bit for bit. Another corpus is refused.
+then equals an uninterrupted run, on a CPU bit for bit; Ctrl-C prints this command. A corpus with other tokens, another
+batch size, seed or architecture is refused. The learning rate, the length, β and what else may change is said in one
+line; `changes` has the table. A checkpoint that holds more than numbers is refused, so that no code in it is run.
+
+Output. A directory belongs to one run at a time. The model is saved before its report is made.
 
 Several GPUs or machines. `accelerate config` asks how many there are, or give the flags. Several processes equal one
 with the same global batch (`per_device_train_batch_size` × processes). Without a GPU and without MPI,

@@ -25,7 +25,7 @@ ELSEWHERE = {
 }
 # From here on the run goes on with the new value, which is not what an uninterrupted run would do.
 SAID = {
-    *("model_name_or_path", "encoder_name_or_path", "decoder_name_or_path"),
+    *("model_name_or_path", "encoder_name_or_path", "decoder_name_or_path", "extend_tokenizer"),
     *("beta", "kl_schedule", "kl_warmup", "kl_zero_phase", "kl_num_cycles", "kl_ramp", "kl_start", "free_bits"),
     *("free_bits_mode", "kl_target", "kl_controller_gain", "kl_reset_decoder", "bag_of_words_weight", "mmd_weight"),
     *("word_dropout", "noise_drop", "noise_mask", "noise_substitute", "noise_shuffle", "bottleneck_phase"),
@@ -35,7 +35,7 @@ SAID = {
 }
 # A checkpoint keeps their old value, or the batches would be others.
 FIXED = {
-    *("streaming", "tokenizer", "encoder_tokenizer", "vocab_size", "normalization", "extend_tokenizer", "seed"),
+    *("streaming", "tokenizer", "encoder_tokenizer", "vocab_size", "normalization", "seed"),
     *("freeze_encoder", "freeze_decoder", "lora", "lora_rank", "lora_alpha", "lora_dropout"),
     *("weights_dtype", "decoder_quantization", "aggressive_encoder"),
     *("weight_decay", "adam_beta1", "adam_beta2", "weight_averaging"),

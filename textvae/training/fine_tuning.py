@@ -44,7 +44,8 @@ def extended_tokenizers(config: TrainingConfig, dataset: Dataset | IterableDatas
         texts = iterate_texts(dataset, columns)
         extended[side] = extend_tokenizer(tokenizer, texts, config.extend_tokenizer, seed=config.seed)
         num_new = len(extended[side]) - len(tokenizer)
-        logger.warning("The %stokenizer gets %s tokens from this corpus.", _whose(side), f"{num_new:,}")
+        reason = "" if num_new else ", which has no piece or word that saves one"
+        logger.warning("The %stokenizer gets %s tokens from this corpus%s.", _whose(side), f"{num_new:,}", reason)
     return TokenizerPair(extended[""], extended.get("encoder_"))
 
 
