@@ -47,8 +47,11 @@ def main() -> None:
     warn_of_slow_bf16({"mixed_precision": config.mixed_precision}, accelerator.device)
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)
     columns = arguments.text_column, arguments.target_column, arguments.label_column
-    if arguments.label_column and not pipeline.model.config.label_names:
+    names = pipeline.model.config.label_names
+    if arguments.label_column and not names:
         raise InputError(f"{arguments.model} has no labels: leave --label_column out.")
+    if names and not arguments.label_column:
+        raise InputError(f"{arguments.model} has labels: add --label_column.")
     partial = Path(f"{arguments.output}.partial") if arguments.output else None
     texts = main_first(lambda: load_texts(arguments.file, *columns))
     report = pipeline.evaluate(texts, config, cache=partial)

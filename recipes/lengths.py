@@ -72,6 +72,8 @@ def group_by_length(texts: Dataset, edges: list[int], at_most: int) -> dict[tupl
 
 def measure(model: str, groups: dict[tuple[int, int], Dataset], batch_size: int) -> list[dict]:
     pipeline = TextVAEPipeline.from_pretrained(model)
+    if pipeline.model.config.label_names and "label" not in next(iter(groups.values())).column_names:
+        raise InputError(f"{model} has labels: add --label_column.")
     rows = []
     for (start, end), texts in groups.items():
         report = pipeline.evaluate(texts, num_importance_samples=1, num_importance_texts=1, batch_size=batch_size)

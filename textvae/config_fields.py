@@ -1,6 +1,7 @@
-"""Settings: dataclass fields with an explanation and a range, read from YAML files and command lines."""
+"""Settings: dataclass fields with an explanation and a range, read from YAML and command lines; arguments too."""
 
 import math
+import numbers
 import types
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -9,9 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import yaml
 
-from textvae.errors import InputError
+from textvae.errors import InputError, shown
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,8 +30,8 @@ class Range:
 
 
 COUNT = Range("at least 1", lambda value: value >= 1)
-POSITIVE = Range("a number above 0", lambda value: 0 < value < math.inf)
-NOT_NEGATIVE = Range("0 or more", lambda value: 0 <= value < math.inf)
+POSITIVE = Range("a finite number above 0", lambda value: 0 < value < math.inf)
+NOT_NEGATIVE = Range("a finite number, at least 0", lambda value: 0 <= value < math.inf)
 SHARE = Range("from 0 to 1", lambda value: 0 <= value <= 1)
 SEED = Range("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
 
@@ -40,6 +42,44 @@ def setting(default: Any, explanation: str, within: Range | None = None) -> Any:
     if isinstance(default, list | dict):
         return field(default_factory=lambda: deepcopy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def whole(name: str, value: Any, within: Range = COUNT) -> int:
+    """An argument that is a whole number, of Python or numpy.
+
+    Raises:
+        InputError: if it is of another type (True and 1.0 are no whole numbers), or out of its range.
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise InputError(f"{name} is {shown(value)}, it must be a whole number.")
+    return _within(name, int(value), within)
+
+
+def number(name: str, value: Any, within: Range) -> float:
+    """An argument that is a number, of Python or numpy.
+
+    Raises:
+        InputError: if it is of another type, or out of its range.
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise InputError(f"{name} is {shown(value)}, it must be a number.")
+    try:
+        return _within(name, float(value), within)
+    except OverflowError:
+        return _within(name, math.inf, within)
+
+
+def flag(name: str, value: Any) -> bool:
+    """An argument that is True or False, of Python or numpy; raises InputError for another type."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} is {shown(value)}, it must be True or False.")
+    return bool(value)
+
+
+def _within(name: str, value: Any, within: Range) -> Any:
+    if not within.contains(value):
+        raise InputError(f"{name} is {shown(value)}, it must be {within.wanted}.")
+    return value
 
 
 def same_setting(config: type, name: str, **changes: Any) -> Any:
@@ -113,6 +153,7 @@ def kind_of_value(one: Field) -> str:
 
 def _read(name: str, value: Any, hint: Any) -> Any:
     """Convert `value`, possibly a string from the command line or from YAML, to the type `hint`."""
+    value = value.item() if isinstance(value, np.generic) else value
     if get_origin(hint) in (Union, types.UnionType):
         if value is None or value in ("none", "None", "null", ["none"]):  # the last of a flag with several values
             return None
@@ -122,7 +163,7 @@ def _read(name: str, value: Any, hint: Any) -> Any:
     except (TypeError, ValueError, OverflowError, yaml.YAMLError) as error:
         kind = getattr(hint, "__name__", str(hint))
         choices = f"one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else f"of type {kind}"
-        raise InputError(f"{name} must be {choices}, not {value!r}.") from error
+        raise InputError(f"{name} must be {choices}, not {shown(value)}.") from error
 
 
 def _as(value: Any, hint: Any) -> Any:

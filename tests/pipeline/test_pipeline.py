@@ -481,7 +481,7 @@ def test_a_directory_that_cannot_be_used_is_refused_in_one_sentence(saved, spoil
         (lambda p: p.decode(torch.zeros(1, 2, 12)), "latents must be"),
         (lambda p: p.sample(0), "num_samples is 0"),
         (lambda p: p.sample(1, temperature=-1.0), "temperature is -1"),
-        (lambda p: p.interpolate("one", "other", num_steps=1), "num_steps must be at least 2"),
+        (lambda p: p.interpolate("one", "other", num_steps=1), "num_steps is 1, it must be at least 2"),
         (lambda p: p.interpolate("one", "other", path="curly"), "path must be"),
         (lambda p: p.interpolate(["one", "two"], ["other"]), "two lists of the same length"),
         (lambda p: p.interpolate("one", ["other"]), "two lists of the same length"),

@@ -360,7 +360,7 @@ def test_a_decoder_reset_that_could_never_happen_is_refused(kind):
         ({"kl_target": 0}, "a kl_target above 0, not 0.0"),
         ({"kl_target": "nan"}, "a kl_target above 0, not nan"),
         ({"kl_target": 5, "beta": 0}, "a beta above 0, not 0.0"),
-        ({"kl_target": 5, "kl_controller_gain": 0}, "kl_controller_gain is 0.0, it must be a number above 0"),
+        ({"kl_target": 5, "kl_controller_gain": 0}, "kl_controller_gain is 0.0, it must be a finite number above 0"),
         ({"kl_target": 5, "kl_controller": "pid"}, "kl_controller must be one of pi, mdr, not 'pid'"),
     ],
 )

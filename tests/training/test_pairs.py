@@ -269,7 +269,7 @@ def test_saved_and_opened_again_it_says_the_same(pipeline, tmp_path):
 def test_the_longer_side_is_cut_too(pipeline, caplog):
     short = TextVAEPipeline(pipeline.model, copy.deepcopy(pipeline.tokenizer), 10, pipeline.encoder_tokenizer)
     codec = Codec(short.model, short.tokenizers, batch_size=8, progress=False)
-    read = codec.read(["the movie the movie the movie talked", "pizza"], ids=None)
+    read = codec.tokenize(["the movie the movie the movie talked", "pizza"], ids=None)
     assert [len(ids) for ids in read.input_ids] == [10, 7] and max(map(len, read.target_ids)) == 10
     assert caplog.text.count("1 of 2 texts were cut to 10 tokens") == 1
     pipeline.encoder_tokenizer.model_max_length = 48

@@ -137,10 +137,16 @@ def _columns(text_column: str, target_column: str | None, label_column: str | No
 
 
 def check_strings(texts: Sequence[object]) -> None:
-    """Raises InputError if one of the texts is no string."""
+    """Raises InputError if one of the texts is no string, or cannot be written as UTF-8."""
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"Text {number} is of type {type(text).__name__}: give strings.")
+        try:
+            text.isascii() or text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"Text {number} holds half a character at position {error.start} (a lone surrogate): remove it."
+            ) from error
 
 
 def _in_memory(texts: Texts, wanted: dict[str, str]) -> dict:

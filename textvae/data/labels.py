@@ -9,7 +9,7 @@ from textwrap import shorten
 
 from datasets import ClassLabel, Dataset, IterableDataset
 
-from textvae.errors import InputError
+from textvae.errors import InputError, shown
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +93,7 @@ def number_labels(dataset: Dataset, label_names: Sequence[str]) -> Dataset:
     """
     if "label" not in dataset.column_names:
         raise InputError(
-            f"The model has labels ({listed(label_names)}), and the dataset no column 'label': add it, with "
-            "--label_column on the command line."
+            f"The model has labels ({listed(label_names)}), and the dataset no column 'label': add it, or give label."
         )
     names = name_labels(dataset["label"][:], dataset.features["label"])
     return dataset.add_column("label_id", label_ids(names, label_names))
@@ -109,7 +108,7 @@ def label_ids(names: Sequence[str | int | None], label_names: Sequence[str]) -> 
     places = {name: place for place, name in enumerate(label_names)}
     for name in names:
         if str(name) not in places:
-            called = "A text without a label" if name is None else f"The label {name!r}"
+            called = "A text without a label" if name is None else f"The label {shown(name)}"
             raise InputError(f"{called} cannot be used: the model's labels are {listed(label_names)}.")
     return [places[str(name)] for name in names]
 

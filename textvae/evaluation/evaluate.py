@@ -24,7 +24,7 @@ from textvae.data.coverage import count_unknown
 from textvae.data.extend_tokenizer import kind_of
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.tokenizer_pair import TokenizerPair
-from textvae.errors import InputError
+from textvae.errors import InputError, shown
 from textvae.evaluation import metrics
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.likelihood import (
@@ -85,7 +85,7 @@ def evaluate(
             of another evaluation, there are two tokenizers and no `target_ids`, or the model has labels and the dataset
             no `label_id`, or the other way round.
     """
-    config = _one_config(config, options)
+    config = one_config(config, options)
     tokenizers = TokenizerPair(tokenizer, encoder_tokenizer)
     texts = InferenceBatches(dataset, tokenizers, model.device, config.batch_size)
     _check(model, texts)
@@ -108,11 +108,13 @@ def evaluate(
     }
 
 
-def _one_config(config: EvaluationConfig | None, options: dict) -> EvaluationConfig:
+def one_config(config: EvaluationConfig | None, options: dict) -> EvaluationConfig:
     """The config, or one of these options."""
     if config is None:
         return from_names(EvaluationConfig, options)
-    if options or not isinstance(config, EvaluationConfig):
+    if not isinstance(config, EvaluationConfig):
+        raise InputError(f"config is {shown(config)}, it must be an EvaluationConfig: give options by name instead.")
+    if options:
         raise InputError("evaluate takes an EvaluationConfig or options by name, not both: leave one of them out.")
     return config
 

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from textvae.errors import InputError
+from textvae.config_fields import Range, whole
+from textvae.errors import InputError, shown
+
+_STEPS = Range("at least 2, since both ends are included", lambda value: value >= 2)
 
 
 def interpolate(start: Tensor, end: Tensor, num_steps: int = 7, path: str = "linear") -> Tensor:
@@ -28,16 +31,20 @@ def interpolate(start: Tensor, end: Tensor, num_steps: int = 7, path: str = "lin
     Raises:
         InputError: if `path` is unknown, `num_steps` is below 2, or the shapes differ.
     """
-    if path not in ("linear", "spherical"):
-        raise InputError(f"path must be 'linear' or 'spherical', not {path!r}.")
-    if num_steps < 2:
-        raise InputError(f"num_steps must be at least 2, since both ends are included, not {num_steps}.")
+    num_steps = check_path(num_steps, path)
     if start.shape != end.shape:
         raise InputError(f"start and end must have the same shape, not {tuple(start.shape)} and {tuple(end.shape)}.")
     weights = torch.linspace(0, 1, num_steps, dtype=start.dtype, device=start.device)[:, None]  # (num_steps, 1)
     start, end = start.unsqueeze(-2), end.unsqueeze(-2)  # (..., 1, Z)
     points = (_linear if path == "linear" else _spherical)(start, end, weights[1:-1])
     return torch.cat([start, points, end], dim=-2)
+
+
+def check_path(num_steps: int, path: str) -> int:
+    """The number of points; raises InputError if it is below 2 or no whole number, or `path` is unknown."""
+    if path not in ("linear", "spherical"):
+        raise InputError(f"path must be 'linear' or 'spherical', not {shown(path)}.")
+    return whole("num_steps", num_steps, _STEPS)
 
 
 def _linear(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:

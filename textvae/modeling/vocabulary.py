@@ -10,7 +10,7 @@ from textvae.data.special_tokens import UNK, special_tokens
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 from textvae.modeling.autoencoder import TextVAEModel
-from textvae.modeling.families import output_layer, token_embeddings
+from textvae.modeling.families import num_positions, output_layer, token_embeddings
 
 
 class SpecialIdsOfConfig(TypedDict):
@@ -87,6 +87,16 @@ def check_match(model: TextVAEModel, tokenizers: TokenizerPair) -> None:
             f"Texts end with token {end} in the tokenizer and with {ends} in the model: give the "
             "tokenizer it was trained with, or set the model's eos_token_id."
         )
+
+
+def check_positions(model: TextVAEModel, max_length: int) -> None:
+    """Raises InputError if a part has too few positions for texts of `max_length` tokens."""
+    for part, length in ((model.encoder, 0), (model.decoder, model.config.prefix_length)):
+        if part is not None and (limit := num_positions(part)) is not None and max_length + length > limit:
+            raise InputError(
+                f"The {part.config.model_type} has {limit} positions, too few for max_length {max_length} + {length}: "
+                "lower max_length or raise max_position_embeddings."
+            )
 
 
 def _check_vocabulary(part: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -4,25 +4,26 @@ N texts · M written for each · Z latent_size
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from textvae.config_fields import COUNT, SEED, flag, whole
 from textvae.data.inference_batches import InferenceBatches, groups, length_sorted_rounds
-from textvae.data.labels import label_ids, listed
 from textvae.data.tokenize import tokenize
 from textvae.data.tokenizer_pair import TokenizerPair
-from textvae.errors import InputError
 from textvae.modeling.autoencoder import TextVAEModel
+from textvae.pipeline.controls import read_controls
+from textvae.pipeline.draws import Draws
+from textvae.pipeline.inputs import Label, Texts, as_list, ids_of_labels
 
 logger = logging.getLogger(__name__)
 
-Label = str | int | Sequence[str | int] | None
 Written = str | list[str] | list[list[str]]
 
 
@@ -31,34 +32,32 @@ class Codec:
     """A model and its tokenizers, which read and write batches of at most `batch_size` texts.
 
     In its methods `ids` are the label ids of N texts, or None for a model without labels.
+
+    Args:
+        seed: of all noise and of the words that are drawn; None for torch's own random state.
+        generation_kwargs: decoding controls of `generate`, by name.
+
+    Raises:
+        InputError: if one of them cannot be used.
     """
 
     model: TextVAEModel
     tokenizers: TokenizerPair
-    batch_size: int
-    progress: bool
+    batch_size: int = 64
+    progress: bool = True
+    seed: int | None = None
+    generation_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise InputError(f"batch_size is {self.batch_size}, it must be at least 1.")
+        self.batch_size = whole("batch_size", self.batch_size, COUNT)
+        self.progress = flag("progress", self.progress)
+        self.seed = None if self.seed is None else whole("seed", self.seed, SEED)
+        self.controls = read_controls(self.generation_kwargs, self.model, self.tokenizers)
+        self.draws = Draws(self.seed, self.model.device)
 
     def label_ids(self, label: Label, count: int) -> list[int] | None:
-        """The label ids of `count` texts, from one label for all or a list of one for each.
-
-        Raises:
-            InputError: if the model has labels and none is given, the other way round, or one is unknown.
-        """
-        names = self.model.config.label_names
-        if not names:
-            if label is not None:
-                raise InputError("This model has no labels: leave label out.")
-            return None
-        if label is None:
-            raise InputError(f"This model has labels: give label, one of {listed(names)}, or a list of one for each.")
-        labels = [label] * count if isinstance(label, str | int) else list(label)
-        if len(labels) != count:
-            raise InputError(f"There are {len(labels)} labels for {count}: give one for all, or a list of {count}.")
-        return label_ids(labels, names)
+        """The label ids of `count` texts, see [`textvae.pipeline.inputs.ids_of_labels`]."""
+        return ids_of_labels(label, count, self.model.config.label_names)
 
     @torch.no_grad()
     def prior(self, ids: list[int] | None) -> tuple[Tensor, Tensor]:
@@ -66,7 +65,12 @@ class Codec:
         mean, logvar = self.model.prior_parameters(self._on_device(ids))
         return mean.cpu(), (logvar / 2).exp().cpu()
 
-    def read(self, texts: list[str], ids: list[int] | None) -> InferenceBatches:
+    def read(self, texts: Texts, label: Label) -> tuple[InferenceBatches, bool]:
+        """Check and tokenize texts; whether it was a single one."""
+        texts, single = as_list(texts)
+        return self.tokenize(texts, self.label_ids(label, len(texts))), single
+
+    def tokenize(self, texts: list[str], ids: list[int] | None) -> InferenceBatches:
         """Tokenize texts; the number of those that were cut is logged."""
         columns = {"input_ids": [], "target_ids": [], "truncated": []}
         max_length = self.tokenizers.max_length
@@ -92,31 +96,33 @@ class Codec:
         return mean, stddev
 
     def write(
-        self, latents: Tensor, ids: list[int] | None, generation_kwargs: dict, lengths: list[int] | None = None
+        self, latents: Tensor, ids: list[int] | None, lengths: list[int] | None = None
     ) -> list[str] | list[list[str]]:
         """The text of each z (N, Z), or a list of texts for each if `num_return_sequences` is above 1.
 
         Args:
             lengths: a guess at the length of each text, so that long ones do not hold up short ones.
+
+        Raises:
+            InputError: if the decoder computes no finite numbers from a z.
         """
-        own_limit = {"max_new_tokens", "max_length", "generation_config"} & generation_kwargs.keys()
-        limit = {} if own_limit else {"max_new_tokens": self.tokenizers.max_length}
 
         def write(indices: list[int]) -> list[str] | list[list[str]]:
             own_ids = self._on_device(ids and [ids[i] for i in indices])
             own = latents[indices].to(self.model.device)
-            tokens = self.model.generate(own, label_ids=own_ids, **limit, **generation_kwargs)
+            with self.draws.words() if self.controls.draws else nullcontext(), self.controls.named_errors():
+                tokens = self.model.generate(own, label_ids=own_ids, **self.controls.arguments(indices))
             texts = self.tokenizers.decoder.batch_decode(tokens, skip_special_tokens=True)
             k = len(texts) // len(indices)
             return texts if k == 1 else groups(texts, k)
 
         return self.in_batches(write, lengths or [0] * len(latents), "decoding")
 
-    def write_each(self, latents: Tensor, ids: list[int] | None, generation_kwargs: dict) -> list[list]:
+    def write_each(self, latents: Tensor, ids: list[int] | None) -> list[list]:
         """The texts of (N, M, Z): M of each of N labels."""
         count = latents.shape[1]
         ids = ids and [i for i in ids for _ in range(count)]
-        return groups(cast(list, self.write(latents.flatten(0, 1), ids, generation_kwargs)), count)
+        return groups(cast(list, self.write(latents.flatten(0, 1), ids)), count)
 
     def in_batches(self, function: Callable[[list[int]], Iterable], lengths: list[int], name: str) -> list:
         """One result for each index, in order; `function` is called with batches of indices of similar length."""
@@ -126,21 +132,6 @@ class Codec:
             for index, result in zip(batch, function(batch), strict=True):
                 results[index] = result
         return results
-
-    @contextmanager
-    def seeded(self, seed: int | None) -> Iterator[None]:
-        """A context in which torch draws random numbers from `seed`; its state outside is not changed."""
-        device = self.model.device
-        if seed is None:
-            yield
-            return
-        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
-            torch.default_generator.manual_seed(seed)
-            if device.type == "cuda":
-                torch.cuda.default_generators[device.index].manual_seed(seed)
-            elif device.type == "mps":
-                torch.mps.manual_seed(seed)
-            yield
 
     def _on_device(self, ids: list[int] | None) -> Tensor | None:
         return None if ids is None else torch.tensor(ids, device=self.model.device)

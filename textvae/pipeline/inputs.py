@@ -1,49 +1,159 @@
-"""What the verbs of a pipeline are given: texts and numbers, checked."""
+"""What the verbs of a pipeline are given: texts, labels and z, checked.
 
-from collections.abc import Sequence
+N texts · Z latent_size
+"""
 
-from datasets import Dataset
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow
+import torch
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+from pandas import DataFrame
+from torch import Tensor
 
 from textvae.data.corpora import check_strings
-from textvae.errors import InputError
+from textvae.data.labels import label_ids, listed
+from textvae.errors import InputError, shown
 from textvae.evaluation.evaluate import check_number
 
-Texts = str | Sequence[str]
+Texts = str | Iterable[str]
+Label = str | int | Iterable[str | int] | None
+Latents = Tensor | np.ndarray | Sequence
 
 
 def as_list(texts: Texts) -> tuple[list[str], bool]:
     """The texts as a list, and whether it was a single one.
 
     Raises:
-        InputError: if a text is blank or no string.
+        InputError: if a text is blank, no string or no UTF-8; for a table or a dictionary, whose items are names of
+            columns and no texts.
     """
     single = isinstance(texts, str)
-    texts = [texts] if single else list(texts)
-    check_strings(texts)
-    for index, text in enumerate(texts):
+    items = [texts] if single else _items("texts", texts, "a string, or a list of strings")
+    check_strings(items)
+    for index, text in enumerate(items):
         if not text.strip():
             raise InputError(f"Text {index} is blank: leave it out, or write something.")
-    return texts, single
+    return [str(text) for text in items], single  # those of numpy become strings of Python
 
 
-def as_dataset(texts: Sequence[str] | Dataset) -> Dataset:
-    """A dataset with the column `text`, from texts or from a dataset.
+def as_dataset(texts: Iterable[str] | Dataset, label: Label, label_names: Sequence[str]) -> Dataset:
+    """A dataset with the column `text`, from texts or from a dataset, and with these labels as its column `label`.
 
     Raises:
-        InputError: if there are fewer than two texts, one is blank or no string, or a dataset has no column `text`.
+        InputError: if there are fewer than two texts, one is blank or no string, a dataset has no column `text`, or a
+            label cannot be used.
     """
-    check_number(len(texts))
     if not isinstance(texts, Dataset):
-        return Dataset.from_dict({"text": as_list(texts)[0]})
+        texts = Dataset.from_dict({"text": as_list(texts)[0]})
+    check_number(len(texts))
     if "text" not in texts.column_names:
         raise InputError(f"The dataset has no column 'text' but {', '.join(texts.column_names)}: rename one.")
     for column in {"text", "target"} & set(texts.column_names):
         as_list(texts[column][:])
-    return texts
+    if label is None:
+        return texts
+    ids = ids_of_labels(label, len(texts), label_names) or []
+    others = texts.remove_columns([name for name in texts.column_names if name == "label"])
+    return others.add_column("label", [label_names[i] for i in ids])
 
 
-def check_at_least(limit: int, **values: float) -> None:
-    """Raises InputError for a value below the limit."""
-    for name, value in values.items():
-        if value < limit:
-            raise InputError(f"{name} is {value}, it must be at least {limit}.")
+def ids_of_labels(label: Label, count: int, names: Sequence[str]) -> list[int] | None:
+    """The label ids of `count` texts, from one label for all or a list of one for each; None if there are no names.
+
+    Raises:
+        InputError: if the model has labels and none is given, the other way round, or one is unknown.
+    """
+    if not names:
+        if label is not None:
+            raise InputError("This model has no labels: leave label out.")
+        return None
+    if label is None:
+        raise InputError(f"This model has labels: give label, one of {listed(names)}, or a list of one for each.")
+    one = isinstance(label, str | int | np.integer)
+    labels = [label] * count if one else _items("label", label, "a name, or a list of one for each text")
+    if len(labels) != count:
+        raise InputError(f"There are {len(labels)} labels for {count}: give one for all, or a list of {count}.")
+    return label_ids(labels, names)
+
+
+def as_latents(latents: Latents, latent_size: int) -> tuple[Tensor, bool]:
+    """z as (N, Z) in fp32, and whether it was a single one, (Z,).
+
+    Raises:
+        InputError: if they are no numbers, of another shape, or one is not finite.
+    """
+    wanted = f"latents must be (N, {latent_size}) or ({latent_size},)"
+    try:
+        rows = _tensor(latents)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise InputError(f"{wanted}, numbers of equal rows, not {shown(latents)}: give what encode gives.") from error
+    if rows.shape == (0,):
+        return rows.new_empty(0, latent_size), False
+    if rows.dim() not in (1, 2) or rows.shape[-1] != latent_size:
+        raise InputError(f"{wanted}, not {tuple(rows.shape)}: give what encode gives.")
+    single = rows.dim() == 1
+    rows = rows[None] if single else rows
+    usable = has_norm(rows)
+    if not usable.all():
+        raise InputError(f"z {int(usable.int().argmin())} is not finite, or far too large: give what encode gives.")
+    return rows, single
+
+
+def has_norm(latents: Tensor) -> Tensor:
+    """Whether fp32 can hold the norm of each z (…, Z): (…). It cannot with a NaN, or with numbers above 1e19."""
+    return latents.square().sum(-1).isfinite()
+
+
+def _tensor(latents: Any) -> Tensor:
+    """Numbers, and any nested lists of them, in fp32.
+
+    Raises:
+        TypeError, ValueError, OverflowError or RuntimeError: if they are no numbers, or the lists are ragged.
+    """
+    if isinstance(latents, Tensor):
+        if latents.is_complex():
+            raise TypeError("complex numbers")
+        return latents.detach().to_dense().float()
+    if not isinstance(latents, np.ndarray):
+        if isinstance(latents, str | bytes | Mapping | DataFrame) or not isinstance(latents, Iterable):
+            raise TypeError("no numbers")
+        latents = list(latents)
+        if latents and not all(isinstance(one, int | float | np.generic) for one in latents):
+            return torch.stack([_tensor(row) for row in latents])
+    with np.errstate(over="ignore"):
+        numbers = np.array(latents)
+        if numbers.dtype.kind not in "fiub":
+            raise TypeError("no numbers")
+        return torch.from_numpy(numbers.astype(np.float32))
+
+
+def _items(name: str, values: Any, wanted: str) -> list:
+    """What an iterable gives, if that is not the names of columns or the bytes of a text."""
+    kind = type(values).__name__
+    split = next(iter(values), None) if isinstance(values, DatasetDict | IterableDatasetDict) else None
+    columns = _columns(values if split is None else values[split])
+    if columns is not None:
+        table = "data" if split is None else f"data[{split!r}]"
+        some = " or ".join(f"{table}[{shown(column)}]" for column in columns[:5]) or "one with texts"
+        raise InputError(f"{name} is of type {kind}, which holds texts by column: give {some}.")
+    if isinstance(values, bytes | bytearray):
+        raise InputError(f"{name} is of type {kind}: decode it first, as in text.decode().")
+    try:
+        items = iter(values)
+    except TypeError as error:
+        raise InputError(f"{name} is of type {kind}: give {wanted}.") from error
+    return list(items)
+
+
+def _columns(values: Any) -> list | None:
+    """The names of the columns of a table, or the keys of a dictionary; None for anything else."""
+    if isinstance(values, Mapping):
+        return list(values)
+    if isinstance(values, DataFrame):
+        return list(values.columns)
+    if isinstance(values, Dataset | IterableDataset | pyarrow.Table):
+        return list(values.column_names or [])
+    return None

@@ -12,7 +12,7 @@ import torch
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.normalization import normalize
 from textvae.pipeline.codec import Codec
-from textvae.pipeline.inputs import check_at_least
+from textvae.pipeline.draws import finite_draws
 
 ROUNDS = 4
 GROWTH = 1.5  # of the temperature, from round to round
@@ -41,38 +41,30 @@ def _comparable(text: str) -> str:
 
 
 def find_paraphrases(
-    codec: Codec,
-    source: InferenceBatches,
-    wanted: int,
-    drawn: int | None,
-    temperature: float,
-    generation_kwargs: dict,
+    codec: Codec, source: InferenceBatches, wanted: int, drawn: int, temperature: float
 ) -> list[list[str]]:
     """Up to `wanted` paraphrases of each text, the nearest first.
 
     Args:
+        codec: one that writes one text of each z.
         source: the N texts.
-        drawn: z for each text in a round; four times `wanted` if None.
+        drawn: z for each text in a round.
 
     Raises:
-        InputError: if `wanted` or `drawn` is below 1, or the temperature is negative.
+        InputError: if the temperature makes a z too large to compute with.
     """
-    drawn = 4 * wanted if drawn is None else drawn
-    check_at_least(1, num_return_sequences=wanted, num_candidates=drawn)
-    check_at_least(0, temperature=temperature)
     ids = source.label_ids
     mean, stddev = (part.unsqueeze(1) for part in codec.posteriors(source))  # (N, 1, Z)
     read = [codec.tokenizers.decoder.decode(tokens, skip_special_tokens=True) for tokens in source.target_ids]
     candidates = [Candidates(copies) for copies in zip(source.texts, cast("list[str]", read), strict=True)]
-    one_each = generation_kwargs | {"num_return_sequences": 1}
     for attempt in range(ROUNDS):
         lacking = [i for i, found in enumerate(candidates) if len(found.texts) < wanted]
         if not lacking:
             break
         # For all texts, so that the noise of one does not depend on which others still lack paraphrases.
-        noise = torch.randn(len(source), drawn, mean.shape[-1])
-        around = (mean + temperature * GROWTH**attempt * stddev * noise)[lacking]
-        written = codec.write_each(around, ids and [ids[i] for i in lacking], one_each)
+        noise = codec.draws.noise(len(source), drawn, mean.shape[-1])
+        around = finite_draws(mean + temperature * GROWTH**attempt * stddev * noise, temperature)[lacking]
+        written = codec.write_each(around, ids and [ids[i] for i in lacking])
         for i, texts in zip(lacking, written, strict=True):
             candidates[i].add(texts)
     nearest = _nearest_first(codec, [found.texts for found in candidates], mean, ids)
@@ -85,7 +77,7 @@ def _nearest_first(
     """The candidates of each text by the distance of their posterior mean from that of the text (N, 1, Z)."""
     flat = [text for found in candidates for text in found]
     ids = ids and [i for i, found in zip(ids, candidates, strict=True) for _ in found]
-    means, _ = codec.posteriors(codec.read(flat, ids))
+    means, _ = codec.posteriors(codec.tokenize(flat, ids))
     owns = means.split([len(found) for found in candidates])
     orders = [(own - center).norm(dim=-1).argsort().tolist() for own, center in zip(owns, mean, strict=True)]
     return [[found[i] for i in order] for found, order in zip(candidates, orders, strict=True)]

@@ -3,6 +3,7 @@
 N texts · Z latent_size · K samples
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -11,20 +12,23 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from textvae.config_fields import COUNT, NOT_NEGATIVE, flag, number, whole
 from textvae.data.tokenize import tokenize_corpus
-from textvae.data.tokenizer_pair import TokenizerPair, load_tokenizers, save_tokenizers
+from textvae.data.tokenizer_pair import load_tokenizers, save_tokenizers
 from textvae.errors import InputError
 from textvae.evaluation.config import EvaluationConfig
-from textvae.evaluation.evaluate import evaluate
+from textvae.evaluation.evaluate import evaluate, one_config
+from textvae.latents.paths import check_path
 from textvae.latents.paths import interpolate as interpolate_latents
 from textvae.modeling.adapters import merged
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
-from textvae.modeling.vocabulary import check_match
-from textvae.pipeline.codec import Codec, Label, Written
+from textvae.pipeline.codec import Codec, Written
+from textvae.pipeline.draws import finite_draws
 from textvae.pipeline.hub import push
-from textvae.pipeline.inputs import Texts, as_dataset, as_list, check_at_least
+from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset, as_latents, as_list
 from textvae.pipeline.paraphrase import find_paraphrases
+from textvae.pipeline.parts import check_max_length, check_parts, describe, usable_device, usable_dtype
 from textvae.pipeline.score import score_texts
 from textvae.processes import best_device, main_first
 
@@ -39,14 +43,14 @@ class TextVAEPipeline:
     - `seed`: makes a call reproducible and leaves torch's random state alone. Without it, torch's own state is used.
       With `do_sample=True` words are drawn too, and the result also depends on `batch_size`.
     - `progress`: show a bar if there are more than a few batches.
-    - `generation_kwargs`: all decoding controls of Hugging Face's `generate`: `num_beams`, `do_sample`, `top_p`,
+    - `generation_kwargs`: the decoding controls of Hugging Face's `generate`: `num_beams`, `do_sample`, `top_p`,
       `repetition_penalty`, `num_return_sequences`, a whole `generation_config`, … The default is greedy decoding of at
       most `max_length` tokens.
     - `label`: only for a model with labels, which needs it: one name for all texts, or a list of one for each. Style
       transfer is `decode(encode(texts, label="negative"), label="positive")`.
 
-    A text of more than `max_length` tokens is cut, and a log message counts such texts. InputError is raised for what
-    cannot be read as a text (blank, no string), and for an unknown label.
+    A text of more than `max_length` tokens is cut, and a log message counts such texts. An argument that cannot be used
+    raises InputError before any work is done. Threads may share a pipeline.
     """
 
     def __init__(
@@ -63,14 +67,14 @@ class TextVAEPipeline:
             max_length: kept in the tokenizers; if not given, the one that the tokenizer has, or 64.
 
         Raises:
-            InputError: if `max_length` is below 2, or the model was built for another tokenizer.
+            InputError: if `max_length` is below 2 or too long for the model, or it was built for another tokenizer.
         """
-        self.tokenizers = TokenizerPair(tokenizer, encoder_tokenizer)
-        max_length = self.tokenizers.usual_length if max_length is None else max_length
-        check_at_least(2, max_length=max_length)
-        check_match(model, self.tokenizers)
-        self.model = model.eval()
-        self.tokenizers.limit(max_length)
+        tokenizers = check_parts(model, tokenizer, encoder_tokenizer)
+        length = tokenizers.usual_length if max_length is None else check_max_length(max_length, model)
+        self.model, self.tokenizers = model.eval(), tokenizers.limit(length)
+
+    def __repr__(self) -> str:
+        return f"TextVAEPipeline({describe(self.model, self.tokenizers)})"
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -87,6 +91,16 @@ class TextVAEPipeline:
         """The longest text in tokens of either side, EOS included."""
         return self.tokenizers.max_length
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    def to(self, device: str | int | torch.device) -> "TextVAEPipeline":
+        """Move the model to this device, and return the pipeline; raises InputError if there is no such device."""
+        self.model.to(usable_device(device))  # pyright: ignore[reportArgumentType]
+        return self
+
     # directories
 
     @classmethod
@@ -100,13 +114,12 @@ class TextVAEPipeline:
             dtype: of the weights; "auto" keeps the one they were saved in.
 
         Raises:
-            InputError: if there is no such text VAE, or its weights are corrupt or incomplete.
+            InputError: if there is no such text VAE or device, or the weights are corrupt or incomplete.
         """
+        device, dtype = usable_device(best_device() if device is None else device), usable_dtype(dtype)
         model = load_model(str(name_or_path), dtype)
         tokenizers = load_tokenizers(str(name_or_path))
-        pipeline = cls(model, tokenizers.decoder, encoder_tokenizer=tokenizers.encoder)
-        pipeline.model.to(device or best_device())  # pyright: ignore[reportArgumentType]
-        return pipeline
+        return cls(model, tokenizers.decoder, encoder_tokenizer=tokenizers.encoder).to(device)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
@@ -138,17 +151,16 @@ class TextVAEPipeline:
         label: Label = None,
     ) -> Tensor:
         """z of each text, (N, Z) or (Z,) for one: the mean of q(z|x), or one draw of it if `sample`; on the CPU."""
-        texts, single = as_list(texts)
-        codec = self._codec(batch_size, progress)
-        latents, stddev = codec.posteriors(codec.read(texts, codec.label_ids(label, len(texts))))
+        codec, sample = self._codec(batch_size, progress, seed), flag("sample", sample)
+        read, single = codec.read(texts, label)
+        latents, stddev = codec.posteriors(read)
         if sample:
-            with codec.seeded(seed):
-                latents = latents + stddev * torch.randn(latents.shape)
+            latents = latents + stddev * codec.draws.noise(*latents.shape)
         return latents[0] if single else latents
 
     def decode(
         self,
-        latents: Tensor,
+        latents: Latents,
         seed: int | None = None,
         batch_size: int = 64,
         progress: bool = True,
@@ -157,16 +169,15 @@ class TextVAEPipeline:
     ) -> Written:
         """The text of each z (N, Z), or of one (Z,); a list of texts for each if `num_return_sequences` is above 1.
 
+        Args:
+            latents: a tensor, an array, or a list of numbers, of tensors or of arrays.
+
         Raises:
-            InputError: if Z is not the model's `latent_size`.
+            InputError: if Z is not the model's `latent_size`, or a z is not finite or too large to compute with.
         """
-        latents = torch.as_tensor(latents)
-        single = latents.dim() == 1
-        latents = latents[None] if single else latents
-        codec = self._codec(batch_size, progress)
-        ids = codec.label_ids(label, len(latents))
-        with codec.seeded(seed):
-            written = codec.write(latents, ids, generation_kwargs)
+        codec = self._codec(batch_size, progress, seed, generation_kwargs)
+        rows, single = as_latents(latents, self.model.config.latent_size)
+        written = codec.write(rows, codec.label_ids(label, len(rows)))
         return written[0] if single else written
 
     def reconstruct(
@@ -179,12 +190,10 @@ class TextVAEPipeline:
         **generation_kwargs,
     ) -> Written:
         """Write each text back from the mean of its q(z|x); a list for each if `num_return_sequences` is above 1."""
-        texts, single = as_list(texts)
-        codec = self._codec(batch_size, progress)
-        read = codec.read(texts, codec.label_ids(label, len(texts)))
+        codec = self._codec(batch_size, progress, seed, generation_kwargs)
+        read, single = codec.read(texts, label)
         latents, _ = codec.posteriors(read)
-        with codec.seeded(seed):
-            written = codec.write(latents, read.label_ids, generation_kwargs, read.lengths)
+        written = codec.write(latents, read.label_ids, read.lengths)
         return written[0] if single else written
 
     def sample(
@@ -203,16 +212,15 @@ class TextVAEPipeline:
         `generation_config`.
 
         Raises:
-            InputError: if `num_samples` is below 1 or `temperature` is negative.
+            InputError: if `num_samples` is below 1, or `temperature` is negative or makes z too large.
         """
-        check_at_least(1, num_samples=num_samples)
-        check_at_least(0, temperature=temperature)
-        codec = self._codec(batch_size, progress)
+        codec = self._codec(batch_size, progress, seed, generation_kwargs)
+        num_samples = whole("num_samples", num_samples, COUNT)
+        temperature = number("temperature", temperature, NOT_NEGATIVE)
         ids = codec.label_ids(label, num_samples)
         mean, stddev = codec.prior(ids)
-        with codec.seeded(seed):
-            latents = mean + temperature * stddev * torch.randn(num_samples, self.model.config.latent_size)
-            return codec.write(latents, ids, generation_kwargs)
+        noise = codec.draws.noise(num_samples, self.model.config.latent_size)
+        return codec.write(finite_draws(mean + temperature * stddev * noise, temperature), ids)
 
     def interpolate(
         self,
@@ -239,15 +247,15 @@ class TextVAEPipeline:
         Raises:
             InputError: if `num_steps` is below 2, the path is unknown, or the two lists differ in length.
         """
-        (starts, single), (ends, _) = as_list(start), as_list(end)
-        if len(starts) != len(ends) or isinstance(start, str) != isinstance(end, str):
+        codec = self._codec(batch_size, progress, seed, generation_kwargs)
+        num_steps = check_path(num_steps, path)
+        (starts, single), (ends, single_end) = as_list(start), as_list(end)
+        if len(starts) != len(ends) or single != single_end:
             raise InputError("start and end must be two texts, or two lists of the same length.")
-        codec = self._codec(batch_size, progress)
         ids = codec.label_ids(label, len(starts))
-        means, _ = codec.posteriors(codec.read(starts + ends, ids and ids + ids))
+        means, _ = codec.posteriors(codec.tokenize(starts + ends, ids and ids + ids))
         ways = interpolate_latents(means[: len(starts)], means[len(starts) :], num_steps, path)  # (N, num_steps, Z)
-        with codec.seeded(seed):
-            written = codec.write_each(ways, ids, generation_kwargs)
+        written = codec.write_each(ways, ids)
         return written[0] if single else written
 
     def paraphrase(
@@ -276,14 +284,14 @@ class TextVAEPipeline:
             up to `num_return_sequences` texts, or a list of them for each text.
 
         Raises:
-            InputError: if `num_return_sequences` or `num_candidates` is below 1, or `temperature` is negative.
+            InputError: if a number is below 1, or `temperature` is negative or makes z too large.
         """
-        texts, single = as_list(texts)
-        codec = self._codec(batch_size, progress)
-        read = codec.read(texts, codec.label_ids(label, len(texts)))
-        wanted = num_return_sequences, num_candidates, temperature
-        with codec.seeded(seed):
-            found = find_paraphrases(codec, read, *wanted, generation_kwargs)
+        codec = self._codec(batch_size, progress, seed, generation_kwargs | {"num_return_sequences": 1})
+        wanted = whole("num_return_sequences", num_return_sequences, COUNT)
+        drawn = 4 * wanted if num_candidates is None else whole("num_candidates", num_candidates, COUNT)
+        temperature = number("temperature", temperature, NOT_NEGATIVE)
+        read, single = codec.read(texts, label)
+        found = find_paraphrases(codec, read, wanted, drawn, temperature)
         return found[0] if single else found
 
     def score(
@@ -308,18 +316,17 @@ class TextVAEPipeline:
         Raises:
             InputError: if `num_samples` is below 1.
         """
-        check_at_least(1, num_samples=num_samples)
-        texts, single = as_list(texts)
-        codec = self._codec(batch_size, progress)
-        read = codec.read(texts, codec.label_ids(label, len(texts)))
-        scores = score_texts(codec, read, num_samples, seed)
+        codec, num_samples = self._codec(batch_size, progress, seed), whole("num_samples", num_samples, COUNT)
+        read, single = codec.read(texts, label)
+        scores = score_texts(codec, read, num_samples)
         return scores[0] if single else scores
 
     def evaluate(
         self,
-        texts: list[str] | Dataset,
+        texts: Iterable[str] | Dataset,
         config: EvaluationConfig | None = None,
         *,
+        label: Label = None,
         cache: str | Path | None = None,
         **options,
     ) -> dict[str, float | int]:
@@ -327,18 +334,19 @@ class TextVAEPipeline:
 
         Args:
             texts: a list of strings, or a dataset with the column `text`. If it has a column `target`, these texts are
-                decoded and measured, given the z of `text`. A model with labels needs a column `label`.
+                decoded and measured, given the z of `text`.
             config: see [`EvaluationConfig`]; its fields may be given as `options` instead.
+            label: for a model with labels, in place of the dataset's column `label`.
             cache: see [`evaluate`].
 
         Raises:
             InputError: if there are fewer than two texts, or a text, a label or an option cannot be used.
         """
-        texts = as_dataset(texts)
-        names = self.model.config.label_names
-        dataset = main_first(lambda: tokenize_corpus(texts, self.tokenizers, self.max_length, names))
-        shared = {"encoder_tokenizer": self.encoder_tokenizer, "cache": cache}
-        return evaluate(self.model, self.tokenizer, cast(Dataset, dataset), config, **shared, **options)
+        config, names = one_config(config, options), self.model.config.label_names
+        texts = as_dataset(texts, label, names)
+        tokenized = main_first(lambda: tokenize_corpus(texts, self.tokenizers, self.max_length, names))
+        parts = self.model, self.tokenizer, cast(Dataset, tokenized)
+        return evaluate(*parts, config, encoder_tokenizer=self.encoder_tokenizer, cache=cache)
 
-    def _codec(self, batch_size: int, progress: bool) -> Codec:
-        return Codec(self.model, self.tokenizers, batch_size, progress)
+    def _codec(self, batch_size: int, progress: bool, seed: int | None, controls: dict | None = None) -> Codec:
+        return Codec(self.model, self.tokenizers, batch_size, progress, seed, controls or {})

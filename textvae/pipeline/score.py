@@ -12,10 +12,9 @@ from textvae.evaluation.likelihood import importance_weighted_nll
 from textvae.pipeline.codec import Codec
 
 
-def score_texts(codec: Codec, read: InferenceBatches, num_samples: int, seed: int | None) -> list[float]:
+def score_texts(codec: Codec, read: InferenceBatches, num_samples: int) -> list[float]:
     """The importance-weighted bound of each text from K samples, in nats; all texts share the K draws of noise."""
-    with codec.seeded(seed):
-        noise = torch.randn(num_samples, 1, codec.model.config.latent_size)  # (K, 1, Z)
+    noise = codec.draws.noise(num_samples, 1, codec.model.config.latent_size)  # (K, 1, Z)
 
     @torch.no_grad()
     def nll(indices: Sequence[int]) -> list[float]:

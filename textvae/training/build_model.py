@@ -12,9 +12,8 @@ from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.configuration import TextVAEConfig
-from textvae.modeling.families import num_positions
 from textvae.modeling.load import join_parts
-from textvae.modeling.vocabulary import special_ids
+from textvae.modeling.vocabulary import check_positions, special_ids
 from textvae.training.checks import PARTS
 from textvae.training.config import BOTTLENECK, TrainingConfig
 from textvae.training.fine_tuning import load_saved
@@ -33,7 +32,7 @@ def build_model(config: TrainingConfig, tokenizers: TokenizerPair, label_names: 
         model = _model_of_parts(config, tokenizers, _bottleneck(config, label_names))
     else:
         model = _new_model(config, tokenizers, _bottleneck(config, label_names))
-    _check_positions(tokenizers.max_length, model)
+    check_positions(model, tokenizers.max_length)
     if config.attn_implementation is not None:
         _choose_attention(model, config.attn_implementation)
     choose_trainable(model, config)
@@ -50,15 +49,6 @@ def _choose_attention(model: TextVAEModel, implementation: str) -> None:
             f"attn_implementation {implementation!r} cannot be had here ({shorten(str(error), 200)}): leave it out, or "
             "give eager or sdpa."
         ) from error
-
-
-def _check_positions(max_length: int, model: TextVAEModel) -> None:
-    for part, length in ((model.encoder, 0), (model.decoder, model.config.prefix_length)):
-        if part is not None and (limit := num_positions(part)) is not None and max_length + length > limit:
-            raise InputError(
-                f"The {part.config.model_type} has {limit} positions, too few for max_length {max_length} + {length}: "
-                "lower max_length or raise max_position_embeddings."
-            )
 
 
 def _new_model(config: TrainingConfig, tokenizers: TokenizerPair, bottleneck: dict) -> TextVAEModel:
