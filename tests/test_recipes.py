@@ -382,6 +382,7 @@ MISTAKES = {
         "scores.json.partial belongs to another evaluation",
     ),
     "no model": ("evaluate.py", ["nowhere", "--file", "{corpus}"], "nowhere"),
+    "no beams": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_beams", "0"], "num_beams is 0"),
     "no steps": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_steps", "0"], "num_steps"),
     "lengths that fall": ("lengths.py", ["{model}", "--file", "{corpus}", "--edges", "5", "3"], "must be two or more"),
     "no text so long": ("lengths.py", ["{model}", "--file", "{corpus}", "--edges", "90", "99"], "No group"),

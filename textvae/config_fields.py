@@ -33,6 +33,7 @@ COUNT = Range("at least 1", lambda value: value >= 1)
 POSITIVE = Range("a finite number above 0", lambda value: 0 < value < math.inf)
 NOT_NEGATIVE = Range("a finite number, at least 0", lambda value: 0 <= value < math.inf)
 SHARE = Range("from 0 to 1", lambda value: 0 <= value <= 1)
+_TOO_LARGE = 2**63  # for torch, as a whole number
 SEED = Range("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
 
 
@@ -52,6 +53,8 @@ def whole(name: str, value: Any, within: Range = COUNT) -> int:
     """
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise InputError(f"{name} is {shown(value)}, it must be a whole number.")
+    if int(value) >= _TOO_LARGE:
+        raise InputError(f"{name} is {shown(value)}, it must be below 2**63.")
     return _within(name, int(value), within)
 
 
@@ -180,6 +183,8 @@ def _as(value: Any, hint: Any) -> Any:
     if get_origin(hint) is list:
         values = value if isinstance(value, list) else [value]
         return [] if values == ["none"] else [_as(item, str) for item in values]
-    if value is None or isinstance(value, (bool, list, dict)) or (hint is int and float(value) % 1):
+    if value is None or isinstance(value, (bool, list, dict)):
+        raise ValueError
+    if hint is int and (float(value) % 1 or float(value) >= _TOO_LARGE):
         raise ValueError
     return int(float(value)) if hint is int else hint(value)

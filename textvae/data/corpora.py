@@ -142,7 +142,7 @@ def check_strings(texts: Sequence[object]) -> None:
         if not isinstance(text, str):
             raise InputError(f"Text {number} is of type {type(text).__name__}: give strings.")
         try:
-            text.isascii() or text.encode()
+            text.encode()
         except UnicodeEncodeError as error:
             raise InputError(
                 f"Text {number} holds half a character at position {error.start} (a lone surrogate): remove it."

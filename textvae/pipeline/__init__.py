@@ -11,20 +11,29 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `score(texts)`: an upper bound on −log p(x) in nats. A lower score is a more usual text; longer texts score higher.
 - `evaluate(texts)`: the whole report, see `textvae.evaluation`.
 
-`encode`, `reconstruct`, `interpolate`, `paraphrase` and `score` take one text or a list. All verbs work in batches
-(`batch_size=`), are reproducible with `seed=`, and run on the GPU if there is one;
-`from_pretrained(path, device="cpu")` chooses another device.
+`encode`, `reconstruct`, `interpolate`, `paraphrase` and `score` take one text, or a list, tuple, numpy array, pandas
+Series or column of a dataset; of a table give the column, such as `df["text"]`. `decode` takes a tensor, an array, or a
+list of them. All verbs work in batches (`batch_size=`), are reproducible with `seed=`, and run on the GPU if there is
+one; `from_pretrained(path, device="cpu")` and `vae.to("cpu")` choose another device. `print(vae)` says what it is.
+
+Threads may share a pipeline, as in a web server: a seed gives the same texts among threads as alone. Calls that draw
+words (`do_sample=True`) take turns, since torch has one random state for all threads.
 
 Decoding controls are those of Hugging Face's `generate`, by their names: `num_beams`, `do_sample`, `top_p`,
-`repetition_penalty`, `num_return_sequences`, `max_new_tokens`. The `temperature` of `sample` and `paraphrase` is that
-of z. The temperature of words goes into a `generation_config`.
+`repetition_penalty`, `num_return_sequences`, `stop_strings`, `max_new_tokens`. `max_length` and `min_length` count BOS,
+as there. A `generation_config` may hold several; arguments win over it, and without a limit of its own a text has at
+most the `max_length` of the pipeline. What changes the result (`output_scores`), needs an assistant model, or runs code
+of others is refused. The `temperature` of `sample` and `paraphrase` is that of z. The temperature of words goes into a
+`generation_config`.
+
+Arguments are checked first, and one that cannot be used raises `InputError`, one sentence.
 
 z is a plain tensor, for a search index, a numpy array, or a classifier, here of scikit-learn:
 
     classifier = LogisticRegression().fit(vae.encode(texts).numpy(), classes)
 
 With a model that has labels, every verb needs `label=`: one name for all texts, or a list with one for each.
-`evaluate` takes a dataset with a column `label`; recipes have `--label` or `--label_column`.
+`evaluate` also takes a dataset with a column `label`; recipes have `--label` or `--label_column`.
 
     vae.sample(5, label="positive")
     vae.decode(vae.encode(texts, label="negative"), label="positive")  # style transfer

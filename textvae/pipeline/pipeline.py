@@ -208,8 +208,7 @@ class TextVAEPipeline:
     ) -> Written:
         """Write texts from the prior: z = temperature · ε with ε ~ N(0, I), or with labels from p(z|c).
 
-        A list of labels must have `num_samples` of them. The temperature of words is another one; give it in a
-        `generation_config`.
+        A list of labels has `num_samples` of them. The temperature of words goes into a `generation_config`.
 
         Raises:
             InputError: if `num_samples` is below 1, or `temperature` is negative or makes z too large.
@@ -335,9 +334,8 @@ class TextVAEPipeline:
         Args:
             texts: a list of strings, or a dataset with the column `text`. If it has a column `target`, these texts are
                 decoded and measured, given the z of `text`.
-            config: see [`EvaluationConfig`]; its fields may be given as `options` instead.
+            config, cache: see [`evaluate`]; the fields of a config may be given as `options` instead.
             label: for a model with labels, in place of the dataset's column `label`.
-            cache: see [`evaluate`].
 
         Raises:
             InputError: if there are fewer than two texts, or a text, a label or an option cannot be used.
