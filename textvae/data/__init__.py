@@ -30,17 +30,18 @@ a line break stands in quotes; a row of a hundred lines is reported, as it may l
 of the texts, unless its first 1,000 lines are what a writer of quoted tables writes. Errors name the file and the line.
 What was read is cached by the content of the files.
 
-Tokenizers. By default SentencePiece (Unigram, byte fallback) is trained on the corpus, so any script works and no
-token is unknown. `--normalization` says what it changes in a text: `nfc` joins letters with their accents and keeps
-every space; `nfkc` also replaces characters by plain forms ("x²" by "x2", full-width commas by half-width ones, the
-Thai "ำ" by two characters) and leaves single spaces; with `none`, every text comes back as it is. Special tokens that
-are spelled out in a text, such as `<|endoftext|>`, are text under any tokenizer. `--tokenizer word` takes whitespace-separated words, and the name of a saved
-tokenizer takes that one. A pretrained part brings its own. If it has no EOS or padding token, it is given one, and a
-line says so. A saved model's tokenizer can learn another corpus: `--extend_tokenizer N` adds up to N pieces (or
-words), those that save the most tokens. They come after the old ones, whose ids stay. A text without new pieces is
-read as before. The embedding of a new piece starts as the mean of those of its parts, that of a new word as the mean
-of all. Only tokenizers that textvae trained can grow. A line of the run says how a given tokenizer covers the corpus:
-tokens per word, and the share of tokens that are unknown or single bytes; `metrics.json` keeps it.
+Tokenizers. By default SentencePiece (Unigram, byte fallback) is trained on the corpus, so any script works and no token
+is unknown. `--normalization` says what it changes in a text: `nfc` joins letters with their accents and keeps every
+space; `nfkc` also replaces characters by plain forms ("x²" by "x2", full-width commas by half-width ones, the Thai "ำ"
+by two characters) and leaves single spaces; with `none`, every text comes back as it is. Special tokens that are
+spelled out in a text, such as `<|endoftext|>`, are text under any tokenizer. `--tokenizer word` takes
+whitespace-separated words, and the name of a saved tokenizer takes that one. A pretrained part brings its own. If it
+has no EOS or padding token, it is given one, and a line says so. A saved model's tokenizer can learn another corpus:
+`--extend_tokenizer N` adds up to N pieces (or words), those that save the most tokens. They come after the old ones,
+whose ids stay. A text without new pieces is read as before. The embedding of a new piece starts as the mean of those of
+its parts, that of a new word as the mean of all. Only tokenizers that textvae trained can grow. A line of the run says
+how a given tokenizer covers the corpus: tokens per word, and the share of tokens that are unknown or single bytes;
+`metrics.json` keeps it.
 
 Pairs. One column is encoded and another is decoded: paraphrases, or two styles. Any format but txt has two columns.
 Rows with a gap are dropped and counted. Bounds, perplexities, BLEU and exact match are then those of the target, given
