@@ -1,15 +1,24 @@
-"""Files and directories that are written whole or, where the process is killed meanwhile, not at all.
+"""Files and directories that are written whole or, where the disk is full or the process is killed, not at all.
 
-Each is written under another name beside its place, and renamed when it is complete.
+Each is written under another name beside its place, and renamed when it is complete. What libraries write then follows
+the umask, as what Python writes does.
 """
 
+import errno
+import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 
 from textvae.errors import InputError
+
+BLOCK = 2**22  # bytes that are read at a time
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def unfinished(path: Path) -> Path:
@@ -20,8 +29,11 @@ def unfinished(path: Path) -> Path:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A context that gives the name to write to; at its end the file becomes `path`."""
-    yield unfinished(path)
-    os.replace(unfinished(path), path)
+    try:
+        yield unfinished(path)
+        os.replace(unfinished(path), path)
+    finally:
+        unfinished(path).unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: str) -> None:
@@ -30,8 +42,77 @@ def write_whole(path: Path, content: str) -> None:
         place.write_text(content, encoding="utf-8")
 
 
+@contextmanager
+def whole_files(directory: str | Path, instead_of: Sequence[str] = ()) -> Iterator[Path]:
+    """A context that gives an empty directory to write to; at its end all that it holds moves to `directory`.
+
+    There it replaces what has the same name, or a name that matches one of the patterns `instead_of`. If the writing
+    fails, `directory` is as it was.
+
+    Raises:
+        InputError: if `directory` is a file.
+        OSError: if it cannot be written.
+    """
+    directory = Path(directory)
+    check_directory(directory)
+    is_new = not directory.exists()
+    directory.mkdir(parents=True, exist_ok=True)
+    place = directory / ".unfinished"
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        with os_errors(directory):
+            yield place
+        follow_umask(place)
+        _move(place, directory, instead_of)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        if is_new and not any(directory.iterdir()):
+            directory.rmdir()
+
+
+def _move(place: Path, directory: Path, instead_of: Sequence[str]) -> None:
+    new = {path.name for path in place.iterdir()}
+    old = {path for pattern in instead_of for path in directory.glob(pattern) if path.name not in new}
+    for path in sorted(place.iterdir()):
+        if (target := directory / path.name).is_dir() and not target.is_symlink():
+            remove_directory(target)
+        os.replace(path, target)
+    for path in old:
+        remove_directory(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def os_errors(path: Path) -> Iterator[None]:
+    """Raise what torch and the libraries in Rust raise if they cannot write to `path` as the OSError that it is."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if found := _RUST_ERROR.search(str(error)):
+            number = int(found[1])
+        elif "PytorchStreamWriter failed writing" in str(error):
+            number = errno.EIO
+        else:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def follow_umask(directory: Path) -> None:
+    """Give every file under a directory the permissions of a new file; safetensors gives them to the owner alone."""
+    probe = directory / ".permissions"
+    probe.touch()
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for path in directory.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+
+
 def finish_directory(path: Path) -> None:
     """The unfinished directory becomes `path`; if there was one, either the old or the new one always exists."""
+    follow_umask(unfinished(path))
     old = _old(path)
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
@@ -65,8 +146,51 @@ def _old(path: Path) -> Path:
 
 
 def check_place(path: Path) -> None:
-    """Raises InputError if this --output cannot be written, as it is a directory or in none that exists."""
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path} is in no directory that exists: make it, or give another --output.")
-    if path.is_dir():
-        raise InputError(f"{path} is a directory: give another --output.")
+    """Raises InputError if this --output cannot be written; nothing is left there."""
+    try:
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"{path} is in no directory that exists: make it, or give another --output.")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is {'a directory' if path.is_dir() else 'no file'}: give another --output.")
+        with unfinished(path).open("ab"):
+            pass
+        unfinished(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): give another --output.") from error
+
+
+def check_directory(path: Path) -> None:
+    """Raises InputError if this cannot become a directory, since it or a directory above it is a file."""
+    above = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if not above.is_dir():
+        raise InputError(f"{above} is a file: give another directory.")
+
+
+def checksum(path: Path) -> int:
+    """The CRC-32 of a file."""
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            value = zlib.crc32(block, value)
+    return value
+
+
+def read_json(path: Path) -> dict | None:
+    """The JSON object in a file; None if it holds anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def damaged_json(directory: Path) -> str | None:
+    """The name of the first JSON file of a model that holds no JSON object, or None."""
+    found = sorted(directory.glob("*.json")) if directory.is_dir() else []
+    return next((path.name for path in found if read_json(path) is None), None)
+
+
+def brief(error: Exception) -> str:
+    """The first two lines of an error, for the middle of a sentence."""
+    lines = " ".join(str(error).strip().split("\n")[:2]) or type(error).__name__
+    return shorten(lines, 200, placeholder=" …").rstrip(".")

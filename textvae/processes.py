@@ -44,16 +44,17 @@ def _launched_on_one_thread() -> bool:
 
 
 def main_first(work: Callable[[], T]) -> T:
-    """Return the result of `work` on each process; the main process runs first, and all raise its InputError."""
+    """Return the result of `work` on each process; the main process runs first, and all raise its errors of input."""
     is_main, result, error = PartialState().is_main_process, None, None
     if is_main:
         try:
             result = work()
-        except InputError as reason:
+        except (InputError, OSError) as reason:
             error = reason
-    (error,) = broadcast_object_list([error])
-    if error is not None:
-        raise error
+    # Not every OSError of a library can be pickled.
+    (told,) = broadcast_object_list([OSError(str(error)) if isinstance(error, OSError) else error])
+    if told is not None:
+        raise error or told
     return cast(T, result) if is_main else work()
 
 

@@ -134,7 +134,7 @@ def test_perplexity():
     # Mikolov's PTB test set: 100 nats for each of 3,761 sentences, 78,669 words and as many EOS as sentences.
     assert perplexity(100 * 3761, 78_669 + 3761) == pytest.approx(95.84, abs=0.01)
     assert perplexity(1e6, 1) == math.inf
-    with pytest.raises(InputError, match="at least one predicted token"):
+    with pytest.raises(InputError, match="at least one token or word"):
         perplexity(1.0, 0)
 
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from tiny_runs import SENTENCES, config, contents, refusal, results, write_lines
 
+from textvae.files import checksum
 from textvae.training import changes
-from textvae.training.checkpoints import _checksum
 from textvae.training.config import TrainingConfig
 from textvae.training.train import train
 
@@ -57,7 +57,7 @@ def test_no_code_in_a_checkpoint_is_run(corpus, run_dir, tmp_path, name, written
     checkpoint = run_dir / "checkpoint-2"
     written(Payload(tmp_path / "ran"), checkpoint / name)
     manifest = json.loads((checkpoint / "checkpoint.json").read_text())
-    manifest["files"][name] = _checksum(checkpoint / name)  # as an attacker would
+    manifest["files"][name] = checksum(checkpoint / name)  # as an attacker would
     (checkpoint / "checkpoint.json").write_text(json.dumps(manifest))
     before = contents(run_dir)
     assert "could run code" in refusal(config(corpus, run_dir, **GOES_ON))

@@ -6,12 +6,14 @@ Whatever its origin, a tokenizer is an ordinary Hugging Face one: `save_pretrain
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from textvae.data.special_tokens import BOS, EOS, PAD, UNK
 from textvae.errors import InputError
+from textvae.files import brief, damaged_json
 
 MAX_LENGTH = 64  # the default maximum length of a text, in tokens
 
@@ -60,11 +62,16 @@ def open_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     """
     try:
         # A special token that is spelled out in a text is text: an `<|endoftext|>` there does not end it.
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, split_special_tokens=True)
-    except (OSError, ValueError, KeyError) as error:
+        options = {"split_special_tokens": True, "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, **options)
+    except Exception as error:  # whatever a library raises about files that hold something else than they should
+        damaged = damaged_json(Path(name_or_path))
+        why = f"{damaged} is not a valid JSON object" if damaged else brief(error)
+        if "trust_remote_code" in str(error):
+            why = "it needs program code of its own, and textvae runs no such code"
         raise InputError(
-            f"No tokenizer could be opened from {str(name_or_path)!r}: give a directory written by save_pretrained, "
-            "or the name of a model on the Hub."
+            f"No tokenizer could be opened from {str(name_or_path)!r} ({why}): give a directory written by "
+            "save_pretrained, or the name of a model on the Hub."
         ) from error
     if tokenizer.bos_token is None:
         tokenizer.bos_token = tokenizer.cls_token

@@ -4,7 +4,6 @@ In a directory the decoder's is at the top, where `AutoTokenizer` finds it, and 
 """
 
 import logging
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.data.special_tokens import EOS
 from textvae.data.tokenization import MAX_LENGTH, check_vocabulary, load_tokenizer, open_tokenizer
+from textvae.files import whole_files
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +67,16 @@ def load_tokenizers(name_or_path: str) -> TokenizerPair:
 
 
 def save_tokenizers(path: str | Path, tokenizers: TokenizerPair) -> None:
-    """Write both to a directory, in place of those it held."""
-    tokenizers.decoder.save_pretrained(path)
-    shutil.rmtree(Path(path, ENCODER_TOKENIZER), ignore_errors=True)
-    if tokenizers.encoder is not None:
-        tokenizers.encoder.save_pretrained(Path(path, ENCODER_TOKENIZER))
+    """Write both to a directory, in place of those it held.
+
+    Raises:
+        InputError: if it is a file.
+        OSError: if it cannot be written; then it is as it was.
+    """
+    with whole_files(path, instead_of=[ENCODER_TOKENIZER]) as place:
+        tokenizers.decoder.save_pretrained(place)
+        if tokenizers.encoder is not None:
+            tokenizers.encoder.save_pretrained(place / ENCODER_TOKENIZER)
 
 
 def tokenizers_of_parts(encoder: str | None, decoder: str | PreTrainedTokenizerBase) -> TokenizerPair:

@@ -140,7 +140,7 @@ def perplexity(total_nats: float, count: int) -> float:
         InputError: if `count` is below 1.
     """
     if count < 1:
-        raise InputError(f"Perplexity needs at least one predicted token, got {count}.")
+        raise InputError(f"Perplexity needs at least one token or word, there are {count}: give a text.")
     try:
         return math.exp(total_nats / count)
     except OverflowError:

@@ -23,7 +23,7 @@ def read_values(path: Path, header: dict) -> dict[int, float]:
     An incomplete last line is dropped, and the file is truncated accordingly.
 
     Raises:
-        InputError: if the file has another header, or cannot be read or written.
+        InputError: if the file has another header, is damaged, or cannot be read or written.
     """
     try:
         return _read(path, json.dumps(header).encode() + b"\n")
@@ -42,8 +42,12 @@ def _read(path: Path, first_line: bytes) -> dict[int, float]:
             "give another path."
         )
     whole = content[: content.rindex(b"\n") + 1]
+    try:
+        values = {int(index): float(value) for line in whole.splitlines()[1:] for index, value in json.loads(line)}
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged: delete it, or give another path.") from error
     os.truncate(path, len(whole))
-    return dict(pair for line in whole.splitlines()[1:] for pair in json.loads(line))
+    return values
 
 
 def append_values(path: Path, values: dict[int, float]) -> None:

@@ -4,24 +4,11 @@ import hashlib
 from pathlib import Path
 
 from textvae.errors import InputError
-from textvae.modeling.compat import hub_file, shard_files
+from textvae.files import BLOCK
 from textvae.modeling.pretrained import named_errors
+from textvae.modeling.weight_files import weight_files
 
 _WAY_OUT = "put it back, or write its new place into `base` of config.json"
-
-
-def weight_files(name: str) -> list[str]:
-    """The weight files of a directory or of a model on the Hub; safetensors files if there are any.
-
-    Raises:
-        OSError: if there are no weights.
-    """
-    for file in ("model.safetensors", "pytorch_model.bin"):
-        if whole := hub_file(name, file):
-            return [whole]
-        if index := hub_file(name, f"{file}.index.json"):
-            return shard_files(name, index)
-    raise OSError(f"{name} holds no weights")
 
 
 def fingerprint(name: str) -> str:
@@ -29,7 +16,7 @@ def fingerprint(name: str) -> str:
     digest = hashlib.sha256()
     for path in weight_files(name):
         with open(path, "rb") as file:
-            while block := file.read(2**22):
+            while block := file.read(BLOCK):
                 digest.update(block)
     return digest.hexdigest()
 
@@ -51,7 +38,10 @@ def check_base(base: dict, part: str, model: str) -> None:
 
 
 def check_apart(bases: dict[str, dict] | None, directory: str | Path) -> None:
-    """Raises InputError if saving a model to `directory` would overwrite one of its base models."""
+    """Raises InputError if saving a model to `directory` would overwrite one of its base models, or hide it."""
     for base in (bases or {}).values():
-        if Path(base["name_or_path"]).resolve() == Path(directory).resolve():
-            raise InputError(f"{directory} holds a base model that this model needs: save it to another directory.")
+        name = base["name_or_path"]
+        if Path(name).resolve() == Path(directory).resolve():
+            # A base model in a directory is noted by its absolute path.
+            what = "holds a base model" if Path(name).is_absolute() else f"would hide {name!r} of the Hub, a base model"
+            raise InputError(f"{directory} {what} that this model needs: save it to another directory.")

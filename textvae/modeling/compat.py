@@ -17,14 +17,18 @@ from transformers.utils.hub import cached_file, get_checkpoint_shard_files
 CACHE_NAME = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
 
 
-def hub_file(name: str, file: str) -> str | None:
-    """The path of a file of a directory or of a model on the Hub; None if it has no such file."""
-    return cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+def hub_file(name: str, file: str, **where) -> str | None:
+    """The path of a file of a directory or of a model on the Hub; None if it has no such file.
+
+    Args:
+        where: on the Hub, as `from_pretrained` takes it: `revision`, `cache_dir`, …
+    """
+    return cached_file(name, file, _raise_exceptions_for_missing_entries=False, **where)
 
 
-def shard_files(name: str, index: str) -> list[str]:
+def shard_files(name: str, index: str, **where) -> list[str]:
     """The paths of all files that the index of a sharded checkpoint names."""
-    return sorted(cast("list[str]", get_checkpoint_shard_files(name, index)[0]))
+    return sorted(cast("list[str]", get_checkpoint_shard_files(name, index, **where)[0]))
 
 
 def checkpointing_layers(module: nn.Module) -> list[GradientCheckpointingLayer]:

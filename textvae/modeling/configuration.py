@@ -71,9 +71,10 @@ class TextVAEConfig(PreTrainedConfig):
             in, and `lora`: None, or the `rank`, `alpha` and `dropout` of the adapters trained on them.
 
     Raises:
-        InputError: for a family that is not supported, a `latent_size` or `latent_tokens` below 1, a negative rate or
-            γ, an unknown pooling or injection, the pooling `cls` with a causal encoder, a single or duplicate label,
-            or labels together with a rate or γ, which need the prior N(0, I).
+        InputError: for a family that is not supported, a `latent_size` or `latent_tokens` below 1, a special token that
+            is None or outside the decoder's vocabulary, a negative rate or γ, an unknown pooling or injection, the
+            pooling `cls` with a causal encoder, a single or duplicate label, or labels together with a rate or γ, which
+            need the prior N(0, I).
     """
 
     model_type = "textvae"
@@ -125,12 +126,21 @@ class TextVAEConfig(PreTrainedConfig):
                 f"pooling is 'cls', but the first state of a causal {self.encoder_config.model_type!r} encoder has "
                 "seen one token only: use 'last'."
             )
+        self._check_special_tokens()
         injection = self.latent_injection
         if set(injection) - set(INJECTIONS):
             raise InputError(
                 f"latent_injection is {injection}, it must be one or more of {', '.join(INJECTIONS)}, or none."
             )
         self._check_labels()
+
+    def _check_special_tokens(self):
+        size = self.decoder_config.vocab_size
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            value = getattr(self, name)
+            ids = value if isinstance(value, list) else [value]
+            if not ids or not all(token is not None and 0 <= token < size for token in ids):
+                raise InputError(f"{name} is {value}, it must be one of the {size} token ids of the decoder.")
 
     def _check_labels(self):
         names = self.label_names

@@ -35,19 +35,26 @@ def reads_ahead(config: PreTrainedConfig) -> bool:
     return config.model_type not in DECODERS or bool(both_ways)
 
 
+def _some(families: tuple[str, ...], known: tuple[str, ...]) -> str:
+    """The best-known of these families, and how many others there are."""
+    return f"one of {', '.join(known)} and {len(families) - len(known)} more"
+
+
 def check_encoder(config: PreTrainedConfig) -> None:
     """Raises InputError unless this family can be the encoder of a text VAE."""
     if config.model_type not in ENCODERS + DECODERS:
         why = ", as the encoder of an encoder-decoder cannot be used alone" if config.is_encoder_decoder else ""
         raise InputError(
             f"{config.model_type!r} cannot be the encoder{why}: give what AutoModelForTextEncoding or AutoModel opens, "
-            f"one of {', '.join(ENCODERS)}, or a causal language model, one of {', '.join(DECODERS)}."
+            f"{_some(ENCODERS, ('bert', 'roberta', 'modernbert', 't5'))} in textvae.modeling.ENCODERS, or a causal "
+            f"language model, {_some(DECODERS, ('gpt2', 'llama', 'qwen2'))} in textvae.modeling.DECODERS."
         )
 
 
 def check_decoder(config: PreTrainedConfig) -> None:
     """Raises InputError unless this family can be the decoder of a text VAE."""
-    way_out = f"give a causal language model, which AutoModelForCausalLM opens, one of {', '.join(DECODERS)}"
+    some = _some(DECODERS, ("gpt2", "llama", "qwen2", "gru"))
+    way_out = f"give a causal language model, which AutoModelForCausalLM opens, {some} in textvae.modeling.DECODERS"
     if config.model_type not in DECODERS:
         kind = "an encoder-decoder" if config.is_encoder_decoder else "an encoder"
         why = f", as it is {kind}" if config.is_encoder_decoder or config.model_type in ENCODERS else ""

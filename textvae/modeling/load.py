@@ -1,5 +1,6 @@
 """Open a text VAE: a saved one, or two pretrained parts; with every weight as it was saved."""
 
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -11,12 +12,13 @@ from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 from textvae.modeling.adapters import add_adapters
 from textvae.modeling.autoencoder import TextVAEModel
-from textvae.modeling.base_weights import check_base, weight_files
+from textvae.modeling.base_weights import check_base
 from textvae.modeling.configuration import TextVAEConfig
 from textvae.modeling.families import token_embeddings
 from textvae.modeling.old_names import renamed
 from textvae.modeling.pretrained import load_decoder, load_encoder, named_errors
 from textvae.modeling.vocabulary import add_tokens, make_room, special_ids
+from textvae.modeling.weight_files import check_checksums, weight_files
 
 _WAY_OUT = "give a directory written by save_pretrained, or the name of a text VAE on the Hub"
 
@@ -35,14 +37,21 @@ def load_model(
 
     Raises:
         InputError: if there is no such model, it is of another kind, or its weights are corrupt or not those of its
-            config; or if its base model is missing or has changed.
+            config; or if its base model is missing, has changed, or is the model itself.
     """
+    return _open(name, dtype, dropout, ())
+
+
+def _open(
+    name: str, dtype: str | torch.dtype, dropout: dict[str, dict[str, float | bool]] | None, above: tuple[str, ...]
+) -> TextVAEModel:
+    """Open a text VAE; `above` are the models that it is the base of."""
     with named_errors(name, "text VAE", _WAY_OUT):
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         if not isinstance(config, TextVAEConfig):
             raise InputError(f"{name!r} is a {config.model_type} model and no text VAE: {_WAY_OUT}.")
         if config.base is not None:
-            return _on_base(name, config, dtype)
+            return _on_base(name, config, dtype, (*above, name))
         for part, settings in (dropout or {}).items():
             _set_known(getattr(config, part), settings)
         options = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
@@ -66,7 +75,7 @@ def _refuse(name: str, unsure: set[str], those: str = "of its config.json") -> N
         )
 
 
-def _on_base(name: str, config: TextVAEConfig, dtype: str | torch.dtype) -> TextVAEModel:
+def _on_base(name: str, config: TextVAEConfig, dtype: str | torch.dtype, above: tuple[str, ...]) -> TextVAEModel:
     """Open the base model and load the trained weights into it, in fp32 unless `dtype` says otherwise."""
     base = config.base or {}
     if dtype != "auto":
@@ -77,19 +86,26 @@ def _on_base(name: str, config: TextVAEConfig, dtype: str | torch.dtype) -> Text
     for part, entry in base.items():
         check_base(entry, part, name)
         size = {"encoder": config.encoder_config, "decoder": config.decoder_config}[part].vocab_size
-        parts[part] = _open_part(part, entry, size).requires_grad_(False)
+        parts[part] = _open_part(part, entry, size, above).requires_grad_(False)
         if entry["lora"] is not None:
             add_adapters(parts[part], **entry["lora"])
     model = TextVAEModel(config, **parts)
-    _take(model, {key: weight for file in weight_files(name) for key, weight in load_file(file).items()}, name)
+    files = weight_files(name)
+    _take(model, {key: weight for file in files for key, weight in load_file(file).items()}, name)
+    check_checksums(name, files)
     return model.cast(dtype).eval() if isinstance(dtype, torch.dtype) else model.eval()
 
 
-def _open_part(part: str, entry: dict, vocab_size: int) -> PreTrainedModel:
+def _open_part(part: str, entry: dict, vocab_size: int, above: tuple[str, ...]) -> PreTrainedModel:
     """Open one part of a base model, which may be a text VAE; with an embedding for EOS if it was given one."""
     base, dtype = entry["name_or_path"], getattr(torch, entry["dtype"])
-    if isinstance(AutoConfig.from_pretrained(base), TextVAEConfig):
-        return load_model(base, dtype).part(part)
+    if Path(base).resolve() in [Path(name).resolve() for name in above]:
+        raise InputError(
+            f"The base model of {above[-1]!r} is {base!r}, which is itself or needs it: write the right place into "
+            "`base` of config.json."
+        )
+    if isinstance(AutoConfig.from_pretrained(base, trust_remote_code=False), TextVAEConfig):
+        return _open(base, dtype, None, above).part(part)
     opened = load_encoder(base, dtype) if part == "encoder" else load_decoder(base, dtype, entry["quantization"])
     rows = token_embeddings(opened).num_embeddings
     if rows + 1 == vocab_size:

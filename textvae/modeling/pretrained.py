@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from textvae.errors import InputError
+from textvae.files import brief, damaged_json
 from textvae.modeling.compat import recomputes
 from textvae.modeling.families import check_decoder, check_encoder, encoder_class
 
@@ -31,15 +32,23 @@ def named_errors(name: str, kind: str, way_out: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except SafetensorError as error:
-        raise InputError(f"The weights of {name!r} are corrupt ({error}): copy or save them again.") from error
-    except (OSError, ValueError, StrictDataclassError) as error:
-        if not Path(name).exists():
-            raise InputError(
-                f"There is no directory {str(name)!r}, and no such model could be loaded from the Hub: {way_out}."
-            ) from error
-        brief = " ".join(str(error).split("\n")[:2]).strip().rstrip(".")
-        raise InputError(f"No {kind} could be opened from {name!r} ({brief}): {way_out}.") from error
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a library raises about files that hold something else than they should
+        raise InputError(_what_is_wrong(str(name), kind, error, way_out)) from error
+
+
+def _what_is_wrong(name: str, kind: str, error: Exception, way_out: str) -> str:
+    """One sentence about an error while a `kind` of model was opened from `name`."""
+    if isinstance(error, SafetensorError):
+        return f"The weights of {name!r} are corrupt ({shorten(str(error), 150)}): copy or save them again."
+    if not Path(name).exists():
+        return f"There is no directory {name!r}, and no such model could be loaded from the Hub: {way_out}."
+    if "trust_remote_code" in str(error):
+        return f"The {kind} of {name!r} needs program code of its own, and textvae runs no such code: {way_out}."
+    if (file := damaged_json(Path(name))) is not None:
+        return f"No {kind} could be opened from {name!r} ({file} is not a valid JSON object): {way_out}."
+    return f"No {kind} could be opened from {name!r} ({brief(error)}): {way_out}."
 
 
 def load_encoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
@@ -50,7 +59,7 @@ def load_encoder(name: str, dtype: str | torch.dtype) -> PreTrainedModel:
             or of another size.
     """
     with named_errors(name, "encoder", _WAY_OUT):
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         check_encoder(config)
         model, report = _load(encoder_class(config), name, dtype)
     inside = {child for child, _ in model.named_children()} - {"pooler"}
@@ -73,7 +82,7 @@ def load_decoder(name: str, dtype: str | torch.dtype, quantization: str = "none"
     """
     options = _quantized(quantization)
     with named_errors(name, "decoder", _WAY_OUT):
-        check_decoder(AutoConfig.from_pretrained(name))
+        check_decoder(AutoConfig.from_pretrained(name, trust_remote_code=False))
         model, report = _load(AutoModelForCausalLM, name, dtype, **options)
     _check_weights(name, "decoder", report)
     if quantization != "none":
@@ -106,7 +115,7 @@ def _prepare_for_training(model: PreTrainedModel) -> None:
 
 
 def _load(auto_class, name: str, dtype: str | torch.dtype, **options) -> tuple[PreTrainedModel, dict]:
-    options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+    options |= {"ignore_mismatched_sizes": True, "output_loading_info": True, "trust_remote_code": False}
     return auto_class.from_pretrained(name, dtype=dtype, **options)
 
 

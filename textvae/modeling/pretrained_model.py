@@ -1,5 +1,6 @@
 """What a text VAE is as a model of transformers: two parts and what joins them; built, opened, saved and cast."""
 
+from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
@@ -8,6 +9,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
 from textvae.errors import InputError
+from textvae.files import whole_files
 from textvae.modeling.adapters import LORA_MARK
 from textvae.modeling.bag_of_words import BagOfWords
 from textvae.modeling.base_weights import check_apart
@@ -19,12 +21,34 @@ from textvae.modeling.label_vectors import LabelVectors
 from textvae.modeling.old_names import OLD_NAMES, rename_old
 from textvae.modeling.posterior import Posterior
 from textvae.modeling.pretrained import cast_weights, load_decoder, load_encoder, set_frozen_mode
+from textvae.modeling.weight_files import add_checksums, check_checksums, weight_files, weight_patterns
+
+SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+_ON_THE_HUB = ("cache_dir", "revision", "subfolder", "variant")
+_OF_A_PUSH = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
 
 M = TypeVar("M", bound="TextVAEPreTrainedModel")
 
 
 def _new_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    return encoder_class(config).from_config(config)
+    return encoder_class(config).from_config(config, trust_remote_code=False)
+
+
+def _new_decoder(config: PreTrainedConfig) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
+def _special_ids(name: str, decoder: PreTrainedConfig, given: dict) -> dict:
+    """The special tokens of a pretrained decoder, where none are given."""
+    named = {token: given.get(token, getattr(decoder, token)) for token in SPECIAL_IDS}
+    ends = named["eos_token_id"]
+    first_end = ends[0] if isinstance(ends, list) and ends else ends
+    if first_end is None:
+        raise InputError(
+            f"The config of the decoder {name!r} names no EOS, the end of a text: give eos_token_id, which its "
+            "tokenizer knows."
+        )
+    return {token: first_end if value is None else value for token, value in named.items()}
 
 
 class TextVAEPreTrainedModel(PreTrainedModel):
@@ -64,7 +88,7 @@ class TextVAEPreTrainedModel(PreTrainedModel):
                 keep_weights(part)
         # Built in this order, in which the random numbers of their weights are drawn.
         self.encoder = None if config.is_language_model else encoder or _new_encoder(config.encoder_config)
-        self.decoder = AutoModelForCausalLM.from_config(config.decoder_config) if decoder is None else decoder
+        self.decoder = _new_decoder(config.decoder_config) if decoder is None else decoder
         self.logit_scale, self.logit_softcap = logits_change(config.decoder_config)
         self.posterior = states = None
         if self.encoder is not None:
@@ -85,7 +109,8 @@ class TextVAEPreTrainedModel(PreTrainedModel):
     ) -> M:
         """Join two pretrained parts, by name or path, by a new bottleneck; in evaluation mode.
 
-        Padding, BOS and EOS are the decoder's, if it has them.
+        Padding, BOS and EOS are those of the decoder's config. Without a BOS texts start with EOS, without a padding
+        token they are padded with EOS.
 
         Args:
             encoder: a checkpoint of one of the families in `ENCODERS` or `DECODERS`.
@@ -94,12 +119,11 @@ class TextVAEPreTrainedModel(PreTrainedModel):
             config: arguments of [`TextVAEConfig`].
 
         Raises:
-            InputError: if a part cannot be opened with exactly its weights, or its family is not supported.
+            InputError: if a part cannot be opened with exactly its weights, its family is not supported, or neither the
+                decoder's config nor `config` names an EOS.
         """
         parts = load_encoder(encoder, dtype), load_decoder(decoder, dtype)
-        special = {name: getattr(parts[1].config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-        special = {name: token for name, token in special.items() if token is not None}
-        return cls.from_parts(*parts, **special | config).cast(parts[1].dtype)
+        return cls.from_parts(*parts, **_special_ids(decoder, parts[1].config, config) | config).cast(parts[1].dtype)
 
     @classmethod
     def from_parts(
@@ -126,21 +150,42 @@ class TextVAEPreTrainedModel(PreTrainedModel):
         return cls(TextVAEConfig(**configs | {"decoder": decoder_config}, **config), **models).eval()
 
     @classmethod
-    def from_pretrained(cls, *args, **options):
-        """As in every model of transformers; files of older versions open, too."""
-        return super().from_pretrained(*args, **{"key_mapping": OLD_NAMES, **options})
-
-    def save_pretrained(self, save_directory, **options) -> None:
-        """As in every model of transformers, but frozen weights of the base model are left out.
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **options):
+        """As in every model of transformers; files of older versions open, too.
 
         Raises:
-            InputError: if the base model is in that directory.
+            InputError: if a weight file is not as it was saved.
+        """
+        options = {"key_mapping": OLD_NAMES, "trust_remote_code": False, **options}
+        opened = super().from_pretrained(pretrained_model_name_or_path, *args, **options)
+        if pretrained_model_name_or_path is not None and options.get("state_dict") is None:
+            where = {name: options[name] for name in _ON_THE_HUB if options.get(name) is not None}
+            name = str(pretrained_model_name_or_path)
+            check_checksums(name, weight_files(name, **where, local_files_only=True))  # now they are here
+        return opened
+
+    def save_pretrained(self, save_directory, push_to_hub: bool = False, **options) -> None:
+        """As in every model of transformers, but frozen weights of the base model are left out.
+
+        Each weight file keeps a checksum. The files replace those of a model that was there, when all are written.
+
+        Raises:
+            InputError: if the base model is in that directory, or it is a file.
+            OSError: if the directory cannot be written; then it is as it was.
         """
         if self.config.base is not None:
             check_apart(self.config.base, save_directory)
             options["state_dict"] = {name: t for name, t in self.state_dict().items() if not self.is_of_base(name)}
         # Under the names of today, also if the model was opened from a file with older ones.
-        super().save_pretrained(save_directory, save_original_format=False, **options)
+        options["save_original_format"] = False
+        hub = {name: options.pop(name) for name in _OF_A_PUSH if name in options}
+        if not options.get("is_main_process", True):
+            return super().save_pretrained(save_directory, **options)
+        with whole_files(save_directory, instead_of=weight_patterns(options.get("variant"))) as place:
+            super().save_pretrained(place, **options)
+            add_checksums(place)
+        if push_to_hub:
+            self.push_to_hub(**{"repo_id": Path(save_directory).resolve().name, **hub})
 
     def is_of_base(self, name: str) -> bool:
         """Whether an entry of the state dictionary belongs to the base model: it is neither trained nor saved."""

@@ -14,13 +14,12 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.config_fields import COUNT, NOT_NEGATIVE, flag, number, whole
 from textvae.data.tokenize import tokenize_corpus
-from textvae.data.tokenizer_pair import load_tokenizers, save_tokenizers
+from textvae.data.tokenizer_pair import load_tokenizers
 from textvae.errors import InputError
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import evaluate, one_config
 from textvae.latents.paths import check_path
 from textvae.latents.paths import interpolate as interpolate_latents
-from textvae.modeling.adapters import merged
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
 from textvae.pipeline.codec import Codec, Written
@@ -29,6 +28,7 @@ from textvae.pipeline.hub import push
 from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset, as_latents, as_list
 from textvae.pipeline.paraphrase import find_paraphrases
 from textvae.pipeline.parts import check_max_length, check_parts, describe, usable_device, usable_dtype
+from textvae.pipeline.saving import save, save_merged
 from textvae.pipeline.score import score_texts
 from textvae.processes import best_device, main_first
 
@@ -125,15 +125,13 @@ class TextVAEPipeline:
         """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
 
         The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Frozen weights of a base model are not
-        written; `base` in config.json says where they are.
+        written; `base` in config.json says where they are. Raises what [`textvae.pipeline.saving.save`] does.
         """
-        self.model.save_pretrained(path)
-        save_tokenizers(path, self.tokenizers)
+        save(self.model, self.tokenizers, path)
 
     def merge_and_save(self, path: str | Path) -> None:
         """Write all weights in fp32, adapters merged, so that neither base model nor peft is needed to open them."""
-        merged(self.model).save_pretrained(path)
-        save_tokenizers(path, self.tokenizers)
+        save_merged(self.model, self.tokenizers, path)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
         """Upload what `save_pretrained` writes, with model card and metrics; see [`textvae.pipeline.hub.push`]."""

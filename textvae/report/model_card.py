@@ -79,7 +79,7 @@ def _escaped(text: str) -> str:
 
 def _data(name: str, report: dict, about: About) -> str:
     """The facts that the Hub reads, as YAML."""
-    dataset = {"dataset_type": about.dataset or "text", "dataset_name": about.dataset or "held-out texts"}
+    kind, texts = about.dataset or "text", about.dataset or "held-out texts"
     return ModelCardData(
         language=about.language,
         license=about.license,
@@ -90,7 +90,7 @@ def _data(name: str, report: dict, about: About) -> str:
         datasets=[about.dataset] if about.dataset else None,
         model_name=name,
         eval_results=[
-            EvalResult(_TASK, metric_type=key, metric_value=round(report[key], 4), metric_name=title, **dataset)
+            EvalResult(_TASK, kind, texts, metric_type=key, metric_value=round(report[key], 4), metric_name=title)
             for key, title in _MEASURED.items()
             if key in report
         ],

@@ -108,21 +108,26 @@ def _in_a_cell(text: str) -> str:
 
 
 def _cell(column: Column, finished: list[Outcome]) -> str:
-    values = [outcome.results[column.key] / column.unit for outcome in finished if column.key in outcome.results]
-    if not values:
+    measured = [outcome.results for outcome in finished if column.key in outcome.results]
+    if not measured:
         return "–"
-    shown = f"{fmean(values):,.{column.decimals}f}"
-    error = _error(column, finished, values)
+    shown = f"{fmean(results[column.key] / column.unit for results in measured):,.{column.decimals}f}"
+    error = _error(column, measured)
     return shown if error is None else f"{shown} ± {error:,.{column.decimals}f}"
 
 
-def _error(column: Column, finished: list[Outcome], values: list[float]) -> float | None:
-    """Half the range over the seeds; for a single seed the standard error over the texts, if it is known."""
+def _error(column: Column, measured: list[dict[str, float]]) -> float | None:
+    """Half the range over the seeds; for a single seed the standard error over the texts, if it is known.
+
+    Args:
+        measured: the results of the seeds that have this value.
+    """
     if not column.has_error:
         return None
-    if len(values) > 1:
+    if len(measured) > 1:
+        values = [results[column.key] / column.unit for results in measured]
         return (max(values) - min(values)) / 2
-    return finished[0].results.get(f"{column.key}_standard_error")
+    return measured[0].get(f"{column.key}_standard_error")
 
 
 def _caption(outcomes: Sequence[Outcome]) -> str:

@@ -158,7 +158,7 @@ def _check_settings(one: SweepRun) -> None:
     changes = [f"{name} was {was[name]!r} and is now {now[name]!r}" for name in now if now[name] != was[name]]
     if changes:
         raise InputError(
-            f"{one.directory} holds the run {one.name!r} with other settings ({shorten(', '.join(changes), 300)}): "
+            f"{one.directory} holds the run {one.name!r} with other settings ({shorten(', '.join(changes), 120)}): "
             "undo the change, rename the run, or remove that directory."
         )
 

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import zlib
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -11,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import load
 
 from textvae.errors import InputError
-from textvae.files import finish_directory, remove_directory, unfinished
+from textvae.files import checksum, finish_directory, os_errors, remove_directory, unfinished
 
 MANIFEST = "checkpoint.json"  # written last: the files of the checkpoint and their checksums
 NAME = re.compile(r"checkpoint-(\d+)$")
@@ -35,6 +34,9 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int,
 
     Args:
         about: JSON values, which `about` returns.
+
+    Raises:
+        OSError: if it cannot be written; then nothing of it is left.
     """
     final = Path(output_dir) / f"checkpoint-{step}"
     place = unfinished(final)
@@ -42,10 +44,15 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int,
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(place))
+    try:
+        with os_errors(place):
+            accelerator.save_state(str(place))
+    except OSError:
+        shutil.rmtree(place, ignore_errors=True)  # on a full disk it takes up the last of the space
+        raise
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        files = {path.relative_to(place).as_posix(): _checksum(path) for path in _files(place)}
+        files = {path.relative_to(place).as_posix(): checksum(path) for path in _files(place)}
         (place / MANIFEST).write_text(json.dumps({"step": step, "about": about, "files": files}, indent=1))
         finish_directory(final)
         for old in checkpoints_in(output_dir)[:-limit]:
@@ -110,18 +117,10 @@ def _offer(usable: list[Path]) -> str:
 def _is_whole(checkpoint: Path) -> bool:
     try:
         files = json.loads((checkpoint / MANIFEST).read_text())["files"]
-        return all(_checksum(checkpoint / name) == checksum for name, checksum in files.items())
-    except (OSError, ValueError, KeyError):
+        return all(checksum(checkpoint / name) == wanted for name, wanted in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
 def _files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
-    with open(path, "rb") as file:
-        while block := file.read(2**22):
-            checksum = zlib.crc32(block, checksum)
-    return checksum

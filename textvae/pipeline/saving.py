@@ -1,0 +1,36 @@
+"""A model and its tokenizers written to one directory, whole or not at all."""
+
+from pathlib import Path
+from typing import cast
+
+from textvae.data.tokenizer_pair import ENCODER_TOKENIZER, TokenizerPair, save_tokenizers
+from textvae.files import check_directory, whole_files
+from textvae.modeling.adapters import merged
+from textvae.modeling.base_weights import check_apart
+from textvae.modeling.pretrained_model import TextVAEPreTrainedModel
+from textvae.modeling.weight_files import weight_patterns
+
+
+def save(model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | Path) -> None:
+    """Write both; what was in the directory is replaced when all is written.
+
+    Raises:
+        InputError: if `path` is a file or the directory of a base model.
+        OSError: if the directory cannot be written; then it is as it was.
+    """
+    check_apart(model.config.base, path)
+    with whole_files(path, instead_of=[*weight_patterns(), ENCODER_TOKENIZER]) as place:
+        model.save_pretrained(place)
+        save_tokenizers(place, tokenizers)
+
+
+def save_merged(model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | Path) -> None:
+    """Write both, with all weights in fp32 and adapters merged.
+
+    Raises:
+        InputError: as `save`, or if a part is quantized.
+        OSError: as `save`.
+    """
+    check_directory(Path(path))
+    check_apart(model.config.base, path)  # the base model is opened anew where it is
+    save(cast(TextVAEPreTrainedModel, merged(model)), tokenizers, path)
