@@ -38,6 +38,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.output:
         check_place(Path(arguments.output))
+        check_place(Path(f"{arguments.output}.partial"))
 
     accelerator = Accelerator()
     options = {"mixed_precision": accelerator.mixed_precision}

@@ -4,11 +4,27 @@ python recipes/interpolate.py runs/chitchat "I love music." "Where do you come f
 """
 
 import argparse
-from typing import cast
+from dataclasses import asdict, dataclass
+from typing import Literal, cast
 
 from textvae import TextVAEPipeline
+from textvae.cli.arguments import add_flags
 from textvae.cli.main import run
+from textvae.config_fields import COUNT, Range, check_settings, setting
 from textvae.processes import say
+
+
+@dataclass
+class Settings:
+    num_steps: int = setting(
+        7, "number of sentences, both ends included", Range("at least 2", lambda value: value >= 2)
+    )
+    path: Literal["linear", "spherical"] = setting("linear", "the path from one z to the other")
+    num_beams: int = setting(1, "beams of the search for a sentence", COUNT)
+    label: str | None = setting(None, "label of both sentences, for a model with labels")
+
+    def __post_init__(self):
+        check_settings(self)
 
 
 def main() -> None:
@@ -16,15 +32,12 @@ def main() -> None:
     parser.add_argument("model", help="a directory that train.py wrote")
     parser.add_argument("start")
     parser.add_argument("end")
-    parser.add_argument("--num_steps", type=int, default=7, help="number of sentences, both ends included")
-    parser.add_argument("--path", choices=["linear", "spherical"], default="linear")
-    parser.add_argument("--num_beams", type=int, default=1)
-    parser.add_argument("--label", help="label of both sentences, for a model with labels")
-    arguments = parser.parse_args()
-    pipeline = TextVAEPipeline.from_pretrained(arguments.model)
-    options = {"label": arguments.label, "num_beams": arguments.num_beams}
-    steps = pipeline.interpolate(arguments.start, arguments.end, arguments.num_steps, arguments.path, **options)
-    say("\n".join(cast("list[str]", steps)))
+    add_flags(parser, Settings)
+    flags = vars(parser.parse_args())
+    model, start, end = (flags.pop(name) for name in ("model", "start", "end"))
+    settings = Settings(**flags)
+    pipeline = TextVAEPipeline.from_pretrained(model)
+    say("\n".join(cast("list[str]", pipeline.interpolate(start, end, **asdict(settings)))))
 
 
 if __name__ == "__main__":

@@ -7,23 +7,34 @@ Writes OUTPUT.csv and OUTPUT.png.
 """
 
 import argparse
+from dataclasses import dataclass, fields
 from itertools import cycle, pairwise
 from pathlib import Path
 
 from datasets import Dataset
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP
+from textvae.cli.arguments import FILE_HELP, add_flags
 from textvae.cli.main import run
+from textvae.config_fields import COUNT, check_settings, setting
 from textvae.data.corpora import load_texts
 from textvae.data.words import word_count
 from textvae.errors import InputError
 from textvae.evaluation.table import as_csv, as_markdown
-from textvae.files import check_place, write_whole
+from textvae.files import check_place, whole_file, write_whole
 from textvae.processes import say
 from textvae.sweeps.compare import MARKERS, require_matplotlib
 
 COLUMNS = ("model", "from_words", "to_words", "texts", "nats_per_token", "kl", "bleu", "exact_match")
+
+
+@dataclass
+class Settings:
+    texts_per_group: int = setting(200, "maximum number of texts per group", COUNT)
+    batch_size: int = setting(32, "texts in the model at a time", COUNT)
+
+    def __post_init__(self):
+        check_settings(self)
 
 
 def main() -> None:
@@ -36,19 +47,22 @@ def main() -> None:
     parser.add_argument(
         "--edges", nargs="+", type=int, default=[1, 10, 20, 40, 80, 160, 320], help="limits of the groups, in words"
     )
-    parser.add_argument("--texts_per_group", type=int, default=200, help="maximum number of texts per group")
-    parser.add_argument("--batch_size", type=int, default=32)
+    add_flags(parser, Settings)
     parser.add_argument("--output", default="lengths", help="path of the plot and the table, without .png and .csv")
     arguments = parser.parse_args()
-    output = Path(arguments.output)
-    check_place(output)
+    given = vars(arguments)
+    settings = Settings(**{field.name: given[field.name] for field in fields(Settings) if field.name in given})
+    table_file, plot_file = (Path(f"{arguments.output}{ending}") for ending in (".csv", ".png"))
+    check_place(table_file)
+    check_place(plot_file)
     require_matplotlib()
 
     columns = arguments.text_column, arguments.target_column, arguments.label_column
-    groups = group_by_length(load_texts(arguments.file, *columns), arguments.edges, arguments.texts_per_group)
-    rows = [row for model in arguments.models for row in measure(model, groups, arguments.batch_size)]
-    write_whole(output.with_name(output.name + ".csv"), as_csv([{name: row[name] for name in COLUMNS} for row in rows]))
-    plot(rows).savefig(output.with_name(output.name + ".png"), dpi=200)
+    groups = group_by_length(load_texts(arguments.file, *columns), arguments.edges, settings.texts_per_group)
+    rows = [row for model in arguments.models for row in measure(model, groups, settings.batch_size)]
+    write_whole(table_file, as_csv([{name: row[name] for name in COLUMNS} for row in rows]))
+    with whole_file(plot_file) as place:
+        plot(rows).savefig(place, format="png", dpi=200)
     say(as_markdown(COLUMNS, [as_cells(row) for row in rows]))
 
 

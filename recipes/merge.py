@@ -5,9 +5,11 @@ python recipes/merge.py runs/quantized runs/merged --dtype float32      # from t
 """
 
 import argparse
+from pathlib import Path
 
 from textvae import TextVAEPipeline
 from textvae.cli.main import run
+from textvae.files import check_directory
 
 
 def main() -> None:
@@ -16,6 +18,7 @@ def main() -> None:
     parser.add_argument("output_dir")
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32"], help="dtype to open the base models in")
     arguments = parser.parse_args()
+    check_directory(Path(arguments.output_dir))
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device="cpu", dtype=arguments.dtype)
     pipeline.merge_and_save(arguments.output_dir)
 

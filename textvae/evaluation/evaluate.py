@@ -81,11 +81,12 @@ def evaluate(
         from `iw_nll`, EOS counted; `bleu`; and the counts that these rest on, with the number of unknown tokens.
 
     Raises:
-        InputError: if there are fewer than two texts, an option is out of its range, the cache cannot be written or is
-            of another evaluation, there are two tokenizers and no `target_ids`, or the model has labels and the dataset
-            no `label_id`, or the other way round.
+        InputError: if the dataset is not tokenized or has fewer than two texts, an option is out of its range, the
+            cache cannot be written or is of another evaluation, there are two tokenizers and no `target_ids`, or the
+            model has labels and the dataset no `label_id`, or the other way round.
     """
     config = one_config(config, options)
+    _check_columns(dataset)
     tokenizers = TokenizerPair(tokenizer, encoder_tokenizer)
     texts = InferenceBatches(dataset, tokenizers, model.device, config.batch_size)
     _check(model, texts)
@@ -123,6 +124,15 @@ def check_number(num_texts: int) -> None:
     """Raises InputError if there are too few texts to evaluate a model on."""
     if num_texts < 2:
         raise InputError(f"Evaluation needs at least 2 texts, there are {num_texts}.")
+
+
+def _check_columns(dataset: Dataset | Mapping[str, list]) -> None:
+    columns = dataset.column_names if isinstance(dataset, Dataset) else dataset if isinstance(dataset, Mapping) else ()
+    if not {"input_ids", "text"} <= {*columns}:
+        raise InputError(
+            "The dataset has no columns input_ids and text: make them with textvae.data.tokenize_corpus, or give the "
+            "texts to TextVAEPipeline.evaluate."
+        )
 
 
 def _check(model: TextVAEModel, texts: InferenceBatches) -> None:

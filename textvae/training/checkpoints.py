@@ -45,7 +45,7 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int,
         place.mkdir(parents=True)
     accelerator.wait_for_everyone()
     try:
-        with os_errors(place):
+        with os_errors(final):
             accelerator.save_state(str(place))
     except OSError:
         shutil.rmtree(place, ignore_errors=True)  # on a full disk it takes up the last of the space
