@@ -78,7 +78,7 @@ def test_the_automatic_split_is_seeded_complete_and_sized(tmp_path):
     assert texts(first) == sorted(LINES)
     assert len(first["validation"]) == 20
     assert first["validation"]["text"][:] == again["validation"]["text"][:] != other["validation"]["text"][:]
-    assert len(load_corpus(path, validation_split=0.001)["validation"]) == 1
+    assert len(load_corpus(path, validation_split=0.001)["validation"]) == 2
 
 
 def test_a_stream_is_split_without_overlap(tmp_path):

@@ -1,27 +1,38 @@
 """Corpora in: files, datasets and the embedded corpus as memory-mapped Arrow, or as streams."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-import numpy as np
-from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Value, load_dataset
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
 from datasets.exceptions import DatasetsError
 
 from textvae.data.chitchat import load_chitchat
+from textvae.data.columns import Columns
 from textvae.data.corpus_files import Files, find_files, find_splits, listed
+from textvae.data.duplicates import drop_duplicates as without_duplicates
+from textvae.data.duplicates import refuse_streamed_duplicates
 from textvae.data.file_corpus import load_files
-from textvae.data.labels import match_labels, name_labels, refuse_streamed_labels
+from textvae.data.given import (
+    Texts,
+    dataset_of,
+    dataset_of_texts,
+    files_in,
+    is_stream,
+    is_table,
+    listed_texts,
+    splits_of,
+)
+from textvae.data.labels import match_labels, refuse_streamed_labels
+from textvae.data.splits import split, train_and_validation
+from textvae.data.text_columns import text_columns
 from textvae.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_MAX_VALIDATION_TEXTS = 5_000
 _STREAMED_ROWS = 100_000
-_IN_MEMORY = "what was given"  # the name in error messages of a corpus that is no file
-
-Texts = Sequence[str] | Dataset | DatasetDict
+_IN_MEMORY = "The given corpus"  # the name in error messages of a corpus that is no file
 
 
 def load_corpus(
@@ -35,6 +46,7 @@ def load_corpus(
     target_column: str | None = None,
     label_column: str | None = None,
     validation_split: float = 0.02,
+    drop_duplicates: bool = False,
     streaming: bool = False,
     max_train_samples: int | None = None,
     max_validation_samples: int | None = None,
@@ -52,22 +64,31 @@ def load_corpus(
             text per line), csv, tsv, jsonl, json, parquet or arrow, by suffix. If `train_file` is one directory, files
             whose name says `validation` or `test` are not for training, and the former are the validation split.
         dataset_name, dataset_config_name: a dataset of the Hub, or a directory, in place of files.
-        texts: in place of both, a list of texts, a dataset, or a `DatasetDict` with `train` and perhaps `validation`.
+        texts: in place of both, a list of texts, a table (columns in a dictionary, a DataFrame of pandas or polars, …),
+            a dataset, a stream, or a dictionary of them with `train` and perhaps `validation`, also called `valid`,
+            `val` or `dev`. A `Path`, a list of them, or the name of a file as a string is a `train_file`.
         text_column, target_column, label_column: names of the columns; a txt file has one column, of texts.
-        validation_split: share of the texts that is held out if there is no validation file or split; at least 1 and
+        validation_split: share of the texts that is held out if there is no validation file or split; at least 2 and
             at most 5,000 texts: a seeded sample, or every 1/share-th text when `streaming`.
+        drop_duplicates: keep only the first of equal rows, and only those held-out rows that training has not.
+        streaming: give streams; texts that are a stream are one in any case.
         max_train_samples, max_validation_samples: keep only the first so many.
 
     Raises:
         InputError: for a file or dataset that is missing, empty, unreadable, of unknown format, without that
-            column, or too small to be split; for one label or more than 1,000, a label that only the validation has,
-            and labels of a stream.
+            column, or too small to be split; for a column that holds no texts; for one label or more than 1,000, a
+            label that only the validation has, and labels and `drop_duplicates` of a stream.
     """
     _check_arguments(train_file, validation_file, dataset_name, texts, validation_split)
+    if (files := files_in(texts)) is not None:
+        train_file, texts = files, None
     if train_file is dataset_name is texts is None:
         _check_embedded(target_column, label_column)
+    streaming = streaming or is_stream(texts)
     if label_column is not None and streaming:
         refuse_streamed_labels()
+    if drop_duplicates and streaming:
+        refuse_streamed_duplicates()
     columns = _columns(text_column, target_column, label_column)
     if texts is not None:
         splits = _in_memory(texts, columns)
@@ -79,11 +100,14 @@ def load_corpus(
         splits = load_chitchat(seed)
     if streaming:
         splits = {k: v.to_iterable_dataset() if isinstance(v, Dataset) else v for k, v in splits.items()}
+    source = listed(train_file or dataset_name or _IN_MEMORY)
+    if drop_duplicates:
+        splits = without_duplicates(splits, source)
     was_split = "validation" not in splits
     if was_split:
-        splits = _split(splits["train"], validation_split, seed, listed(train_file or dataset_name or _IN_MEMORY))
+        splits = split(splits["train"], validation_split, seed, source)
     limits = {"train": max_train_samples, "validation": max_validation_samples}
-    splits = {name: _first(splits[name], limit) for name, limit in limits.items()}
+    splits = {name: _first(splits[name], limit, name) for name, limit in limits.items()}
     if streaming:
         return IterableDatasetDict(cast(dict, splits))
     corpus = DatasetDict(cast(dict, splits))
@@ -122,9 +146,9 @@ def _check_embedded(target_column: str | None, label_column: str | None) -> None
             raise InputError(f"The embedded corpus has no {name}s: give a --train_file, or leave {name}_column out.")
 
 
-def _columns(text_column: str, target_column: str | None, label_column: str | None) -> dict[str, str]:
+def _columns(text_column: str, target_column: str | None, label_column: str | None) -> Columns:
     """The columns that become `text`, `target` and `label`, in this order."""
-    columns = {"text": text_column}
+    columns: Columns = {"text": text_column}
     for what, column in (("target", target_column), ("label", label_column)):
         for other in columns:
             if column == columns[other]:
@@ -149,22 +173,26 @@ def check_strings(texts: Sequence[object]) -> None:
             ) from error
 
 
-def _in_memory(texts: Texts, wanted: dict[str, str]) -> dict:
-    if not isinstance(texts, Dataset | DatasetDict):
-        texts = list(texts)
-        check_strings(texts)
-        texts = Dataset.from_dict({wanted["text"]: texts}, features=Features({wanted["text"]: Value("string")}))
-    splits = texts if isinstance(texts, DatasetDict) else {"train": texts}
-    if "train" not in splits:
-        raise InputError(f"The datasets have no split 'train' but {', '.join(map(str, splits))}: give one that name.")
-    return {name: _text_columns(splits[name], wanted, _IN_MEMORY) for name in ("train", "validation") if name in splits}
+def _in_memory(texts: Texts, wanted: Columns) -> dict:
+    splits = train_and_validation(_IN_MEMORY, splits_of(texts, wanted))
+    return {name: text_columns(_dataset(part, wanted), wanted, _IN_MEMORY) for name, part in splits.items()}
 
 
-def _load_splits(train: Files, validation: Files | None, wanted: dict[str, str], streaming: bool) -> dict:
+def _dataset(texts: Any, wanted: Columns) -> Dataset | IterableDataset:
+    if isinstance(texts, Dataset | IterableDataset):
+        return texts
+    if is_table(texts):
+        return dataset_of(texts, wanted, _IN_MEMORY)
+    texts = listed_texts(texts, _IN_MEMORY)
+    check_strings(texts)
+    return dataset_of_texts(texts, wanted["text"])
+
+
+def _load_splits(train: Files, validation: Files | None, wanted: Columns, streaming: bool) -> dict:
     """The splits of files; a directory may have its own validation split."""
     directory = _directory(train)
     files = {} if directory is None else find_splits(directory) or {}
-    files = _train_and_validation(directory, files) if "train" in files else {"train": find_files(train)}
+    files = train_and_validation(directory, files) if "train" in files else {"train": find_files(train)}
     if validation is not None:
         files["validation"] = find_files(validation)
     return {split: load_files(found, wanted, streaming) for split, found in files.items()}
@@ -177,17 +205,10 @@ def _directory(names: Files) -> Path | None:
     return path if path is not None and path.is_dir() else None
 
 
-def _train_and_validation(source: object, splits: Mapping) -> dict:
-    if "train" not in splits:
-        found = ", ".join(map(str, splits))
-        raise InputError(f"The dataset {str(source)!r} has no split 'train' but {found}: save one under that name.")
-    return {split: splits[split] for split in ("train", "validation") if split in splits}
-
-
-def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming: bool) -> dict:
+def _load_named(name: str, config: str | None, wanted: Columns, streaming: bool) -> dict:
     directory = _directory(name) if config is None else None
     if directory is not None and (files := find_splits(directory)) is not None:
-        files = _train_and_validation(name, files)
+        files = train_and_validation(f"The dataset {name!r}", files)
         return {split: load_files(found, wanted, streaming) for split, found in files.items()}
     try:
         loaded = load_dataset(name, config, streaming=streaming)
@@ -196,70 +217,13 @@ def _load_named(name: str, config: str | None, wanted: dict[str, str], streaming
         raise InputError(
             f"The dataset {name!r} could not be loaded: check its name and configuration ({reason})."
         ) from error
-    splits = _train_and_validation(name, cast(Mapping, loaded))
-    return {split: _text_columns(part, wanted, name) for split, part in splits.items()}
+    splits = train_and_validation(f"The dataset {name!r}", loaded)
+    return {split: text_columns(part, wanted, name) for split, part in splits.items()}
 
 
-def _check_columns(names: Sequence[str], wanted: dict[str, str], source) -> None:
-    for what, column in wanted.items():
-        if column not in names:
-            known = ", ".join(map(str, names))
-            raise InputError(f"{source} has no column {column!r}: give --{what}_column one of {known}.")
-
-
-def _text_columns(dataset: Dataset | IterableDataset, wanted: dict[str, str], source: str) -> Dataset | IterableDataset:
-    columns = dataset.column_names or list(next(iter(dataset), dict.fromkeys(wanted.values())))
-    _check_columns(columns, wanted, source)
-    features, arguments = Features(dict.fromkeys(wanted, Value("string"))), {"wanted": wanted}
-    if "label" in wanted and isinstance(dataset, Dataset):  # a stream has no labels
-        arguments["label_feature"] = dataset.features[wanted["label"]]
-    options = {"batched": True, "fn_kwargs": arguments, "remove_columns": columns, "features": features}
-    texts = dataset.map(_drop_gaps, **options)
-    if isinstance(dataset, Dataset) and isinstance(texts, Dataset) and (dropped := len(dataset) - len(texts)):
-        gaps = "rows with a gap" if "label" in wanted else "pairs with a gap" if "target" in wanted else "blank texts"
-        logger.warning("%s: %d %s were dropped", source, dropped, gaps)
-    if next(iter(texts), None) is None:
-        raise InputError(f"{source} holds no text: give one with words in it.")
-    return texts
-
-
-def _drop_gaps(batch: dict, wanted: dict[str, str], label_feature=None) -> dict:
-    columns = {what: batch[column] for what, column in wanted.items()}
-    if "label" in wanted:
-        columns["label"] = name_labels(columns["label"], label_feature)
-    rows = zip(*columns.values(), strict=True)
-    whole = [row for row in rows if all(map(_has_words, row))]
-    return {what: [str(row[place]) for row in whole] for place, what in enumerate(wanted)}
-
-
-def _has_words(text: object) -> bool:
-    return text is not None and bool(str(text).strip())
-
-
-def _split(dataset: Dataset | IterableDataset, share: float, seed: int, source: str | None) -> dict:
-    if isinstance(dataset, IterableDataset):
-        stride = max(2, round(1 / share))
-        train, held_out = (
-            dataset.filter(_is_held_out, with_indices=True, fn_kwargs={"stride": stride, "wanted": wanted})
-            for wanted in (False, True)
-        )
-        held_out = held_out.take(_MAX_VALIDATION_TEXTS)
-    else:
-        size = min(max(1, round(share * len(dataset))), _MAX_VALIDATION_TEXTS)
-        order = np.random.default_rng(seed).permutation(len(dataset))
-        train, held_out = dataset.select(np.sort(order[size:])), dataset.select(np.sort(order[:size]))
-    if next(iter(train), None) is None:
-        raise InputError(f"{source} holds one text and cannot be split: add texts, or give a --validation_file.")
-    return {"train": train, "validation": held_out}
-
-
-def _is_held_out(_: dict, index: int, stride: int, wanted: bool) -> bool:
-    return (index % stride == 0) == wanted
-
-
-def _first(dataset: Dataset | IterableDataset, limit: int | None) -> Dataset | IterableDataset:
+def _first(dataset: Dataset | IterableDataset, limit: int | None, split: str) -> Dataset | IterableDataset:
     if limit is not None and limit < 1:
-        raise InputError(f"The number of samples to keep is {limit}: give 1 or more.")
+        raise InputError(f"max_{split}_samples is {limit}, which leaves no texts: give 1 or more, or leave it out.")
     if limit is None or (isinstance(dataset, Dataset) and limit >= len(dataset)):
         return dataset
     return dataset.take(limit)

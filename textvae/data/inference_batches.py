@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from textvae.data.padding import padded_batch
 from textvae.data.special_tokens import IGNORED, special_tokens
+from textvae.data.text_columns import plain
 from textvae.data.tokenize import has_targets
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.data.words import word_count
@@ -78,6 +79,7 @@ class InferenceBatches:
         Raises:
             InputError: if there are two tokenizers and no column `target_ids`.
         """
+        dataset = plain(dataset) if isinstance(dataset, Dataset) else dataset
         columns = dataset.column_names if isinstance(dataset, Dataset) else list(dataset)
         self.tokenizers, self.device, self.batch_size = tokenizers, device, batch_size
         self.input_ids = dataset["input_ids"][:]

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from textwrap import shorten
 
+import numpy as np
 from datasets import ClassLabel, Dataset, IterableDataset
 
 from textvae.errors import InputError, shown
@@ -33,7 +34,7 @@ def _name(value, names: list[str] | None) -> str | None:
         return names[value]
     if isinstance(value, float) and value.is_integer():  # an integer in a column with gaps, as pandas writes it
         value = int(value)
-    if not isinstance(value, str | int):
+    if not isinstance(value, str | int | np.integer):
         raise InputError(
             f"The label {shorten(str(value), 50)} is neither a string nor an integer: name a --label_column of those."
         )

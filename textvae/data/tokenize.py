@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.data.labels import number_labels
 from textvae.data.special_tokens import leading_token
+from textvae.data.text_columns import plain
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 
@@ -41,6 +42,7 @@ def tokenize_corpus(
             the column `target` holds no texts; with `label_names` also if the column `label` is missing, has a gap or
             another label.
     """
+    dataset = plain(dataset)
     _check(dataset, tokenizers, max_length)
     options = {"batched": True, "fn_kwargs": {"tokenizers": tokenizers, "max_length": max_length}}
     dataset = dataset.remove_columns([name for name in _MADE_HERE if name in (dataset.column_names or [])])

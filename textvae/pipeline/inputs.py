@@ -4,7 +4,9 @@ N texts · Z latent_size
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, cast
 
 import numpy as np
 import pyarrow
@@ -14,7 +16,9 @@ from pandas import DataFrame
 from torch import Tensor
 
 from textvae.data.corpora import check_strings
+from textvae.data.given import Table, columns_of, dataset_of, is_table
 from textvae.data.labels import label_ids, listed
+from textvae.data.text_columns import plain
 from textvae.errors import InputError, shown
 from textvae.evaluation.evaluate import check_number
 
@@ -39,18 +43,21 @@ def as_list(texts: Texts) -> tuple[list[str], bool]:
     return [str(text) for text in items], single  # those of numpy become strings of Python
 
 
-def as_dataset(texts: Iterable[str] | Dataset, label: Label, label_names: Sequence[str]) -> Dataset:
-    """A dataset with the column `text`, from texts or from a dataset, and with these labels as its column `label`.
+def as_dataset(texts: Iterable[str] | Table | Dataset, label: Label, label_names: Sequence[str]) -> Dataset:
+    """A dataset with the column `text`, from texts, a table or a dataset, and with these labels as its column `label`.
+
+    It is in plain format. Of a table the columns `text`, `target` and `label` are taken.
 
     Raises:
-        InputError: if there are fewer than two texts, one is blank or no string, a dataset has no column `text`, or a
-            label cannot be used.
+        InputError: for one text, a path, a stream or splits; if there are fewer than two texts, one is blank or no
+            string, there is no column `text`, or a label cannot be used.
     """
-    if not isinstance(texts, Dataset):
-        texts = Dataset.from_dict({"text": as_list(texts)[0]})
+    _refuse_others(texts)
+    if is_table(texts):
+        texts = _of_table(cast("Table", texts))
+    texts = plain(texts) if isinstance(texts, Dataset) else Dataset.from_dict({"text": as_list(cast(Texts, texts))[0]})
     check_number(len(texts))
-    if "text" not in texts.column_names:
-        raise InputError(f"The dataset has no column 'text' but {', '.join(texts.column_names)}: rename one.")
+    _check_has_text(texts.column_names)
     for column in {"text", "target"} & set(texts.column_names):
         as_list(texts[column][:])
     if label is None:
@@ -58,6 +65,29 @@ def as_dataset(texts: Iterable[str] | Dataset, label: Label, label_names: Sequen
     ids = ids_of_labels(label, len(texts), label_names) or []
     others = texts.remove_columns([name for name in texts.column_names if name == "label"])
     return others.add_column("label", [label_names[i] for i in ids])
+
+
+def _refuse_others(texts: object) -> None:
+    if isinstance(texts, str | Path):
+        raise InputError(
+            f"evaluate needs at least 2 texts, not {shorten(repr(str(texts)), 60)}: give a list, or what "
+            "textvae.data.load_texts reads from a file."
+        )
+    if isinstance(texts, DatasetDict | IterableDatasetDict):
+        raise InputError(f"evaluate takes one split: give one of {', '.join(map(str, texts))}, as in data[name].")
+    if isinstance(texts, IterableDataset):
+        raise InputError("evaluate cannot take a stream: give datasets.Dataset.from_list(list(stream.take(1000))).")
+
+
+def _of_table(table: Table) -> Dataset:
+    there = columns_of(table, "The table")
+    _check_has_text(there)
+    return dataset_of(table, {name: name for name in ("text", "target", "label") if name in there}, "The table")
+
+
+def _check_has_text(columns: Iterable[str]) -> None:
+    if "text" not in columns:
+        raise InputError(f"The dataset has no column 'text' but {', '.join(map(str, columns))}: rename one.")
 
 
 def ids_of_labels(label: Label, count: int, names: Sequence[str]) -> list[int] | None:

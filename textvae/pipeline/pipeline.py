@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from textvae.config_fields import COUNT, NOT_NEGATIVE, flag, number, whole
+from textvae.data.given import Table
 from textvae.data.tokenize import tokenize_corpus
 from textvae.data.tokenizer_pair import load_tokenizers
 from textvae.errors import InputError
@@ -320,7 +321,7 @@ class TextVAEPipeline:
 
     def evaluate(
         self,
-        texts: Iterable[str] | Dataset,
+        texts: Iterable[str] | Table | Dataset,
         config: EvaluationConfig | None = None,
         *,
         label: Label = None,
@@ -330,8 +331,8 @@ class TextVAEPipeline:
         """Bounds, information and reconstruction over a dataset; see [`evaluate`] for the report.
 
         Args:
-            texts: a list of strings, or a dataset with the column `text`. If it has a column `target`, these texts are
-                decoded and measured, given the z of `text`.
+            texts: a list of strings, or a dataset or table with the column `text`. If it has a column `target`, these
+                texts are decoded and measured, given the z of `text`.
             config, cache: see [`evaluate`]; the fields of a config may be given as `options` instead.
             label: for a model with labels, in place of the dataset's column `label`.
 

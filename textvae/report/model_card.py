@@ -7,6 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from textvae.data.duplicates import IN_TRAINING
 from textvae.data.extend_tokenizer import kind_of
 from textvae.data.normalization import normalization_of
 from textvae.evaluation.table import report_table
@@ -52,10 +53,17 @@ def model_card(pipeline: TextVAEPipeline, report: dict, shown: Sequence[Samples]
     name = path.absolute().name
     reading = _READING[normalization_of(pipeline.tokenizer)] if kind_of(pipeline.tokenizer) == "sentencepiece" else ""
     samples = [as_markdown(one) for one in shown if about.quotes or not one.quotes]
-    body = "\n\n".join([report_table(report), *samples])
+    body = "\n\n".join([results(report), *samples])
     return CARD.format(
         data=_data(name, report, about), name=name, path=path.as_posix(), reading=f" {reading}".rstrip(), body=body
     )
+
+
+def results(report: dict) -> str:
+    """The table, and a sentence if held-out texts are in training, too."""
+    number = report.get(IN_TRAINING, 0)
+    too_good = f"\n\n{number} of the held-out texts are in training, too: these results are too good."
+    return report_table(report) + (too_good if number else "")
 
 
 def as_text(samples: Samples) -> str:

@@ -6,12 +6,11 @@ from pathlib import Path
 from datasets import Dataset
 
 from textvae.evaluation import metrics
-from textvae.evaluation.table import report_table
 from textvae.files import write_whole
 from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
 from textvae.processes import say
-from textvae.report.model_card import About, as_text, model_card
+from textvae.report.model_card import About, as_text, model_card, results
 from textvae.report.samples import draw_from_prior, of_held_out, of_prior
 
 
@@ -40,4 +39,4 @@ def write_report(
         shown = [first, *of_prior(prior, pipeline.model.config.label_names), *others]
     write_whole(output_dir / CARD_FILE, model_card(pipeline, report, shown, output_dir, about))
     write_whole(output_dir / METRICS_FILE, json.dumps(report, indent=1))
-    say("\n\n".join([report_table(report), *map(as_text, shown)]))
+    say("\n\n".join([results(report), *map(as_text, shown)]))

@@ -16,7 +16,7 @@ FREE = {
 CORPUS = {
     *("train_file", "validation_file", "dataset_name", "dataset_config_name"),
     *("text_column", "target_column", "label_column"),
-    *("validation_split", "max_train_samples", "max_validation_samples", "max_length"),
+    *("validation_split", "drop_duplicates", "max_train_samples", "max_validation_samples", "max_length"),
 }
 ELSEWHERE = {
     *("encoder", "decoder", "latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range"),

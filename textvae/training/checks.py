@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from textvae.data.duplicates import refuse_streamed_duplicates
 from textvae.data.labels import refuse_streamed_labels
 from textvae.errors import InputError
 from textvae.modeling.configuration import refuse_with_labels
@@ -34,6 +35,8 @@ def check(config) -> None:
     if not config.latent_injection:
         refuse_without_latents(config, "latent_injection is none")
     refuse_averaged_batch_norm(config.mean_batch_norm, config, "mean_batch_norm keeps")
+    if config.drop_duplicates and config.streaming:
+        refuse_streamed_duplicates()
     if config.label_column is not None:
         refuse_with_labels(config, NEEDS_STANDARD_PRIOR)
         if config.streaming:

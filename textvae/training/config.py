@@ -67,10 +67,13 @@ class TrainingConfig:
         None, "the column of the texts to decode, if not the encoded ones: paraphrases, a style"
     )
     label_column: str | None = setting(None, "the column of the labels, for a conditional VAE")
-    validation_split: float = setting(0.02, "share of the texts to hold out; at most 5,000 texts")
+    validation_split: float = setting(0.02, "share of the texts to hold out; 2 to 5,000 texts")
+    drop_duplicates: bool = setting(
+        False, "drop texts that the corpus has already, and held-out texts that training has"
+    )
     streaming: bool = setting(False, "read a corpus larger than memory while training; needs max_steps")
-    max_train_samples: int | None = setting(None, "use only the first so many training texts")
-    max_validation_samples: int | None = setting(None, "use only the first so many validation texts")
+    max_train_samples: int | None = setting(None, "use only the first so many training texts", COUNT)
+    max_validation_samples: int | None = setting(None, "use only the first so many validation texts", COUNT)
     max_length: int | None = setting(
         None, "maximum tokens of a text, EOS included; if not given 64, or that of a saved model", COUNT
     )
@@ -178,7 +181,9 @@ class TrainingConfig:
     seed: int = setting(0, "random seed of weights, batches and noise", SEED)
 
     # Monitoring and checkpoints.
-    eval_steps: int | None = setting(None, "steps between validations; an epoch if not given", COUNT)
+    eval_steps: int | None = setting(
+        None, "steps between validations; if not given an epoch, or several of 100 steps in all", COUNT
+    )
     early_stopping_patience: int | None = setting(None, "stop after so many validations without a better −ELBO", COUNT)
     logging_steps: int = setting(20, "steps between updates of the progress bar and the trackers", COUNT)
     monitor_steps: int | None = setting(100, "steps between checks for posterior collapse", COUNT)

@@ -1,5 +1,6 @@
 """Run: everything that a run of `train` works with."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from textvae.training.collapse import CollapseMonitor
 from textvae.training.config import TrainingConfig
 from textvae.training.progress import Meter, Progress
 
+LEAST_EVALUATION_STEPS = 100  # between validations, unless eval_steps is given
+
 
 @dataclass
 class Run:
@@ -28,7 +31,7 @@ class Run:
         controller: steers β, if `kl_target` asks for it.
         held_out: the validation texts, tokenized.
         validation: the same in batches.
-        coverage: what `report_coverage` found.
+        about_corpus: for the report: what `report_coverage` found, and how many held-out texts training has, too.
         about: what a checkpoint must match to be resumed, see `describe`.
     """
 
@@ -46,7 +49,7 @@ class Run:
     validation: InferenceBatches
     total_steps: int
     steps_per_epoch: int
-    coverage: dict[str, float]
+    about_corpus: dict[str, float]
     about: dict[str, Any]
     progress: Progress
     meter: Meter
@@ -54,8 +57,9 @@ class Run:
 
     @property
     def evaluation_steps(self) -> int:
-        """Steps between validations."""
-        return self.config.eval_steps or self.steps_per_epoch
+        """Steps between validations: if not given an epoch, or as many whole ones as have 100 steps."""
+        epochs = math.ceil(LEAST_EVALUATION_STEPS / self.steps_per_epoch)
+        return self.config.eval_steps or epochs * self.steps_per_epoch
 
     @property
     def monitor_steps(self) -> int | None:

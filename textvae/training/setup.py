@@ -1,7 +1,7 @@
 """Set up a run: make everything it needs from its config, and check its input before anything is written."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -12,6 +12,8 @@ from transformers import PreTrainedTokenizerBase, get_scheduler
 
 from textvae.data.corpora import Texts, load_corpus
 from textvae.data.coverage import count_unknown, unknown_sentence
+from textvae.data.duplicates import IN_TRAINING, count_in_training
+from textvae.data.given import files_in, is_stream
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.labels import labels_in
 from textvae.data.tokenize import tokenize_corpus
@@ -44,16 +46,18 @@ def set_up(config: TrainingConfig, texts: Texts | None = None) -> Run:
         InputError: for input that cannot be used, in one sentence; then nothing was written or removed.
     """
     this_process()
+    config, texts = _with_source(config, texts)
     checkpoint = checkpoint_to_resume(config)
     accelerator = _make_accelerator(config, checkpoint)
     set_seed(config.seed, device_specific=True)
     corpus = main_first(lambda: read_corpus(config, texts))
     tokenizers = prepare_tokenizers(config, corpus, checkpoint)
-    coverage = report_coverage(config, corpus["train"], tokenizers)
+    about_corpus = report_coverage(config, corpus["train"], tokenizers)
     model = build_model(config, tokenizers, labels_in(corpus["train"]))
     check_apart(model.config.base, config.output_dir)
     train_set, held_out = _tokenized(corpus, tokenizers, model)
-    run = _assemble(config, accelerator, tokenizers, model, train_set, held_out, coverage)
+    about_corpus |= _held_out_in_training(held_out, train_set)
+    run = _assemble(config, accelerator, tokenizers, model, train_set, held_out, about_corpus)
     kept = [run.scheduler, run.progress, run.average, run.controller]
     accelerator.register_for_checkpointing(*(part for part in kept if part is not None))
     if model.config.base is not None:
@@ -66,6 +70,14 @@ def set_up(config: TrainingConfig, texts: Texts | None = None) -> Run:
     if config.report_to:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
     return run
+
+
+def _with_source(config: TrainingConfig, texts: Texts | None) -> tuple[TrainingConfig, Texts | None]:
+    """The config that says what was given: files are its `train_file`, and a stream is `streaming`."""
+    files = files_in(texts)
+    if files is not None and config.train_file is None:
+        return replace(config, train_file=files), None
+    return (replace(config, streaming=True) if is_stream(texts) else config), texts
 
 
 def _make_accelerator(config: TrainingConfig, checkpoint: Path | None) -> Accelerator:
@@ -101,11 +113,26 @@ def read_corpus(config: TrainingConfig, texts: Texts | None = None) -> DatasetDi
         target_column=config.target_column,
         label_column=config.label_column,
         validation_split=config.validation_split,
+        drop_duplicates=config.drop_duplicates,
         streaming=config.streaming,
         max_train_samples=config.max_train_samples,
         max_validation_samples=config.max_validation_samples,
         seed=config.seed,
     )
+
+
+def _held_out_in_training(held_out: Dataset, train_set: Dataset | IterableDataset) -> dict[str, float]:
+    """How many held-out texts training has, too; log if there are any. Nothing for a stream, which is not counted."""
+    if isinstance(train_set, IterableDataset):
+        return {}
+    number = from_main(lambda: count_in_training(held_out, train_set))
+    if number and this_process().is_main_process:
+        logger.warning(
+            "%d of the %d held-out texts are in training, too, which makes all results on them too good: give "
+            "--drop_duplicates",
+            *(number, len(held_out)),
+        )
+    return {IN_TRAINING: number}
 
 
 def _tokenized(
@@ -145,7 +172,7 @@ def _assemble(
     model: TextVAEModel,
     train_set: Dataset | IterableDataset,
     held_out: Dataset,
-    coverage: dict[str, float],
+    about_corpus: dict[str, float],
 ) -> Run:
     """Batches, optimizer, schedule, average and what watches them; the model as Accelerate prepares it."""
     batches = make_batches(config, train_set, tokenizers, model, accelerator)
@@ -174,7 +201,7 @@ def _assemble(
         validation=InferenceBatches(held_out, tokenizers, accelerator.device, config.per_device_eval_batch_size),
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
-        coverage=coverage,
+        about_corpus=about_corpus,
         about=describe(config, model, accelerator, train_set if isinstance(train_set, Dataset) else None, held_out),
         progress=Progress(is_aggressive=config.aggressive_encoder),
         meter=Meter(accelerator, model.config.latent_size),

@@ -41,8 +41,8 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
     texts. A resumed run equals an uninterrupted one, and several processes equal one with the same global batch.
 
     Args:
-        texts: the corpus, if it is no file: a list of texts, a `datasets.Dataset` with the config's columns, or a
-            `DatasetDict` with `train` and perhaps `validation`.
+        texts: the corpus, in place of the config's: a list of texts, the path of a file, a table or a dataset with the
+            config's columns, a stream, or a dictionary of splits; see [`textvae.data.load_corpus`].
 
     Raises:
         InputError: for input that cannot be used, or a loss that is no longer finite, in one sentence.
@@ -51,7 +51,7 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
         run = set_up(config, texts)
         try:
             _take_steps(run)
-            return _finish(run, _about(config, texts))
+            return _finish(run, _about(run.config, texts))
         except KeyboardInterrupt:
             _say_how_to_go_on(run)
             raise
@@ -165,7 +165,7 @@ def _finish(run: Run, about: About) -> TextVAEPipeline:
         pipeline.save_pretrained(output_dir)
     report = evaluate(pipeline.model, dataset=run.held_out, config=options, **tokenizers)
     report |= {
-        **run.coverage,
+        **run.about_corpus,
         "steps": run.progress.step,
         "training_seconds": round(run.progress.seconds, 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),
