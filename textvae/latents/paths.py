@@ -42,7 +42,7 @@ def interpolate(start: Tensor, end: Tensor, num_steps: int = 7, path: str = "lin
 
 def check_path(num_steps: int, path: str) -> int:
     """The number of points; raises InputError if it is below 2 or no whole number, or `path` is unknown."""
-    if path not in ("linear", "spherical"):
+    if not isinstance(path, str) or path not in ("linear", "spherical"):
         raise InputError(f"path must be 'linear' or 'spherical', not {shown(path)}.")
     return whole("num_steps", num_steps, _STEPS)
 

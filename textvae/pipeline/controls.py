@@ -83,7 +83,7 @@ class Controls(NamedTuple):
     Attributes:
         config: every control that is a value.
         functions: those that are functions, by their names in `generate`.
-        draws: whether words are drawn at random.
+        draws: whether random numbers may be drawn, for words or in a function.
         unchecked: names of those that only transformers can check.
     """
 
@@ -124,6 +124,7 @@ def read_controls(given: Mapping[str, Any], model: TextVAEModel, tokenizers: Tok
     vocab_size = model.config.decoder_config.vocab_size
     values = {name: _checked(name, value, vocab_size) for name, value in given.items()}
     functions = {name: values.pop(name) for name in _FUNCTIONS if name in values}
+    draws = bool(functions or _in_force("do_sample", values, model))
     if strings := values.pop("stop_strings", None):
         own = _stopping_at(strings, tokenizers.decoder)
         functions["stopping_criteria"] = StoppingCriteriaList([own, *functions.get("stopping_criteria", [])])
@@ -137,7 +138,7 @@ def read_controls(given: Mapping[str, Any], model: TextVAEModel, tokenizers: Tok
         config = GenerationConfig(**values)
     except (ValueError, TypeError, LookupError) as error:
         raise _refusal_of_transformers(error, unchecked or list(values)) from error
-    return Controls(config, functions, bool(_in_force("do_sample", values, model)), unchecked)
+    return Controls(config, functions, draws, unchecked)
 
 
 def _of_config(config: GenerationConfig | None) -> dict[str, Any]:
@@ -147,7 +148,11 @@ def _of_config(config: GenerationConfig | None) -> dict[str, Any]:
     if not isinstance(config, GenerationConfig):
         raise InputError(f"generation_config is {shown(config)}, it must be a GenerationConfig of transformers.")
     values = {name: value for name, value in vars(config).items() if name not in _KEPT_BY_MODEL and name[0] != "_"}
-    return {name: value for name, value in values.items() if value is not None and (value or name not in _REASONS)}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and (name not in _REASONS or value is not False)
+    }
 
 
 def _check_name(name: str) -> None:

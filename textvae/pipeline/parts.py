@@ -50,9 +50,9 @@ def usable_device(device: str | int | torch.device) -> torch.device:
 
 def usable_dtype(dtype: str | torch.dtype) -> str | torch.dtype:
     """This dtype of weights, or "auto"; raises InputError for one that weights cannot have."""
-    if dtype == "auto":
+    if isinstance(dtype, str) and dtype == "auto":
         return dtype
-    named = vars(torch).get(dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    named = vars(torch).get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
     if not isinstance(named, torch.dtype) or not named.is_floating_point:
         raise InputError(f"dtype is {shown(dtype)}, it must be auto, float32, bfloat16 or float16.")
     return named
