@@ -158,11 +158,8 @@ def _read(name: str, value: Any, hint: Any) -> Any:
     """Convert `value`, possibly a string from the command line or from YAML, to the type `hint`."""
     value = value.item() if isinstance(value, np.generic) else value
     if get_origin(hint) in (Union, types.UnionType):
-<<<<<<< HEAD
-        if value is None or value in ("none", "None", "null", ["none"]):  # the last of a flag with several values
-=======
-        if value is None or (isinstance(value, str) and value in ("none", "None", "null")):
->>>>>>> a2570b2 (What the fuzz found: arrays where a word is expected; random numbers of a user's function are seeded as before)
+        is_none = isinstance(value, str | list) and value in ("none", "None", "null", ["none"])
+        if value is None or is_none:  # the last of a flag with several values
             return None
         hint = next(part for part in get_args(hint) if part is not type(None))
     try:

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
+from pandas import DataFrame
 from safetensors.torch import load_file, save_file
 from tiny_runs import contents
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -307,6 +308,11 @@ def test_evaluate_measures_texts_and_datasets(pipeline):
     tokenized = tokenize_corpus(dataset, TokenizerPair(pipeline.tokenizer), pipeline.max_length)
     assert evaluate(pipeline.model, pipeline.tokenizer, tokenized, max_new_tokens=12, **options) == report
     assert report["num_texts"] == len(TEXTS) and report["num_importance_samples"] == 5
+    columns = {"text": TEXTS, "id": [*range(len(TEXTS))]}
+    for same in (DataFrame(columns), columns, dataset.with_format("numpy"), dataset.with_format("torch")):
+        assert pipeline.evaluate(same, **options) == report
+    formatted = tokenized.with_format("torch")
+    assert evaluate(pipeline.model, pipeline.tokenizer, formatted, max_new_tokens=12, **options) == report
     short = pipeline.evaluate(TEXTS, **options, max_new_tokens=1)
     assert short["bleu"] < report["bleu"] and short["iw_nll"] == report["iw_nll"]
 
@@ -473,6 +479,12 @@ def test_a_directory_that_cannot_be_used_is_refused_in_one_sentence(saved, spoil
         (lambda p: p.evaluate([]), "at least 2 texts, there are 0"),
         (lambda p: p.evaluate(["fine", "good"], EvaluationConfig(), seed=1), "options by name, not both"),
         (lambda p: p.evaluate(["fine", " "]), "Text 1 is blank"),
+        (lambda p: p.evaluate("mine.txt"), "what textvae.data.load_texts reads from a file"),
+        (lambda p: p.evaluate(Path("mine.txt")), "what textvae.data.load_texts reads from a file"),
+        (lambda p: p.evaluate({"line": ["a", "b"]}), "no column 'text' but line"),
+        (lambda p: p.evaluate(DataFrame({"text": [["a"], ["b"]]})), "holds values of type list"),
+        (lambda p: p.evaluate(DatasetDict(dev=Dataset.from_dict({"text": ["a"]}))), "one split: give one of dev"),
+        (lambda p: p.evaluate(Dataset.from_dict({"text": ["a"]}).to_iterable_dataset()), "cannot take a stream"),
         (lambda p: p.evaluate(Dataset.from_dict({"line": ["a", "b"]})), "no column 'text' but line"),
         (lambda p: p.evaluate(Dataset.from_dict({"text": ["a", None]})), "Text 1 is of type NoneType"),
         (lambda p: p.evaluate(Dataset.from_dict({"text": ["a", "b"], "target": [" ", "b"]})), "Text 0 is blank"),

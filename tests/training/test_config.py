@@ -230,6 +230,8 @@ MISTAKES = {
     "latent_size": [0, -1, "many", 1.5, True, None],
     "latent_tokens": [0],
     "max_length": [0],
+    "max_train_samples": [0],
+    "max_validation_samples": [0],
     "vocab_size": [0],
     "per_device_train_batch_size": [0],
     "per_device_eval_batch_size": [0],

@@ -545,9 +545,13 @@ def test_the_number_of_steps_is_a_ceiling(corpus, tmp_path, optimizer_steps, mon
     assert results(tmp_path)["steps"] == len(optimizer_steps) == steps
 
 
-def test_an_epoch_ends_with_an_evaluation(corpus, tmp_path):
-    train(config(corpus, tmp_path, max_steps=None, num_train_epochs=2, report_to=["tensorboard"]))
-    assert [step for step, _ in logged(tmp_path, "validation_kl")] == [12, 24]
+@pytest.mark.parametrize(("batch_size", "epochs", "steps"), [(2, 3, [180, 270]), (16, 2, [24])])
+def test_an_epoch_ends_with_an_evaluation_and_short_ones_in_groups_of_100_steps(
+    corpus, tmp_path, batch_size, epochs, steps
+):
+    length = {"max_steps": None, "num_train_epochs": epochs, "per_device_train_batch_size": batch_size}
+    train(config(corpus, tmp_path, **length, report_to=["tensorboard"], monitor_steps=None))
+    assert [step for step, _ in logged(tmp_path, "validation_kl")] == steps
 
 
 def test_the_learning_rate_climbs_and_then_falls_to_the_end(corpus, tmp_path, optimizer_steps):
@@ -706,7 +710,6 @@ BAD_SETTINGS = [
     ({"tokenizer": "no/such/tokenizer"}, ["no/such/tokenizer"]),
     ({"model_name_or_path": "no/such/model"}, ["no/such/model"]),
     ({"report_to": ["tensorboad"]}, ["'tensorboad'", "tensorboard"]),
-    ({"max_train_samples": 0}, ["samples"]),
     ({"validation_split": 2.0}, ["validation_split"]),
     ({"resume_from_checkpoint": "latest"}, ["no checkpoint"]),
     ({"resume_from_checkpoint": "runs/none/checkpoint-3"}, ["runs/none/checkpoint-3"]),

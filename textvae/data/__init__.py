@@ -4,10 +4,10 @@ A new file format goes into `readers`. Here "targets" are the tokens that a deco
 classes of texts.
 
 Corpora. `--train_file` reads files; `--dataset_name` reads a dataset of the Hub or a directory; `train(config, texts)`
-takes a list, a `Dataset` or a `DatasetDict`. Without any of them it is the embedded corpus, see `load_chitchat`.
-`--text_column` names the column. Without a validation file or split, `--validation_split` (2 %, at most 5,000 texts) is
-held out. Blank texts are dropped and counted. Texts are cut to `--max_length` tokens (64, or the length of the saved
-model).
+takes what was made in Python, see below. Without any of them it is the embedded corpus, see `load_chitchat`.
+`--text_column` names the column. Without a validation file or split, `--validation_split` (2 %, 2 to 5,000 texts) is
+held out; a line says so if these are fewer than 100, as results on them are rough. Blank texts and gaps are dropped and
+counted. Texts are cut to `--max_length` tokens (64, or the length of the saved model).
 
     accelerate launch recipes/train.py --train_file 'wiki/**/*.jsonl.zst' more.txt --output_dir runs/wiki
     accelerate launch recipes/train.py --dataset_name NAME --text_column text --output_dir runs/named
@@ -29,6 +29,17 @@ Numbers become texts, and a line says so; lists and objects are refused. In a cs
 a line break stands in quotes; a row of a hundred lines is reported, as it may lack a quote. In a tsv, quotes are parts
 of the texts, unless its first 1,000 lines are what a writer of quoted tables writes. Errors name the file and the line.
 What was read is cached by the content of the files.
+
+In Python, `train(config, texts)` takes a list of texts, the path of a file, a table (a DataFrame of pandas or polars, a
+table of pyarrow, a dictionary of columns), a `Dataset` of any format, or a stream (`IterableDataset`, which then sets
+`streaming`). A dictionary of splits, such as a `DatasetDict`, needs `train`; `validation`, or else `valid`, `val` or
+`dev`, is held out, and another split such as `test` is not used. Numbers, dates and truth values of a column become
+texts, and a line says so; a column of lists, dictionaries or bytes is refused.
+
+Duplicates. A held-out text that training has, too, makes all results too good. Such texts are counted at the start and
+in `metrics.json` (`num_held_out_in_training`). `--drop_duplicates` keeps only the first of equal training texts, before
+any are held out, and drops the texts of a validation file or split that training has. With targets or labels, rows are
+equal if all their columns are. Only exact duplicates count. A stream is not searched for them.
 
 Tokenizers. By default SentencePiece (Unigram, byte fallback) is trained on the corpus, so any script works and no token
 is unknown. `--normalization` says what it changes in a text: `nfc` joins letters with their accents and keeps every

@@ -81,7 +81,7 @@ def load_corpus(
     """
     _check_arguments(train_file, validation_file, dataset_name, texts, validation_split)
     if (files := files_in(texts)) is not None:
-        train_file, texts = files, None
+        train_file, texts = cast(str, files), None
     if train_file is dataset_name is texts is None:
         _check_embedded(target_column, label_column)
     streaming = streaming or is_stream(texts)
@@ -102,7 +102,7 @@ def load_corpus(
         splits = {k: v.to_iterable_dataset() if isinstance(v, Dataset) else v for k, v in splits.items()}
     source = listed(train_file or dataset_name or _IN_MEMORY)
     if drop_duplicates:
-        splits = without_duplicates(splits, source)
+        splits = without_duplicates(cast(dict, splits), source)
     was_split = "validation" not in splits
     if was_split:
         splits = split(splits["train"], validation_split, seed, source)
@@ -178,16 +178,6 @@ def _in_memory(texts: Texts, wanted: Columns) -> dict:
     return {name: text_columns(_dataset(part, wanted), wanted, _IN_MEMORY) for name, part in splits.items()}
 
 
-def _dataset(texts: Any, wanted: Columns) -> Dataset | IterableDataset:
-    if isinstance(texts, Dataset | IterableDataset):
-        return texts
-    if is_table(texts):
-        return dataset_of(texts, wanted, _IN_MEMORY)
-    texts = listed_texts(texts, _IN_MEMORY)
-    check_strings(texts)
-    return dataset_of_texts(texts, wanted["text"])
-
-
 def _load_splits(train: Files, validation: Files | None, wanted: Columns, streaming: bool) -> dict:
     """The splits of files; a directory may have its own validation split."""
     directory = _directory(train)
@@ -205,10 +195,21 @@ def _directory(names: Files) -> Path | None:
     return path if path is not None and path.is_dir() else None
 
 
+def _dataset(texts: Any, wanted: Columns) -> Dataset | IterableDataset:
+    if isinstance(texts, Dataset | IterableDataset):
+        return texts
+    if is_table(texts):
+        return dataset_of(texts, wanted, _IN_MEMORY)
+    texts = listed_texts(texts, _IN_MEMORY)
+    check_strings(texts)
+    return dataset_of_texts(texts, wanted["text"])
+
+
 def _load_named(name: str, config: str | None, wanted: Columns, streaming: bool) -> dict:
+    source = f"The dataset {name!r}"
     directory = _directory(name) if config is None else None
     if directory is not None and (files := find_splits(directory)) is not None:
-        files = train_and_validation(f"The dataset {name!r}", files)
+        files = train_and_validation(source, files)
         return {split: load_files(found, wanted, streaming) for split, found in files.items()}
     try:
         loaded = load_dataset(name, config, streaming=streaming)
@@ -217,7 +218,7 @@ def _load_named(name: str, config: str | None, wanted: Columns, streaming: bool)
         raise InputError(
             f"The dataset {name!r} could not be loaded: check its name and configuration ({reason})."
         ) from error
-    splits = train_and_validation(f"The dataset {name!r}", loaded)
+    splits = train_and_validation(source, cast(dict, loaded))
     return {split: text_columns(part, wanted, name) for split, part in splits.items()}
 
 

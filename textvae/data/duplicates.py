@@ -58,8 +58,11 @@ def refuse_streamed_duplicates() -> None:
 def _digests(dataset: Dataset) -> np.ndarray:
     """64 bits of each row, (N,). Among ten million rows two different ones are equal here with a chance of 3e-6."""
     columns = [name for name in ("text", "target", "label") if name in dataset.column_names]
-    tables = dataset.select_columns(columns).with_format("arrow").iter(_BATCH_ROWS)
-    # `categorize` would first look for equal values, which takes longer.
-    frames = (cast(pyarrow.Table, table).to_pandas() for table in tables)
-    parts = [hash_pandas_object(frame, index=False, categorize=False).to_numpy() for frame in frames]
+    tables = cast(Dataset, dataset.select_columns(columns).with_format("arrow")).iter(_BATCH_ROWS)
+    parts = [_digests_of_table(cast(pyarrow.Table, table)) for table in tables]
     return np.concatenate([np.empty(0, dtype=np.uint64), *parts])
+
+
+def _digests_of_table(table: pyarrow.Table) -> np.ndarray:
+    # `categorize` would first look for equal values, which takes longer.
+    return np.asarray(hash_pandas_object(table.to_pandas(), index=False, categorize=False))

@@ -55,7 +55,7 @@ def is_stream(texts: Texts | None) -> bool:
     return any(isinstance(part, IterableDataset) for part in parts)
 
 
-def splits_of(texts: Texts, columns: Columns) -> Mapping[str, Any]:
+def splits_of(texts: Texts, columns: Columns) -> Mapping[Any, Any]:
     """The splits by name: a dictionary is one of splits, and not of columns, if it has `train` and no texts."""
     if isinstance(texts, DatasetDict | IterableDatasetDict):
         return texts
@@ -80,10 +80,10 @@ def columns_of(table: Table, source: str) -> dict[str, Iterable]:
     if isinstance(table, Mapping):
         return dict(table)
     try:
-        table = pyarrow.table(table)
+        arrow = pyarrow.table(table)
     except pyarrow.ArrowException as error:
         raise InputError(f"{source} is of type {type(table).__name__}: give a table, or a list of strings.") from error
-    return dict(zip(table.column_names, table.columns, strict=True))
+    return dict(zip(arrow.column_names, arrow.columns, strict=True))
 
 
 def dataset_of(table: Table, columns: Columns, source: str) -> Dataset:
@@ -130,7 +130,7 @@ def _of_strings(columns: Mapping[str, Sequence[str | None]]) -> Dataset:
     return Dataset.from_dict(dict(columns), features=Features(dict.fromkeys(columns, Value("string"))))
 
 
-def _values(column: Iterable) -> list:
+def _values(column: Any) -> list:
     if isinstance(column, pyarrow.ChunkedArray | pyarrow.Array):
         return column.to_pylist()
     return column.tolist() if isinstance(column, np.ndarray | pandas.Series) else list(column)

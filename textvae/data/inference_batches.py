@@ -79,7 +79,7 @@ class InferenceBatches:
         Raises:
             InputError: if there are two tokenizers and no column `target_ids`.
         """
-        dataset = plain(dataset) if isinstance(dataset, Dataset) else dataset
+        dataset = cast(Dataset, plain(dataset)) if isinstance(dataset, Dataset) else dataset
         columns = dataset.column_names if isinstance(dataset, Dataset) else list(dataset)
         self.tokenizers, self.device, self.batch_size = tokenizers, device, batch_size
         self.input_ids = dataset["input_ids"][:]

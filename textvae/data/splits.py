@@ -16,7 +16,7 @@ FEW_HELD_OUT = 100  # texts; with fewer the standard errors are large
 VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 
 
-def train_and_validation(source: object, splits: Mapping[str, Any]) -> dict[str, Any]:
+def train_and_validation(source: object, splits: Mapping[Any, Any]) -> dict[str, Any]:
     """The split `train` and the one for validation, if there is one: the first of `validation`, `valid`, `val`, `dev`.
 
     A line in the log says if it has another name than `validation`, or if there are splits but none with such a name.

@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pandas
 import pyarrow
@@ -17,7 +17,7 @@ from textvae.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-AnyDataset = TypeVar("AnyDataset", Dataset, IterableDataset)
+AnyDataset = Dataset | IterableDataset
 
 
 class Place(NamedTuple):

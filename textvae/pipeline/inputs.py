@@ -5,7 +5,6 @@ N texts · Z latent_size
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, cast
 
 import numpy as np
@@ -44,18 +43,21 @@ def as_list(texts: Texts) -> tuple[list[str], bool]:
 
 
 def as_dataset(texts: Iterable[str] | Table | Dataset, label: Label, label_names: Sequence[str]) -> Dataset:
-    """A dataset with the column `text`, from texts, a table or a dataset, and with these labels as its column `label`.
+    """A plain dataset with the column `text`, and with these labels as its column `label`.
 
-    It is in plain format. Of a table the columns `text`, `target` and `label` are taken.
+    Of a table the columns `text`, `target` and `label` are taken.
 
     Raises:
-        InputError: for one text, a path, a stream or splits; if there are fewer than two texts, one is blank or no
-            string, there is no column `text`, or a label cannot be used.
+        InputError: for one string, a path, a stream or splits; if there are fewer than two texts, one is blank or no
+            string, a table or dataset has no column `text`, or a label cannot be used.
     """
     _refuse_others(texts)
     if is_table(texts):
-        texts = _of_table(cast("Table", texts))
-    texts = plain(texts) if isinstance(texts, Dataset) else Dataset.from_dict({"text": as_list(cast(Texts, texts))[0]})
+        texts = _of_table(cast(Table, texts))
+    elif isinstance(texts, Dataset):
+        texts = cast(Dataset, plain(texts))
+    else:
+        texts = Dataset.from_dict({"text": as_list(cast(Texts, texts))[0]})
     check_number(len(texts))
     _check_has_text(texts.column_names)
     for column in {"text", "target"} & set(texts.column_names):
@@ -70,13 +72,11 @@ def as_dataset(texts: Iterable[str] | Table | Dataset, label: Label, label_names
 def _refuse_others(texts: object) -> None:
     if isinstance(texts, str | Path):
         raise InputError(
-            f"evaluate needs at least 2 texts, not {shorten(repr(str(texts)), 60)}: give a list, or what "
-            "textvae.data.load_texts reads from a file."
+            f"evaluate needs at least 2 texts, not {shown(str(texts))}: give a list, or what textvae.data.load_texts "
+            "reads from a file."
         )
     if isinstance(texts, DatasetDict | IterableDatasetDict):
         raise InputError(f"evaluate takes one split: give one of {', '.join(map(str, texts))}, as in data[name].")
-    if isinstance(texts, IterableDataset):
-        raise InputError("evaluate cannot take a stream: give datasets.Dataset.from_list(list(stream.take(1000))).")
 
 
 def _of_table(table: Table) -> Dataset:
