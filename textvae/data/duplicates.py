@@ -7,6 +7,7 @@ import logging
 from typing import cast
 
 import numpy as np
+import pandas
 import pyarrow
 from datasets import Dataset
 from pandas.util import hash_pandas_object
@@ -65,4 +66,5 @@ def _digests(dataset: Dataset) -> np.ndarray:
 
 def _digests_of_table(table: pyarrow.Table) -> np.ndarray:
     # `categorize` would first look for equal values, which takes longer.
-    return np.asarray(hash_pandas_object(table.to_pandas(), index=False, categorize=False))
+    rows = cast(pandas.DataFrame, table.to_pandas())
+    return np.asarray(hash_pandas_object(rows, index=False, categorize=False))

@@ -73,6 +73,13 @@ def open_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
             f"No tokenizer could be opened from {str(name_or_path)!r} ({why}): give a directory written by "
             "save_pretrained, or the name of a model on the Hub."
         ) from error
+    length = tokenizer.model_max_length
+    if isinstance(length, bool) or not isinstance(length, (int, float)) or length < 1 or length % 1:
+        raise InputError(
+            f"model_max_length of the tokenizer {str(name_or_path)!r} is {length!r}, it must be a whole number: "
+            "correct its tokenizer_config.json."
+        )
+    tokenizer.model_max_length = int(length)
     if tokenizer.bos_token is None:
         tokenizer.bos_token = tokenizer.cls_token
     if tokenizer.eos_token is None:

@@ -133,6 +133,7 @@ class TextVAEConfig(PreTrainedConfig):
                 f"latent_injection is {injection}, it must be one or more of {', '.join(INJECTIONS)}, or none."
             )
         self._check_labels()
+        self._check_base()
 
     def _check_special_tokens(self):
         size = self.decoder_config.vocab_size
@@ -141,6 +142,13 @@ class TextVAEConfig(PreTrainedConfig):
             ids = value if isinstance(value, list) else [value]
             if not ids or not all(token is not None and 0 <= token < size for token in ids):
                 raise InputError(f"{name} is {value}, it must be one of the {size} token ids of the decoder.")
+
+    def _check_base(self):
+        needed = {"name_or_path": str, "sha256": str, "dtype": str, "quantization": str, "lora": dict | None}
+        for part, entry in (self.base or {}).items():
+            known = entry if part in ("encoder", "decoder") and isinstance(entry, dict) else {}
+            if not all(name in known and isinstance(known[name], kind) for name, kind in needed.items()):
+                raise InputError(f"base has a wrong entry {part!r}: give {', '.join(needed)} of encoder or decoder.")
 
     def _check_labels(self):
         names = self.label_names

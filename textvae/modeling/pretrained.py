@@ -27,11 +27,13 @@ _CONSTANTS = re.compile(r"(attn|attention)\.(masked_)?bias$|(position_ids|inv_fr
 
 @contextmanager
 def named_errors(name: str, kind: str, way_out: str) -> Iterator[None]:
-    """Turn errors while a `kind` of model is opened from `name` into an InputError that ends with `way_out`."""
+    """Turn errors while a `kind` of model is opened into an InputError that says `name` and ends with `way_out`."""
     try:
         yield
-    except InputError:
-        raise
+    except InputError as error:
+        if str(name) in str(error):
+            raise
+        raise InputError(f"In {str(name)!r}: {error}") from error
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever a library raises about files that hold something else than they should

@@ -23,6 +23,7 @@ from textvae.latents.paths import check_path
 from textvae.latents.paths import interpolate as interpolate_latents
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
+from textvae.modeling.pretrained import named_errors
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.draws import finite_draws
 from textvae.pipeline.hub import push
@@ -120,7 +121,8 @@ class TextVAEPipeline:
         device, dtype = usable_device(best_device() if device is None else device), usable_dtype(dtype)
         model = load_model(str(name_or_path), dtype)
         tokenizers = load_tokenizers(str(name_or_path))
-        return cls(model, tokenizers.decoder, encoder_tokenizer=tokenizers.encoder).to(device)
+        with named_errors(str(name_or_path), "text VAE", "copy or save all its files again, together"):
+            return cls(model, tokenizers.decoder, encoder_tokenizer=tokenizers.encoder).to(device)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
