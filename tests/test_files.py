@@ -5,16 +5,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_runs import Killed
+from tiny_runs import Killed, contents, full_disk
 
 from textvae.errors import InputError
 from textvae.files import (
+    check_directory,
     check_place,
     finish_directory,
     has_directory,
     remove_directory,
     restore_directory,
     unfinished,
+    whole_files,
     write_whole,
 )
 
@@ -100,12 +102,51 @@ def test_where_there_never_was_one_there_is_none(tmp_path):
     assert not has_directory(tmp_path / "best") and not list(tmp_path.iterdir())
 
 
-def test_an_output_needs_a_directory_that_exists(tmp_path, monkeypatch):
+def test_an_output_needs_a_place_that_can_be_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for path in (tmp_path / "scores.json", Path("scores.json")):
+    (tmp_path / "old.json").write_text("old")
+    for path in (tmp_path / "scores.json", Path("scores.json"), tmp_path / "old.json"):
         check_place(path)
-    with pytest.raises(InputError, match="no/where.json .*another --output"):
-        check_place(Path("no/where.json"))
+    assert tree(tmp_path) == {"old.json": "old"}
+    for path in ("no/where.json", "old.json/new.json", ".", "/dev/null", "/proc/scores.json", "n" * 300):
+        with pytest.raises(InputError, match="another --output"):
+            check_place(Path(path))
+
+
+def test_files_replace_those_of_the_same_names_and_patterns(tmp_path):
+    for name in ("config", "weights-1", "weights-2", "mine"):
+        (tmp_path / name).write_text("old")
+    make(tmp_path / "inner", "old")
+    make(tmp_path / "weights-old", "old")
+    with whole_files(tmp_path, instead_of=["weights-*"]) as place:
+        for name in ("config", "weights-2"):
+            (place / name).write_text("new")
+        make(place / "inner", "new")
+        assert tree(tmp_path)["config"] == "old"
+    assert tree(tmp_path) == {"config": "new", "weights-2": "new", "inner/file": "new", "mine": "old"}
+
+
+@pytest.mark.parametrize("before", [{}, {"file": b"old"}])
+def test_a_directory_whose_writing_fails_is_what_it_was(tmp_path, before):
+    place = tmp_path / "new" / "model"
+    if before:
+        place.parent.mkdir()
+        make(place, "old")
+    with pytest.raises(OSError, match="File too large"), full_disk(1000), whole_files(place) as inside:
+        (inside / "small").write_text("fits")
+        (inside / "file").write_bytes(b"x" * 2000)
+    assert place.exists() == bool(before) and contents(tmp_path) == {f"new/model/{n}": c for n, c in before.items()}
+
+
+def test_a_file_is_no_directory(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "model"):
+        with pytest.raises(InputError, match="file is a file: give another directory"):
+            check_directory(path)
+        with pytest.raises(InputError, match="file is a file"), whole_files(path):
+            pass
+    check_directory(tmp_path / "new" / "model")
+    assert tree(tmp_path) == {"file": "mine"}
 
 
 def test_a_directory_that_is_removed_halfway_has_no_name_of_its_own(tmp_path, monkeypatch):

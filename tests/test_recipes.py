@@ -50,6 +50,13 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def unreadable(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "unreadable.txt"
+    path.symlink_to("/proc/self/mem")  # whose first bytes not even root can read
+    return path
+
+
+@pytest.fixture(scope="module")
 def model(call, corpus, tmp_path_factory):
     output_dir = tmp_path_factory.mktemp("runs") / "tiny"
     config = RECIPES / "configs" / "tiny.yaml"
@@ -376,6 +383,22 @@ MISTAKES = {
         "importance_samples",
     ),
     "no such output": ("evaluate.py", ["{model}", "--file", "{corpus}", "--output", "no/where.json"], "no/where.json"),
+    "output is a directory": (
+        "evaluate.py",
+        ["{model}", "--file", "{corpus}", "--output", "{model}"],
+        "is a directory",
+    ),
+    "partial output is a directory": (
+        "evaluate.py",
+        ["{model}", "--file", "{corpus}", "--output", "{directory}"],
+        "directory.partial is a directory",
+    ),
+    "unreadable file": ("evaluate.py", ["{model}", "--file", "{unreadable}"], "unreadable.txt"),
+    "merge into a file": ("merge.py", ["{model}", "{corpus}"], "is a file"),
+    "seed below 0": ("paraphrase.py", ["{model}", "I like it .", "--seed", "-1"], "seed is -1"),
+    "seed that is no number": ("evaluate.py", ["{model}", "--file", "{corpus}", "--seed", "one"], "seed must be"),
+    "no beams": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_beams", "0"], "num_beams is 0"),
+    "no texts in a group": ("lengths.py", ["{model}", "--file", "{corpus}", "--texts_per_group", "0"], "is 0"),
     "values of another evaluation": (
         "evaluate.py",
         ["{model}", "--file", "{corpus}", "--output", "{scores}"],
@@ -393,13 +416,18 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
-def test_a_mistake_is_one_sentence_and_exit_code_2(call, model, corpus, tmp_path, monkeypatch, capsys, kind):
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    call, model, corpus, unreadable, tmp_path, monkeypatch, capsys, kind
+):
     recipe, arguments, told = MISTAKES[kind]
     (tmp_path / "table.csv").write_text("text_id,words\n" + "1,some words\n" * 9)
     (tmp_path / "run.yaml").write_text("latent_sise: 3\n")
     (tmp_path / "line.txt").write_text("Only this.\n")
     (tmp_path / "scores.json.partial").write_text('{"seed": 1}\n')
+    (tmp_path / "directory.partial").mkdir()
     places = {
+        "directory": tmp_path / "directory",
+        "unreadable": unreadable,
         "model": model,
         "corpus": corpus,
         "table": tmp_path / "table.csv",

@@ -2,6 +2,10 @@
 
 import itertools
 import json
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -179,6 +183,32 @@ def assert_same_state(first, second, where: str = "") -> None:
         assert (first == second).all(), where
     else:
         assert first == second, where
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file can become larger than so many bytes, and what is written beyond fails as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def umask(value: int) -> Iterator[None]:
+    before = os.umask(value)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def assert_follow_umask(directory: Path, value: int) -> None:
+    """Every file may be read and written by whom the umask does not exclude."""
+    modes = {str(path): path.stat().st_mode & 0o777 for path in directory.rglob("*") if path.is_file()}
+    assert modes and modes == dict.fromkeys(modes, 0o666 & ~value)
 
 
 PROGRESS = "custom_checkpoint_1.pkl"  # of a checkpoint

@@ -19,6 +19,7 @@ from textvae.errors import InputError
 
 BLOCK = 2**22  # bytes that are read at a time
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+_TORCH_ERROR = re.compile(r"PytorchStreamWriter failed|iostream error")
 
 
 def unfinished(path: Path) -> Path:
@@ -84,17 +85,17 @@ def _move(place: Path, directory: Path, instead_of: Sequence[str]) -> None:
 
 @contextmanager
 def os_errors(path: Path) -> Iterator[None]:
-    """Raise what torch and the libraries in Rust raise if they cannot write to `path` as the OSError that it is."""
+    """Raise what libraries raise if they cannot read or write `path` as an OSError with this path."""
     try:
         yield
-    except OSError:
-        raise
     except Exception as error:
-        if found := _RUST_ERROR.search(str(error)):
+        if isinstance(error, OSError):
+            number = error.errno if error.filename is None else None
+        elif found := _RUST_ERROR.search(str(error)):
             number = int(found[1])
-        elif "PytorchStreamWriter failed writing" in str(error):
-            number = errno.EIO
         else:
+            number = errno.EIO if _TORCH_ERROR.search(str(error)) else None
+        if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 

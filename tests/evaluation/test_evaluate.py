@@ -496,6 +496,14 @@ def test_fewer_than_two_texts_are_refused(make_model, tokenizer, texts):
 
 
 @pytest.mark.parametrize(
+    "dataset", [[], ["a text", "another"], {}, {"text": TEXTS}, Dataset.from_dict({"text": TEXTS})]
+)
+def test_texts_that_are_not_tokenized_are_refused(make_model, tokenizer, dataset):
+    with pytest.raises(InputError, match="no columns input_ids and text: make them with"):
+        evaluate(make_model(), tokenizer, dataset)
+
+
+@pytest.mark.parametrize(
     "name", ["num_importance_samples", "num_importance_texts", "num_reconstructed_texts", "batch_size"]
 )
 def test_numbers_below_one_are_refused_before_any_work(make_model, tokenizer, name):

@@ -48,6 +48,14 @@ def test_a_file_with_another_header_is_refused_and_left_alone(tmp_path, content)
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("line", [b"[]]", b"null", b"[3]", b"[[1, 2, 3]]", b'[["a", 1]]', b"[[1, []]]", b"\xff"])
+def test_values_of_another_shape_are_refused_and_left_alone(written, line):
+    written.write_bytes(content := written.read_bytes() + line + b"\n")
+    with pytest.raises(InputError, match="values is damaged: delete it"):
+        read_values(written, HEADER)
+    assert written.read_bytes() == content
+
+
 def test_a_place_where_no_file_can_be_is_refused(tmp_path):
     for path in (tmp_path / "no" / "where", tmp_path):
         with pytest.raises(InputError, match=f"cannot be saved in {path} .*: give another path"):

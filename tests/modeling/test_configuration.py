@@ -29,6 +29,11 @@ def test_the_prefix_is_as_long_as_the_injection_says(injection, tokens, length):
         ({"latent_size": 0}, ["latent_size", "0"]),
         ({"latent_size": -3}, ["latent_size", "-3"]),
         ({"latent_tokens": 0}, ["latent_tokens", "0"]),
+        ({"bos_token_id": None}, ["bos_token_id", "None"]),
+        ({"eos_token_id": None}, ["eos_token_id", "None"]),
+        ({"eos_token_id": []}, ["eos_token_id", "[]"]),
+        ({"pad_token_id": -1}, ["pad_token_id", "-1"]),
+        ({"decoder": {"model_type": "gru", "vocab_size": 9}, "bos_token_id": 9}, ["bos_token_id", "9 token ids"]),
         ({"pooling": "median"}, ["pooling", "median", "mean", "attention"]),
         ({"latent_injection": "memory"}, ["latent_injection", "memory", "prefix, embedding, output"]),
         ({"latent_injection": ["embedding", "memory"]}, ["latent_injection", "memory"]),
@@ -54,7 +59,7 @@ def test_the_prefix_is_as_long_as_the_injection_says(injection, tokens, length):
 def test_what_cannot_be_used_is_named(given, names):
     with pytest.raises(InputError) as error:
         TextVAEConfig(**given)
-    assert all(name in str(error.value) for name in names)
+    assert all(name in str(error.value) for name in names) and len(str(error.value)) <= 400
 
 
 def test_an_encoder_that_reads_both_ways_may_be_pooled_at_its_first_state():

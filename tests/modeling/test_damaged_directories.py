@@ -76,9 +76,8 @@ def test_a_value_of_another_type(copied, file):
     path = copied / file
     whole = json.loads(path.read_text())
     for name in whole:
-        for wrong in ({"a": 1}, "x"):
-            path.write_text(json.dumps(whole | {name: wrong}))
-            opens_or_says_why(copied)
+        path.write_text(json.dumps(whole | {name: {"a": 1}}))
+        opens_or_says_why(copied)
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])

@@ -49,7 +49,7 @@ def refused(*paths, **config):
     with pytest.raises(InputError) as error:
         TextVAEModel.from_encoder_decoder(*paths, **config)
     message = str(error.value)
-    assert message.endswith(".") and "\n" not in message
+    assert message.endswith(".") and "\n" not in message and len(message) <= 400
     return message
 
 
@@ -191,3 +191,13 @@ def test_special_tokens_are_the_decoders_unless_they_are_stated(save, encoder):
     path, _ = save(AutoModelForCausalLM, "decoder", "gpt2", pad_token_id=None, bos_token_id=7, eos_token_id=8)
     config = TextVAEModel.from_encoder_decoder(encoder, path, pad_token_id=9, eos_token_id=[8, 9]).config
     assert (config.pad_token_id, config.bos_token_id, config.eos_token_id) == (9, 7, [8, 9])
+
+
+def test_special_tokens_that_a_decoder_does_not_have_are_its_eos_which_is_needed(save, encoder):
+    none = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"))
+    path, _ = save(AutoModelForCausalLM, "decoder", "gpt2", **none | {"eos_token_id": 8})
+    config = TextVAEModel.from_encoder_decoder(encoder, path).config
+    assert (config.pad_token_id, config.bos_token_id, config.eos_token_id) == (8, 8, 8)
+    path, _ = save(AutoModelForCausalLM, "decoder", "llama", **none)
+    assert "names no EOS" in refused(encoder, path) and "give eos_token_id" in refused(encoder, path)
+    assert TextVAEModel.from_encoder_decoder(encoder, path, eos_token_id=[5, 6]).config.bos_token_id == 5

@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from pandas import DataFrame
 from safetensors.torch import load_file, save_file
-from tiny_runs import contents
+from tiny_runs import assert_follow_umask, contents, full_disk, umask
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, GenerationConfig, PreTrainedTokenizerFast
 
@@ -398,6 +398,33 @@ def test_the_directory_holds_what_hugging_face_writes_and_no_pickle(saved):
     assert names == files
     assert isinstance(AutoModel.from_pretrained(saved), TextVAEModel)
     assert AutoTokenizer.from_pretrained(saved)("I like pizza.")["input_ids"][-1] == 3
+
+
+@pytest.mark.parametrize("value", [0o022, 0o077])
+def test_saved_files_follow_the_umask(gru, tmp_path, value):
+    with umask(value):
+        TextVAEPipeline(gru.model, gru.tokenizer, 12, gru.tokenizer).save_pretrained(tmp_path / "model")
+        gru.model.save_pretrained(tmp_path / "model alone", max_shard_size="20KB")
+    assert_follow_umask(tmp_path, value)
+
+
+@pytest.mark.parametrize("size", [100, 10_000, 60_000])
+def test_on_a_full_disk_a_saved_model_is_what_it_was(gru, saved, size):
+    before = contents(saved)
+    assert len(before["tokenizer.json"]) < 10_000 < len(before["model.safetensors"])
+    for save in (gru.save_pretrained, gru.merge_and_save, gru.model.save_pretrained):
+        with full_disk(size), pytest.raises(OSError, match=f"File too large: '{saved}") as error:
+            save(saved)
+        assert error.value.filename
+    assert contents(saved) == before
+
+
+def test_a_model_is_not_saved_into_a_file(gru, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for save in (gru.save_pretrained, gru.merge_and_save, gru.model.save_pretrained):
+        with pytest.raises(InputError, match="file is a file"):
+            save(tmp_path / "file")
+    assert contents(tmp_path) == {"file": b"mine"}
 
 
 def test_max_length_is_the_tokenizers_where_it_has_one_and_not_given(gru, saved):

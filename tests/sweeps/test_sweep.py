@@ -385,6 +385,12 @@ def test_a_single_seed_shows_its_standard_error_and_no_gap_without_a_language_mo
     assert (cells[1], cells[4], cells[9]) == ("103.00 ± 0.46", "2.00", "–")
 
 
+def test_the_standard_error_is_that_of_the_seed_that_has_the_value():
+    first, second = {"kl": 2.0, "bleu_standard_error": 9.0}, {"bleu": 0.5, "bleu_standard_error": 0.25}
+    outcomes = [Outcome("one", seed, "finished", results) for seed, results in enumerate((first, second))]
+    assert "| 0.50 ± 0.25 |" in as_markdown(outcomes)
+
+
 def test_the_plot_shows_every_finished_run_and_the_line_of_the_language_model():
     from matplotlib.lines import AxLine
 

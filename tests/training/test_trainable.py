@@ -32,6 +32,7 @@ from textvae import TextVAEPipeline
 from textvae.data.tokenizer_pair import tokenizers_of_parts
 from textvae.errors import InputError
 from textvae.modeling.adapters import LORA_MARK
+from textvae.modeling.base_weights import check_apart
 from textvae.modeling.cross_entropy import linear_cross_entropy
 from textvae.modeling.load import join_parts
 from textvae.training.train import train
@@ -474,6 +475,14 @@ def test_no_run_and_no_model_is_written_over_what_it_needs(parts, corpus, tmp_pa
     with pytest.raises(InputError, match="holds a base model that this model needs"):
         finished("frozen")[1].save_pretrained(base)
     assert contents(directory) == before and contents(base) == weights_before
+
+
+def test_a_base_of_the_hub_is_not_hidden_by_a_directory_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bases = {"decoder": {"name_or_path": "me/mine"}}
+    check_apart(bases, tmp_path / "mine")
+    with pytest.raises(InputError, match="me/mine would hide 'me/mine' of the Hub"):
+        check_apart(bases, "me/mine")
 
 
 @pytest.mark.parametrize(

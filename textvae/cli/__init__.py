@@ -1,5 +1,6 @@
-"""The command line: flags, and one sentence with exit code 2 for bad input.
+"""The command line: flags, and one sentence with exit code 2 for bad input and for files that cannot be used.
 
+An `OSError` (a full disk, a cache that cannot be written) becomes such a sentence in `main.run`, and nowhere else.
 Every field of `TrainingConfig` is a flag. Flags win over the YAML file of `--config`.
 """
 

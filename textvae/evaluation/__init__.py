@@ -25,9 +25,9 @@ and `shuffle_gap` shuffles z among texts of one label.
 
     accelerate launch recipes/evaluate.py runs/chitchat --file mine.txt --output scores.json
 
-An evaluation that was interrupted goes on with the same command; until it is finished its values are in
-`scores.json.partial`. `--mixed_precision bf16` is faster, and its bounds are those of the model as it computes in
-bf16.
+The output is tried before any work. An evaluation that was interrupted goes on with the same command; until it is
+finished its values are in `scores.json.partial`. `--mixed_precision bf16` is faster, and its bounds are those of the
+model as it computes in bf16.
 
 The baseline of a VAE is the same decoder without z, `--latent_injection none`, trained and measured by the same
 recipes.

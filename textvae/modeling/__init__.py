@@ -36,6 +36,9 @@ package.
 
 A model that was trained with frozen parts or adapters is saved without the frozen weights. `base` in config.json says
 where they are, with the SHA-256 of the files. Opening the model finds them there, or says what is missing or changed.
+
+Each weight file keeps a checksum of its tensors in its metadata, which is compared whenever the model is opened. A file
+without one opens, too. No program code that lies beside a model is ever run (`auto_map`), and nobody is asked.
 """
 
 from textvae.modeling.autoencoder import TextVAEModel, TextVAEOutput, shift_right

@@ -41,7 +41,8 @@ With a model that has labels, every verb needs `label=`: one name for all texts,
 
 Saving and the Hub. `save_pretrained(path)` and `push_to_hub("me/mine")` write what `from_pretrained` opens; the second
 uploads the model card and the metrics too. `merge_and_save(path)` writes one directory that needs neither the base
-model nor peft.
+model nor peft. A model that was in the directory is replaced when the new one is written: on a full disk it is what it
+was, and no old weights stay.
 
 From the command line:
 

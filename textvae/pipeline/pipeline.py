@@ -119,16 +119,16 @@ class TextVAEPipeline:
             InputError: if there is no such text VAE or device, or the weights are corrupt or incomplete.
         """
         device, dtype = usable_device(best_device() if device is None else device), usable_dtype(dtype)
-        model = load_model(str(name_or_path), dtype)
-        tokenizers = load_tokenizers(str(name_or_path))
-        with named_errors(str(name_or_path), "text VAE", "copy or save all its files again, together"):
+        name = str(name_or_path)
+        model, tokenizers = load_model(name, dtype), load_tokenizers(name)
+        with named_errors(name, "text VAE", "copy or save all its files again, together"):
             return cls(model, tokenizers.decoder, encoder_tokenizer=tokenizers.encoder).to(device)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
 
         The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Frozen weights of a base model are not
-        written; `base` in config.json says where they are. Raises what [`textvae.pipeline.saving.save`] does.
+        written; `base` in config.json says where they are. See [`textvae.pipeline.saving.save`].
         """
         save(self.model, self.tokenizers, path)
 
