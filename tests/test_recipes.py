@@ -397,7 +397,6 @@ MISTAKES = {
     "merge into a file": ("merge.py", ["{model}", "{corpus}"], "is a file"),
     "seed below 0": ("paraphrase.py", ["{model}", "I like it .", "--seed", "-1"], "seed is -1"),
     "seed that is no number": ("evaluate.py", ["{model}", "--file", "{corpus}", "--seed", "one"], "seed must be"),
-    "no beams": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_beams", "0"], "num_beams is 0"),
     "no texts in a group": ("lengths.py", ["{model}", "--file", "{corpus}", "--texts_per_group", "0"], "is 0"),
     "values of another evaluation": (
         "evaluate.py",

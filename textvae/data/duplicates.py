@@ -67,4 +67,4 @@ def _digests(dataset: Dataset) -> np.ndarray:
 def _digests_of_table(table: pyarrow.Table) -> np.ndarray:
     # `categorize` would first look for equal values, which takes longer.
     rows = cast(pandas.DataFrame, table.to_pandas())
-    return np.asarray(hash_pandas_object(rows, index=False, categorize=False))
+    return np.asarray(hash_pandas_object(rows, index=False, categorize=False))  # pyright: ignore[reportCallIssue]

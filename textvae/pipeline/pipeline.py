@@ -115,14 +115,13 @@ class TextVAEPipeline:
             device: if not given, a GPU (CUDA, then Apple's) if there is one, else the CPU.
             dtype: of the weights; "auto" keeps the one they were saved in.
 
-        Raises:
-            InputError: if there is no such text VAE or device, or the weights are corrupt or incomplete.
+        Raises: InputError if there is no such text VAE or device, or the weights are corrupt or incomplete.
         """
         device, dtype = usable_device(best_device() if device is None else device), usable_dtype(dtype)
         name = str(name_or_path)
         model, tokenizers = load_model(name, dtype), load_tokenizers(name)
         with named_errors(name, "text VAE", "copy or save all its files again, together"):
-            return cls(model, tokenizers.decoder, encoder_tokenizer=tokenizers.encoder).to(device)
+            return cls(model, tokenizers.decoder, None, tokenizers.encoder).to(device)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
