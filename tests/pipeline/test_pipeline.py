@@ -511,7 +511,7 @@ def test_a_directory_that_cannot_be_used_is_refused_in_one_sentence(saved, spoil
         (lambda p: p.evaluate({"line": ["a", "b"]}), "no column 'text' but line"),
         (lambda p: p.evaluate(DataFrame({"text": [["a"], ["b"]]})), "holds values of type list"),
         (lambda p: p.evaluate(DatasetDict(dev=Dataset.from_dict({"text": ["a"]}))), "one split: give one of dev"),
-        (lambda p: p.evaluate(Dataset.from_dict({"text": ["a"]}).to_iterable_dataset()), "cannot take a stream"),
+        (lambda p: p.evaluate(Dataset.from_dict({"text": ["a"]}).to_iterable_dataset()), "holds texts by column"),
         (lambda p: p.evaluate(Dataset.from_dict({"line": ["a", "b"]})), "no column 'text' but line"),
         (lambda p: p.evaluate(Dataset.from_dict({"text": ["a", None]})), "Text 1 is of type NoneType"),
         (lambda p: p.evaluate(Dataset.from_dict({"text": ["a", "b"], "target": [" ", "b"]})), "Text 0 is blank"),
