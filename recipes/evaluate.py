@@ -26,6 +26,17 @@ from textvae.processes import main_first, say
 from textvae.training.precision import warn_of_slow_bf16
 
 
+def check_results(output: Path) -> None:
+    """Raises InputError if this --output cannot be written, or would replace something else than results."""
+    check_place(output)
+    try:
+        is_free = not output.exists() or isinstance(json.loads(output.read_text(encoding="utf-8")), dict)
+    except ValueError:
+        is_free = False
+    if not is_free:
+        raise InputError(f"{output} holds something else than results: give another --output.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a directory that train.py wrote")
@@ -37,7 +48,7 @@ def main() -> None:
     parser.add_argument("--output", help="write the results to this JSON file, and partial results to FILE.partial")
     arguments = parser.parse_args()
     if arguments.output:
-        check_place(Path(arguments.output))
+        check_results(Path(arguments.output))
         check_place(Path(f"{arguments.output}.partial"))
 
     accelerator = Accelerator()

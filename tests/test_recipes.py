@@ -403,6 +403,11 @@ MISTAKES = {
         ["{model}", "--file", "{corpus}", "--output", "{scores}"],
         "scores.json.partial belongs to another evaluation",
     ),
+    "output over the corpus": (
+        "evaluate.py",
+        ["{model}", "--file", "{corpus}", "--output", "{corpus}"],
+        "than results",
+    ),
     "no model": ("evaluate.py", ["nowhere", "--file", "{corpus}"], "nowhere"),
     "no beams": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_beams", "0"], "num_beams is 0"),
     "no steps": ("interpolate.py", ["{model}", "I like it .", "we like it .", "--num_steps", "0"], "num_steps"),

@@ -392,6 +392,15 @@ def test_a_push_uploads_one_folder_with_the_runs_card_and_metrics(saved, tmp_pat
     assert files["model.safetensors"] == (run / "model.safetensors").read_bytes()
 
 
+def test_what_another_model_left_goes_when_a_new_one_is_saved(saved, gru, tmp_path):
+    run = shutil.copytree(saved, tmp_path / "run")
+    for name in ("adapter_config.json", "pytorch_model.bin", "model-00001-of-00002.safetensors", "merges.txt"):
+        (run / name).write_text("{}")
+    (run / "notes.txt").write_text("mine")
+    gru.save_pretrained(run)
+    assert {path.name for path in run.iterdir()} == {*(path.name for path in saved.iterdir()), "notes.txt"}
+
+
 def test_the_directory_holds_what_hugging_face_writes_and_no_pickle(saved):
     names = {path.name for path in saved.iterdir()}
     files = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}

@@ -1,7 +1,7 @@
 """Corpora in: files, datasets and the embedded corpus as memory-mapped Arrow, or as streams."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,13 +82,8 @@ def load_corpus(
     _check_arguments(train_file, validation_file, dataset_name, texts, validation_split)
     if (files := files_in(texts)) is not None:
         train_file, texts = cast(str, files), None
-    if train_file is dataset_name is texts is None:
-        _check_embedded(target_column, label_column)
     streaming = streaming or is_stream(texts)
-    if label_column is not None and streaming:
-        refuse_streamed_labels()
-    if drop_duplicates and streaming:
-        refuse_streamed_duplicates()
+    _check_kind(train_file is dataset_name is texts is None, streaming, target_column, label_column, drop_duplicates)
     columns = _columns(text_column, target_column, label_column)
     if texts is not None:
         splits = _in_memory(texts, columns)
@@ -98,22 +93,20 @@ def load_corpus(
         splits = _load_splits(train_file, validation_file, columns, streaming)
     else:
         splits = load_chitchat(seed)
-    if streaming:
-        splits = {k: v.to_iterable_dataset() if isinstance(v, Dataset) else v for k, v in splits.items()}
+    splits = _streams(splits) if streaming else dict(splits)
     source = listed(train_file or dataset_name or _IN_MEMORY)
     if drop_duplicates:
-        splits = without_duplicates(cast(dict, splits), source)
+        splits = without_duplicates(splits, source)
     was_split = "validation" not in splits
     if was_split:
         splits = split(splits["train"], validation_split, seed, source)
-    limits = {"train": max_train_samples, "validation": max_validation_samples}
-    splits = {name: _first(splits[name], limit, name) for name, limit in limits.items()}
+    for name, limit in (("train", max_train_samples), ("validation", max_validation_samples)):
+        splits[name] = _first(splits[name], limit, name)
     if streaming:
-        return IterableDatasetDict(cast(dict, splits))
-    corpus = DatasetDict(cast(dict, splits))
+        return IterableDatasetDict(splits)
     if label_column is not None:
-        corpus["validation"] = match_labels(corpus["train"], corpus["validation"], was_split)
-    return corpus
+        splits["validation"] = match_labels(splits["train"], splits["validation"], was_split)
+    return DatasetDict(splits)
 
 
 def load_texts(
@@ -140,10 +133,17 @@ def _check_arguments(train_file, validation_file, dataset_name, texts, validatio
         raise InputError(f"validation_split is {validation_split}: give a share between 0 and 1, such as 0.02.")
 
 
-def _check_embedded(target_column: str | None, label_column: str | None) -> None:
+def _check_kind(
+    is_embedded: bool, is_streamed: bool, target_column: str | None, label_column: str | None, drop_duplicates: bool
+) -> None:
+    """Raises InputError for what the embedded corpus, or a stream, does not have."""
     for name, column in (("target", target_column), ("label", label_column)):
-        if column is not None:
+        if is_embedded and column is not None:
             raise InputError(f"The embedded corpus has no {name}s: give a --train_file, or leave {name}_column out.")
+    if is_streamed and label_column is not None:
+        refuse_streamed_labels()
+    if is_streamed and drop_duplicates:
+        refuse_streamed_duplicates()
 
 
 def _columns(text_column: str, target_column: str | None, label_column: str | None) -> Columns:
@@ -220,6 +220,10 @@ def _load_named(name: str, config: str | None, wanted: Columns, streaming: bool)
         ) from error
     splits = train_and_validation(source, cast(dict, loaded))
     return {split: text_columns(part, wanted, name) for split, part in splits.items()}
+
+
+def _streams(splits: Mapping) -> dict:
+    return {name: part.to_iterable_dataset() if isinstance(part, Dataset) else part for name, part in splits.items()}
 
 
 def _first(dataset: Dataset | IterableDataset, limit: int | None, split: str) -> Dataset | IterableDataset:

@@ -10,6 +10,12 @@ from textvae.modeling.base_weights import check_apart
 from textvae.modeling.pretrained_model import TextVAEPreTrainedModel
 from textvae.modeling.weight_files import weight_patterns
 
+# What other models and tokenizers leave, and transformers would open instead.
+_OF_OTHERS = (
+    *("pytorch_model*.bin*", "adapter_config.json", "adapter_model.*"),
+    *("tokenizer.model", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+)
+
 
 def save(model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | Path) -> None:
     """Write both; what was in the directory is replaced when all is written.
@@ -19,7 +25,7 @@ def save(model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | P
         OSError: if the directory cannot be written; then it is as it was.
     """
     check_apart(model.config.base, path)
-    with whole_files(path, instead_of=[*weight_patterns(), ENCODER_TOKENIZER]) as place:
+    with whole_files(path, instead_of=[*weight_patterns(), ENCODER_TOKENIZER, *_OF_OTHERS]) as place:
         model.save_pretrained(place)
         save_tokenizers(place, tokenizers)
 

@@ -47,14 +47,15 @@ def save_checkpoint(accelerator: Accelerator, output_dir: str | Path, step: int,
     try:
         with os_errors(final):
             accelerator.save_state(str(place))
+            accelerator.wait_for_everyone()
+            if accelerator.is_main_process:
+                files = {path.relative_to(place).as_posix(): checksum(path) for path in _files(place)}
+                (place / MANIFEST).write_text(json.dumps({"step": step, "about": about, "files": files}, indent=1))
+                finish_directory(final)
     except OSError:
         shutil.rmtree(place, ignore_errors=True)  # on a full disk it takes up the last of the space
         raise
-    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        files = {path.relative_to(place).as_posix(): checksum(path) for path in _files(place)}
-        (place / MANIFEST).write_text(json.dumps({"step": step, "about": about, "files": files}, indent=1))
-        finish_directory(final)
         for old in checkpoints_in(output_dir)[:-limit]:
             remove_directory(old)
     accelerator.wait_for_everyone()
