@@ -93,20 +93,20 @@ def load_corpus(
         splits = _load_splits(train_file, validation_file, columns, streaming)
     else:
         splits = load_chitchat(seed)
-    splits = _streams(splits) if streaming else dict(splits)
+    parts: dict[Any, Any] = _streams(splits) if streaming else dict(splits)
     source = listed(train_file or dataset_name or _IN_MEMORY)
     if drop_duplicates:
-        splits = without_duplicates(splits, source)
-    was_split = "validation" not in splits
+        parts = without_duplicates(parts, source)
+    was_split = "validation" not in parts
     if was_split:
-        splits = split(splits["train"], validation_split, seed, source)
+        parts = split(parts["train"], validation_split, seed, source)
     for name, limit in (("train", max_train_samples), ("validation", max_validation_samples)):
-        splits[name] = _first(splits[name], limit, name)
+        parts[name] = _first(parts[name], limit, name)
     if streaming:
-        return IterableDatasetDict(splits)
+        return IterableDatasetDict(parts)
     if label_column is not None:
-        splits["validation"] = match_labels(splits["train"], splits["validation"], was_split)
-    return DatasetDict(splits)
+        parts["validation"] = match_labels(parts["train"], parts["validation"], was_split)
+    return DatasetDict(parts)
 
 
 def load_texts(
