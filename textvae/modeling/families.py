@@ -46,8 +46,8 @@ def check_encoder(config: PreTrainedConfig) -> None:
         why = ", as the encoder of an encoder-decoder cannot be used alone" if config.is_encoder_decoder else ""
         raise InputError(
             f"{config.model_type!r} cannot be the encoder{why}: give what AutoModelForTextEncoding or AutoModel opens, "
-            f"{_some(ENCODERS, ('bert', 't5'))} in textvae.modeling.ENCODERS, or a causal "
-            f"language model, {_some(DECODERS, ('gpt2', 'llama'))} in textvae.modeling.DECODERS."
+            f"{_some(ENCODERS, ('bert', 'roberta', 't5'))} in textvae.modeling.ENCODERS, or a causal "
+            f"language model, {_some(DECODERS, ('gpt2', 'qwen2'))} in textvae.modeling.DECODERS."
         )
 
 
