@@ -7,13 +7,12 @@ Partial results are saved in scores.json.partial: after an interruption, the sam
 
 import argparse
 import json
-from dataclasses import fields
 from pathlib import Path
 
 from accelerate import Accelerator
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, add_flags
+from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
 from textvae.cli.main import run
 from textvae.config_fields import from_names
 from textvae.data.corpora import load_texts
@@ -21,7 +20,7 @@ from textvae.data.coverage import unknown_sentence
 from textvae.errors import InputError
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.table import report_table
-from textvae.files import check_place, write_whole
+from textvae.files import check_place, read_json, write_whole
 from textvae.processes import main_first, say
 from textvae.training.precision import warn_of_slow_bf16
 
@@ -29,11 +28,7 @@ from textvae.training.precision import warn_of_slow_bf16
 def check_results(output: Path) -> None:
     """Raises InputError if this --output cannot be written, or would replace something else than results."""
     check_place(output)
-    try:
-        is_free = not output.exists() or isinstance(json.loads(output.read_text(encoding="utf-8")), dict)
-    except ValueError:
-        is_free = False
-    if not is_free:
+    if output.exists() and read_json(output) is None:
         raise InputError(f"{output} holds something else than results: give another --output.")
 
 
@@ -53,8 +48,7 @@ def main() -> None:
 
     accelerator = Accelerator()
     options = {"mixed_precision": accelerator.mixed_precision}
-    given = vars(arguments)
-    options |= {field.name: given[field.name] for field in fields(EvaluationConfig) if field.name in given}
+    options |= flags_of(EvaluationConfig, arguments)
     config = from_names(EvaluationConfig, options)
     warn_of_slow_bf16({"mixed_precision": config.mixed_precision}, accelerator.device)
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)

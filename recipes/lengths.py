@@ -7,14 +7,14 @@ Writes OUTPUT.csv and OUTPUT.png.
 """
 
 import argparse
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import cycle, pairwise
 from pathlib import Path
 
 from datasets import Dataset
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, add_flags
+from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
 from textvae.cli.main import run
 from textvae.config_fields import COUNT, check_settings, setting
 from textvae.data.corpora import load_texts
@@ -50,8 +50,7 @@ def main() -> None:
     add_flags(parser, Settings)
     parser.add_argument("--output", default="lengths", help="path of the plot and the table, without .png and .csv")
     arguments = parser.parse_args()
-    given = vars(arguments)
-    settings = Settings(**{field.name: given[field.name] for field in fields(Settings) if field.name in given})
+    settings = Settings(**flags_of(Settings, arguments))
     table_file, plot_file = (Path(f"{arguments.output}{ending}") for ending in (".csv", ".png"))
     check_place(table_file)
     check_place(plot_file)

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
+from typing import BinaryIO
 
 from textvae.errors import InputError
 
-BLOCK = 2**22  # bytes that are read at a time
+_BLOCK = 2**22  # bytes that are read at a time
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 _TORCH_ERROR = re.compile(r"PytorchStreamWriter failed|iostream error")
 
@@ -169,11 +170,20 @@ def check_directory(path: Path) -> None:
 
 def checksum(path: Path) -> int:
     """The CRC-32 of a file."""
-    value = 0
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            value = zlib.crc32(block, value)
+        return crc32(file)
+
+
+def crc32(file: BinaryIO, value: int = 0) -> int:
+    """The CRC-32 of the rest of an open file, continued from `value`."""
+    for block in blocks(file):
+        value = zlib.crc32(block, value)
     return value
+
+
+def blocks(file: BinaryIO) -> Iterator[bytes]:
+    """The rest of an open file, part by part, however large it is."""
+    return iter(lambda: file.read(_BLOCK), b"")
 
 
 def read_json(path: Path) -> dict | None:

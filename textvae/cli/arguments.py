@@ -37,6 +37,12 @@ def add_flags(parser: argparse.ArgumentParser, config: type, defaults: dict[str,
         )
 
 
+def flags_of(config: type, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The flags that `add_flags` added for this config and that were given."""
+    given = vars(arguments)
+    return {field.name: given[field.name] for field in fields(config) if field.name in given}
+
+
 def parse_training_config(description: str | None, arguments: Sequence[str] | None = None) -> TrainingConfig:
     """Read a config from `--config FILE.yaml` and `--name value` flags, which win.
 

@@ -81,7 +81,7 @@ def load_corpus(
     """
     _check_arguments(train_file, validation_file, dataset_name, texts, validation_split)
     if (files := files_in(texts)) is not None:
-        train_file, texts = cast(str, files), None
+        train_file, texts = files, None
     streaming = streaming or is_stream(texts)
     _check_kind(train_file is dataset_name is texts is None, streaming, target_column, label_column, drop_duplicates)
     columns = _columns(text_column, target_column, label_column)
@@ -215,9 +215,7 @@ def _load_named(name: str, config: str | None, wanted: Columns, streaming: bool)
         loaded = load_dataset(name, config, streaming=streaming)
     except (DatasetsError, OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
-        raise InputError(
-            f"The dataset {name!r} could not be loaded: check its name and configuration ({reason})."
-        ) from error
+        raise InputError(f"{source} could not be loaded: check its name and configuration ({reason}).") from error
     splits = train_and_validation(source, cast(dict, loaded))
     return {split: text_columns(part, wanted, name) for split, part in splits.items()}
 

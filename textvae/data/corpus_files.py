@@ -11,6 +11,7 @@ import yaml
 
 from textvae.data.readers import FORMATS, SAVED_DATASET, format_of
 from textvae.errors import InputError
+from textvae.files import blocks
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,6 @@ _SPLIT_WORDS = {
     "validation": "validation|valid|dev|val",
     "test": "test|testing|eval|evaluation",
 }
-_BLOCK = 1 << 22
 
 
 def find_files(names: Files) -> list[Path]:
@@ -96,7 +96,7 @@ def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while block := file.read(_BLOCK):
+            for block in blocks(file):
                 digest.update(block)
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error

@@ -1,6 +1,5 @@
 """Corpus files as a dataset: memory-mapped Arrow, written once for each content, or a stream."""
 
-import functools
 import hashlib
 import json
 import logging
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 from textvae.data.columns import Columns, gaps_of
 from textvae.data.corpus_files import content_digest, listed
 from textvae.data.readers import read_rows
+from textvae.data.text_columns import has_words, say_once
 from textvae.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def load_files(files: Sequence[Path], columns: Columns, streaming: bool = False)
 
 
 def _stream(files: Sequence[Path], columns: Columns) -> IterableDataset:
-    firsts = [next(read_rows(path, columns, _say_once), None) for path in files]
+    firsts = [next(read_rows(path, columns, say_once), None) for path in files]
     # Tuples, as `datasets` would take lists for shards.
     arguments = {"files": tuple(map(str, files)), "columns": tuple(columns.items())}
     # No features, with which `datasets` would take five times as long for a row.
@@ -56,8 +56,8 @@ def _stream(files: Sequence[Path], columns: Columns) -> IterableDataset:
 def _streamed_rows(files: Sequence[str], columns: Sequence[tuple[str, str]]) -> Iterator[dict]:
     names = [what for what, _ in columns]
     for path in files:
-        for row in read_rows(Path(path), dict(columns), _say_once):
-            if all(map(_has_words, row)):
+        for row in read_rows(Path(path), dict(columns), say_once):
+            if all(map(has_words, row)):
                 yield dict(zip(names, row, strict=True))
 
 
@@ -108,7 +108,7 @@ def _write_rows(place: Path, files: Sequence[Path], columns: Columns, note: Call
     dropped = kept = 0
     with pyarrow.OSFile(str(place), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
         while batch := list(islice(texts, _BATCH_ROWS)):
-            whole = [row for row in batch if all(map(_has_words, row))]
+            whole = [row for row in batch if all(map(has_words, row))]
             kept, dropped = kept + len(whole), dropped + len(batch) - len(whole)
             if whole:
                 arrays = [pyarrow.array(values, pyarrow.string()) for values in zip(*whole, strict=True)]
@@ -116,17 +116,7 @@ def _write_rows(place: Path, files: Sequence[Path], columns: Columns, note: Call
     return dropped, kept
 
 
-def _has_words(text: str | None) -> bool:
-    return text is not None and not text.isspace() and text != ""
-
-
 def _without_text(files: Sequence[Path]) -> InputError:
     if len(files) == 1 and files[0].is_file() and not files[0].stat().st_size:
         return InputError(f"{files[0]} is empty: give a file that holds texts.")
     return InputError(f"{listed(files)} holds no text: give one with words in it.")
-
-
-@functools.cache
-def _say_once(sentence: str) -> None:
-    """Log a note on a stream, which is read many times."""
-    logger.warning(sentence)

@@ -13,6 +13,7 @@ from textvae.data.columns import Columns, check_columns
 from textvae.data.labels import name_labels
 from textvae.data.open_text import BROKEN_FILE, COMPRESSIONS, lines_of, unreadable
 from textvae.data.tables import table_rows
+from textvae.data.text_columns import holds_no_texts, holds_others, spelled
 from textvae.errors import InputError
 
 TEXT_FORMATS = (".txt", ".csv", ".tsv", ".jsonl", ".json")  # which may be compressed
@@ -213,11 +214,11 @@ def _check_schema(schema: pyarrow.Schema, columns: Columns, path: Path, note: No
     for what, column in columns.items():
         kind = schema.field(column).type
         kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-        if pyarrow.types.is_nested(kind) or "binary" in str(kind):
+        if holds_no_texts(kind):
             raise InputError(
                 f"{path}: the column {column!r} is of type {kind} and holds no texts: name another --{what}_column."
             )
-        if "string" not in str(kind) and not pyarrow.types.is_null(kind) and what != "label":
+        if holds_others(kind) and what != "label":
             note(f"{path}: the column {column!r} is of type {kind}, whose values are read as texts")
 
 
@@ -229,15 +230,7 @@ def _values(
     for batch in batches:
         values = {what: batch.column(name).to_pylist() for what, name in columns.items()}
         named = {
-            what: _names(column, feature, path) if what == "label" else map(_spelled, column)
+            what: _names(column, feature, path) if what == "label" else map(spelled, column)
             for what, column in values.items()
         }
         yield from zip(*named.values(), strict=True)
-
-
-def _spelled(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    if value is None or value != value:
-        return None
-    return json.dumps(value) if isinstance(value, bool) else str(value)

@@ -91,7 +91,7 @@ def strings_of(
             raise _no_texts(place, type(value).__name__)
     if place.what == "label" or feature is not None:
         return name_labels([None if is_gap(value) else value for value in values], feature)
-    texts = [value if isinstance(value, str) else None if is_gap(value) else _spelled(value) for value in values]
+    texts = list(map(spelled, values))
     if say is not None:
         pairs = zip(values, texts, strict=True)
         other = next((value for value, text in pairs if text is not None and not isinstance(value, str)), None)
@@ -103,6 +103,36 @@ def strings_of(
 def is_gap(value: Any) -> bool:
     """Whether this is None, a NaN, or what pandas has for it."""
     return not isinstance(value, str) and is_scalar(value) and bool(pandas.isna(value))
+
+
+def has_words(text: str | None) -> bool:
+    """Whether this is a text: neither a gap nor blank."""
+    return text is not None and text != "" and not text.isspace()
+
+
+def spelled(value: Any) -> str | None:
+    """A single value as a text, truth values as in JSON; None for a gap."""
+    if isinstance(value, str):
+        return value
+    if is_gap(value):
+        return None
+    return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def holds_no_texts(kind: pyarrow.DataType) -> bool:
+    """Whether values of this type cannot be read as texts: lists, dictionaries, bytes."""
+    return pyarrow.types.is_nested(kind) or "binary" in str(kind)
+
+
+def holds_others(kind: pyarrow.DataType) -> bool:
+    """Whether values of this type are no strings, and become texts."""
+    return "string" not in str(kind) and not pyarrow.types.is_null(kind)
+
+
+@functools.cache
+def say_once(sentence: str) -> None:
+    """Log a sentence about a corpus that is read in parts, and perhaps many times."""
+    logger.warning(sentence)
 
 
 def _same(batch: dict) -> dict:
@@ -126,9 +156,9 @@ def _check_type(place: Place, features: Features) -> bool:
         kind = kind.storage_type
         if "string" in str(kind):  # JSON, of any value
             return False
-    if pyarrow.types.is_nested(kind) or "binary" in str(kind):
+    if holds_no_texts(kind):
         raise _no_texts(place, _name_of(kind))
-    if "string" not in str(kind) and not pyarrow.types.is_null(kind) and place.what != "label":
+    if holds_others(kind) and place.what != "label":
         logger.warning(_read_as_texts(place, _name_of(kind)))
     return True
 
@@ -152,25 +182,11 @@ def _read_as_texts(place: Place, kind: str) -> str:
     return f"{place.source}: the column {place.column!r} holds values of type {kind}, which are read as texts"
 
 
-def _spelled(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, bool) else str(value)  # as in a file
-
-
-@functools.cache
-def _say_once(sentence: str) -> None:
-    """Log a sentence about a dataset that is read in parts, and perhaps many times."""
-    logger.warning(sentence)
-
-
 def _whole_rows(batch: dict, columns: Columns, source: str, settled: list[str], classes: dict) -> dict:
     """The rows of a batch without gaps."""
     strings = []
     for place in _places(columns, source):
-        say = None if place.column in settled else _say_once
+        say = None if place.column in settled else say_once
         strings.append(strings_of(batch[place.column], place, classes.get(place.column), say))
-    whole = [row for row in zip(*strings, strict=True) if all(map(_has_words, row))]
+    whole = [row for row in zip(*strings, strict=True) if all(map(has_words, row))]
     return {what: [row[index] for row in whole] for index, what in enumerate(columns)}
-
-
-def _has_words(text: str | None) -> bool:
-    return text is not None and text != "" and not text.isspace()

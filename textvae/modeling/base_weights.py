@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from textvae.errors import InputError
-from textvae.files import BLOCK
+from textvae.files import blocks
 from textvae.modeling.pretrained import named_errors
 from textvae.modeling.weight_files import weight_files
 
@@ -16,7 +16,7 @@ def fingerprint(name: str) -> str:
     digest = hashlib.sha256()
     for path in weight_files(name):
         with open(path, "rb") as file:
-            while block := file.read(BLOCK):
+            for block in blocks(file):
                 digest.update(block)
     return digest.hexdigest()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from textvae.errors import InputError
-from textvae.files import BLOCK, whole_file
+from textvae.files import blocks, crc32, whole_file
 from textvae.modeling.compat import hub_file, shard_files
 
 _METADATA, _CHECKSUM = "__metadata__", "crc32"  # of the header of a safetensors file
@@ -51,7 +51,7 @@ def add_checksums(directory: Path) -> None:
             content += b" " * (-len(content) % 8)  # tensors are aligned
             copy.write(len(content).to_bytes(8, "little") + content)
             file.seek(start)
-            while block := file.read(BLOCK):
+            for block in blocks(file):
                 copy.write(block)
 
 
@@ -76,7 +76,4 @@ def _read_header(file: BinaryIO) -> dict:
 def _checksum(header: dict, file: BinaryIO) -> str:
     """The CRC-32 of what the header says of the tensors, and of the rest of the file."""
     tensors = {name: entry for name, entry in header.items() if name != _METADATA}
-    value = zlib.crc32(json.dumps(tensors, sort_keys=True).encode())
-    while block := file.read(BLOCK):
-        value = zlib.crc32(block, value)
-    return f"{value:08x}"
+    return f"{crc32(file, zlib.crc32(json.dumps(tensors, sort_keys=True).encode())):08x}"

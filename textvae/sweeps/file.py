@@ -16,6 +16,7 @@ OF_THE_SWEEP = ("output_dir", "seed", "resume_from_checkpoint", "overwrite_outpu
 WITHOUT_EFFECT = {
     *("output_dir", "resume_from_checkpoint", "overwrite_output_dir", "logging_steps", "save_steps"),
     *("save_total_limit", "report_to", "dataloader_num_workers", "model_card_samples"),
+    *("card_examples", "language", "license"),
 }
 
 

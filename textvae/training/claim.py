@@ -25,6 +25,10 @@ def claimed(output_dir: Path) -> Iterator[None]:
         yield
 
 
+def unwritable(output_dir: Path, error: OSError) -> InputError:
+    return InputError(f"{output_dir} cannot be written to ({error.strerror}): give another --output_dir.")
+
+
 @contextmanager
 def _locked(output_dir: Path) -> Iterator[None]:
     made = [path for path in (output_dir, *output_dir.parents) if not path.exists()]
@@ -37,7 +41,7 @@ def _locked(output_dir: Path) -> Iterator[None]:
     except FileExistsError as error:
         raise InputError(f"{output_dir} is a file: give another --output_dir.") from error
     except OSError as error:
-        raise InputError(f"{output_dir} cannot be written to ({error.strerror}): give another --output_dir.") from error
+        raise unwritable(output_dir, error) from error
     try:
         yield
     finally:

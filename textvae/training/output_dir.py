@@ -9,6 +9,7 @@ from textvae.files import finish_directory, has_directory, restore_directory, un
 from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
 from textvae.training import checkpoints
+from textvae.training.claim import unwritable
 from textvae.training.config import CONFIG_FILE, TrainingConfig
 
 BEST = "best"  # the best model so far, as a pipeline, until the run ends
@@ -51,7 +52,7 @@ def _model_files(output_dir: Path) -> list[Path]:
     return [path for name in OF_A_MODEL for path in output_dir.glob(name)]
 
 
-def claim_output_dir(config: TrainingConfig, tokenizers: TokenizerPair, checkpoint: Path | None) -> None:
+def prepare_output_dir(config: TrainingConfig, tokenizers: TokenizerPair, checkpoint: Path | None) -> None:
     """Write config and tokenizers, and remove what an earlier run left; called when all input is known to be usable."""
     output_dir = Path(config.output_dir)
     try:
@@ -62,7 +63,7 @@ def claim_output_dir(config: TrainingConfig, tokenizers: TokenizerPair, checkpoi
         _remove_leftovers(output_dir, checkpoint)
         save_tokenizers(output_dir, tokenizers)
     except OSError as error:
-        raise InputError(f"{output_dir} cannot be written to ({error.strerror}): give another --output_dir.") from error
+        raise unwritable(output_dir, error) from error
 
 
 def _remove_leftovers(output_dir: Path, checkpoint: Path | None) -> None:

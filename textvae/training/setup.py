@@ -29,7 +29,7 @@ from textvae.training.collapse import CollapseMonitor
 from textvae.training.config import TrainingConfig
 from textvae.training.fine_tuning import report_coverage
 from textvae.training.optimization import make_average, make_optimizer
-from textvae.training.output_dir import checkpoint_to_resume, claim_output_dir
+from textvae.training.output_dir import checkpoint_to_resume, prepare_output_dir
 from textvae.training.precision import choose_mixed_precision, warn_of_slow_bf16
 from textvae.training.progress import Meter, Progress
 from textvae.training.resume import describe, resume
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 def set_up(config: TrainingConfig, texts: Texts | None = None) -> Run:
-    """Make a run, load its checkpoint if it is resumed, and claim its directory.
+    """Make a run, load its checkpoint if it is resumed, and prepare its directory.
 
     Raises:
         InputError: for input that cannot be used, in one sentence; then nothing was written or removed.
@@ -66,7 +66,7 @@ def set_up(config: TrainingConfig, texts: Texts | None = None) -> Run:
         resume(run, checkpoint)
         if run.is_over() and accelerator.is_main_process:
             logger.warning("All %d steps of this run are done: its best model is evaluated again.", run.progress.step)
-    from_main(lambda: claim_output_dir(config, tokenizers, checkpoint))
+    from_main(lambda: prepare_output_dir(config, tokenizers, checkpoint))
     if config.report_to:
         accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
     return run
