@@ -20,7 +20,8 @@ from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.evaluation import likelihood
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import warn_of_excess_information
-from textvae.evaluation.likelihood import posterior_terms
+from textvae.evaluation.likelihood import nll_of_priors, posterior_terms
+from textvae.latents import GaussianPrior
 
 DECODERS = ["gru2", "gpt2"]
 TEXTS = ["a cat sat", "the dog", "a dog and the cat sat on a mat", "on", "the cat ran", "a bird sang on the mat"]
@@ -64,28 +65,46 @@ def test_the_weights_are_likelihood_times_prior_over_posterior(make_model, make_
 
 @pytest.mark.parametrize("latent_size", [1, 2])
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_the_bound_meets_the_integral_over_the_latents(make_model, make_texts, decoder, latent_size):
-    """-log ∫ p(x|z) p(z) dz on a grid, and the mean of forty estimates of 1,000 samples."""
+def test_the_bounds_meet_the_integral_over_the_latents(make_model, make_texts, decoder, latent_size):
+    """-log ∫ p(x|z) p(z) dz on a grid, and the mean of forty estimates of 1,000 samples; N(0, I) and a fitted prior."""
     model, batch = make_model("bert", decoder, latent_size=latent_size), make_texts([5, 3])
     with torch.no_grad():  # a posterior wide enough for few samples
         model.posterior.to_logvar.weight.zero_()
         model.posterior.to_logvar.bias.fill_(0.5)
         model.posterior.to_mean.weight.mul_(0.3)
+    scale = torch.tensor([[1.1, 0.0], [0.5, 0.8]])[:latent_size, :latent_size]
+    fitted = GaussianPrior(torch.full((1, latent_size), 0.7), scale.unsqueeze(0))
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
     # The trapezoidal rule, whose ends are nothing here: the sum times the volume of a cell.
     line = torch.linspace(-7, 7, 701 if latent_size == 1 else 101)
     grid = torch.cartesian_prod(*[line] * latent_size).view(-1, latent_size)
+    standard = Normal(0.0, 1.0).log_prob(grid).double().sum(-1)
     with torch.no_grad():
         log_likelihood = [-model.reconstruction(grid, row.expand(len(grid), -1)).double() for row in labels]
-        log_joint = torch.stack(log_likelihood) + Normal(0.0, 1.0).log_prob(grid).double().sum(-1)
-        exact = -(log_joint.logsumexp(1) + latent_size * (line[1] - line[0]).double().log())
+        log_prior = torch.stack([standard, fitted.log_density(grid.double())])  # (2, points)
+        log_joint = torch.stack(log_likelihood) + log_prior.unsqueeze(1)  # (2, texts, points)
+        exact = -(log_joint.logsumexp(2) + latent_size * (line[1] - line[0]).double().log())
         torch.manual_seed(0)
-        estimates = torch.stack([importance_weighted_nll(model, batch, 1000).double() for _ in range(40)])
+        estimates = torch.stack([nll_of_priors(model, batch, 1000, fitted=fitted).double() for _ in range(40)])
     error = estimates.std(0) / math.sqrt(40)
     assert error.max() < 0.02
     assert ((estimates.mean(0) - exact).abs() < 3 * error + 1e-4).all()
-    one = torch.stack([importance_weighted_nll(model, batch, 1).double() for _ in range(100)]).mean(0)
+    assert ((exact[0] - exact[1]).abs() > 0.01).any()  # the two priors are two models
+    one = torch.stack([nll_of_priors(model, batch, 1, fitted=fitted).double() for _ in range(100)]).mean(0)
     assert (one > exact + 0.01).all()  # the bound is loose at one sample: the integral was no triviality
+
+
+def test_with_a_fitted_prior_its_bounds_stand_beside_the_others(make_model, tokenizer):
+    """The report without a prior is part of that with one; the −ELBO of a prior is the bound of one sample."""
+    model, texts = make_model("bert", "gru2"), tokenized(tokenizer)
+    posterior = posterior_terms(model, InferenceBatches(texts, TokenizerPair(tokenizer), model.device, 4), range(6))
+    fitted = GaussianPrior.fit(posterior["mean"], (posterior["logvar"] / 2).exp())
+    options = {"num_importance_samples": 3, "num_reconstructed_texts": 2}
+    without, report = (evaluate(model, tokenizer, texts, prior=prior, **options) for prior in (None, fitted))
+    assert {name: report[name] for name in without} == without
+    assert report["fitted_negative_elbo"] == pytest.approx(report["reconstruction"] + report["fitted_kl"])
+    assert report["fitted_kl"] < report["kl"]  # what the moments of these very posteriors make sure of
+    assert report["fitted_iw_nll"] != report["iw_nll"]
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

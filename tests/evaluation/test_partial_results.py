@@ -14,29 +14,29 @@ def written(tmp_path):
     """A file with three values in two lines."""
     path = tmp_path / "values"
     assert read_values(path, HEADER) == {}
-    append_values(path, {7: 0.1, 3: 1e-30})
-    append_values(path, {12: 93.25})
+    append_values(path, {7: [0.1, 2.0], 3: [1e-30, -1.5]})
+    append_values(path, {12: [93.25, 93.0]})
     return path
 
 
 def test_what_was_written_is_read_bit_for_bit(written):
-    assert read_values(written, HEADER) == {7: 0.1, 3: 1e-30, 12: 93.25}
-    append_values(written, {1: 2.0})
-    assert read_values(written, HEADER) == {7: 0.1, 3: 1e-30, 12: 93.25, 1: 2.0}
+    assert read_values(written, HEADER) == {7: [0.1, 2.0], 3: [1e-30, -1.5], 12: [93.25, 93.0]}
+    append_values(written, {1: [2.0, 0.0]})
+    assert read_values(written, HEADER) == {7: [0.1, 2.0], 3: [1e-30, -1.5], 12: [93.25, 93.0], 1: [2.0, 0.0]}
 
 
 def test_a_cut_anywhere_loses_the_lines_it_cuts_and_no_more(written):
     whole = written.read_bytes()
     ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
-    lines = [{}, {7: 0.1, 3: 1e-30}, {12: 93.25}]
+    lines = [{}, {7: [0.1, 2.0], 3: [1e-30, -1.5]}, {12: [93.25, 93.0]}]
     for length in range(len(whole) + 1):
         written.write_bytes(whole[:length])
         kept = {}
         for end, values in zip(ends, lines, strict=True):
             kept |= values if end <= length else {}
         assert read_values(written, HEADER) == kept
-        append_values(written, {5: 4.5})
-        assert read_values(written, HEADER) == {**kept, 5: 4.5}
+        append_values(written, {5: [4.5, 1.0]})
+        assert read_values(written, HEADER) == {**kept, 5: [4.5, 1.0]}
 
 
 @pytest.mark.parametrize("content", [b'{"seed": 1, "model": "abc"}\n[[7, 0.1]]\n', b"a text of the user's\n", b"\xff"])

@@ -7,6 +7,8 @@ A new measure goes here. The values of a report, in nats per text unless it says
 - `kl`: KL(q(z|x) ‖ p(z)), the rate, summed over dimensions.
 - `iw_nll`: the importance-weighted upper bound on −log p(x), of K = `num_importance_samples` samples, on
   `num_importance_texts` texts (Burda et al. 2016). Exact for a language model (`latent_injection` none).
+- `fitted_negative_elbo`, `fitted_kl`, `fitted_iw_nll`: the same bounds with the Gaussian that training fits to the
+  aggregate posterior as the prior ([`textvae.latents.GaussianPrior`]): those of another model with the same weights.
 - `perplexity_token`, `perplexity_word`: exp(nats / count) from `iw_nll`, EOS counted. In a script without spaces, such
   as Chinese, a word is a character. Per-token values compare only models with the same tokenizer.
 - `mutual_information`: I(x; z) with the aggregated posterior of all N texts, at most ln N.

@@ -30,7 +30,7 @@ from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.likelihood import (
     CHOICE,
     IMPORTANCE,
-    importance_weighted_nll,
+    nll_of_priors,
     nll_with,
     noise_of_texts,
     posterior_terms,
@@ -38,6 +38,7 @@ from textvae.evaluation.likelihood import (
     samples_needed,
 )
 from textvae.evaluation.partial_results import append_values, fingerprint_of_model, fingerprint_of_texts, read_values
+from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.processes import from_main, gather_entries, gather_rows
 
@@ -54,6 +55,7 @@ def evaluate(
     config: EvaluationConfig | None = None,
     *,
     encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    prior: GaussianPrior | None = None,
     cache: str | Path | None = None,
     **options,
 ) -> dict[str, float | int]:
@@ -69,6 +71,7 @@ def evaluate(
         dataset: what [`textvae.data.tokenize_corpus`] gives, or columns of the same names.
         config: see [`EvaluationConfig`]; its fields may be given as `options` instead.
         encoder_tokenizer: what made the `input_ids`, if that is not the decoder's.
+        prior: a fitted one, for a second set of bounds.
         cache: a file that keeps importance-weighted values as they are found. An evaluation that was interrupted
             continues from there, and gives the results of an uninterrupted one.
 
@@ -78,7 +81,8 @@ def evaluate(
         32, only for comparison with papers that report it); `active_units`; `shuffle_gap`: the nats that reconstruction
         loses if every text is decoded from the z of another text with its label; `exact_match` (share). Each of these
         but the mini-batch one has its `<name>_standard_error` over the texts. `perplexity_token` and `perplexity_word`
-        from `iw_nll`, EOS counted; `bleu`; and the counts that these rest on, with the number of unknown tokens.
+        from `iw_nll`, EOS counted; `bleu`; and the counts that these rest on, with the number of unknown tokens. With a
+        `prior`, `fitted_kl`, `fitted_negative_elbo` and `fitted_iw_nll` are the same bounds with that prior.
 
     Raises:
         InputError: if the dataset is not tokenized or has fewer than two texts, an option is out of its range, the
@@ -94,8 +98,8 @@ def evaluate(
     written = _choose(config.num_reconstructed_texts, len(texts), config.seed)
     with _evaluation_mode(model, config.mixed_precision):
         # First, so that a cache which cannot be used is reported before any work.
-        nll = _importance_weighted(model, texts, sampled, config, None if cache is None else Path(cache))
-        report = _report_of_z(model, texts, config.seed)
+        nll = _importance_weighted(model, texts, sampled, config, prior, None if cache is None else Path(cache))
+        report = _report_of_z(model, texts, config.seed, prior)
         report |= _report_of_likelihood(nll, texts, sampled)
         report |= _report_of_writing(model, texts, written, config.max_new_tokens or tokenizers.usual_length)
     return report | {
@@ -149,10 +153,15 @@ def _choose(number: int | None, total: int, seed: int) -> list[int]:
 
 @torch.no_grad()
 def _importance_weighted(
-    model: TextVAEModel, texts: InferenceBatches, indices: Sequence[int], config: EvaluationConfig, cache: Path | None
+    model: TextVAEModel,
+    texts: InferenceBatches,
+    indices: Sequence[int],
+    config: EvaluationConfig,
+    prior: GaussianPrior | None,
+    cache: Path | None,
 ) -> Tensor:
-    """The bound (n,) of each text; values in the cache are not computed again, and new ones are added to it."""
-    values = {} if cache is None else _values_in(cache, model, texts, config)
+    """The bounds (1 or 2, n) of each text; values in the cache are not computed again, and new ones are added to it."""
+    values = {} if cache is None else _values_in(cache, model, texts, config, prior)
     left = [index for index in indices if index not in values]
     is_main = PartialState().is_main_process
     if is_main and len(left) < len(indices):
@@ -162,19 +171,21 @@ def _importance_weighted(
         found = {}
         for rows, batch in batches:
             draw = partial(noise_of_texts(config.seed, IMPORTANCE, rows), size=model.config.latent_size)
-            nll = importance_weighted_nll(model, batch, config.num_importance_samples, draw, config.batch_size)
-            found |= zip(rows, nll.tolist(), strict=True)
+            nll = nll_of_priors(model, batch, config.num_importance_samples, draw, config.batch_size, prior)
+            found |= zip(rows, nll.T.tolist(), strict=True)
         found = gather_entries(found)
         values |= found
         if is_main and cache is not None:
             append_values(cache, found)
-    return torch.tensor([values[index] for index in indices], dtype=torch.float64)
+    return torch.tensor([values[index] for index in indices], dtype=torch.float64).T
 
 
-def _values_in(cache: Path, model: TextVAEModel, texts: InferenceBatches, config: EvaluationConfig) -> dict[int, float]:
+def _values_in(
+    cache: Path, model: TextVAEModel, texts: InferenceBatches, config: EvaluationConfig, prior: GaussianPrior | None
+) -> dict[int, list[float]]:
     """The values that an interrupted evaluation has left in the cache, by the index of the text."""
 
-    def read() -> dict[int, float]:
+    def read() -> dict[int, list[float]]:
         label_ids = [] if texts.label_ids is None else [texts.label_ids]
         depends_on = {
             "num_importance_samples": samples_needed(model, config.num_importance_samples),
@@ -183,6 +194,7 @@ def _values_in(cache: Path, model: TextVAEModel, texts: InferenceBatches, config
             "num_texts": len(texts),
             "latent_size": model.config.latent_size,
             "model": fingerprint_of_model(model.config.to_json_string(), model.state_dict()),
+            "prior": None if prior is None else fingerprint_of_model("", {"mean": prior.mean, "scale": prior.scale}),
             "texts": fingerprint_of_texts(
                 texts.input_ids + (texts.target_ids if texts.has_targets else []) + label_ids
             ),
@@ -218,7 +230,9 @@ def _evaluation_mode(model: TextVAEModel, precision: str) -> Iterator[None]:
         model.train(training)
 
 
-def _report_of_z(model: TextVAEModel, texts: InferenceBatches, seed: int) -> dict[str, float]:
+def _report_of_z(
+    model: TextVAEModel, texts: InferenceBatches, seed: int, prior: GaussianPrior | None
+) -> dict[str, float]:
     """The bound from one sample, and what z holds and does."""
     everything = range(len(texts))
     terms = posterior_terms(model, texts, everything, seed)
@@ -235,14 +249,22 @@ def _report_of_z(model: TextVAEModel, texts: InferenceBatches, seed: int) -> dic
         "active_units" + STANDARD_ERROR: metrics.active_units_standard_error(terms["mean"], seed=seed),
         "minibatch_mutual_information": metrics.minibatch_mutual_information(*posteriors),
     }
+    if prior is not None:
+        ids = None if texts.label_ids is None else label_ids
+        kl = prior.kl(terms["mean"].double(), terms["logvar"].double(), ids)
+        report |= _with_error("fitted_kl", kl) | _with_error("fitted_negative_elbo", terms["reconstruction"] + kl)
     warn_of_excess_information(report, len(texts), model.config.latent_size, len(model.config.label_names))
     return report
 
 
 def _report_of_likelihood(nll: Tensor, texts: InferenceBatches, indices: Sequence[int]) -> dict[str, float]:
-    """The mean of the bounds `nll` (n,) of the texts with these indices, and the perplexities."""
-    total = float(nll.sum())
-    return _with_error("iw_nll", nll) | {
+    """The means of the bounds `nll` (1 or 2, n) of the texts with these indices, and the perplexities of the first."""
+    own, *fitted = nll
+    total = float(own.sum())
+    report = _with_error("iw_nll", own)
+    for values in fitted:
+        report |= _with_error("fitted_iw_nll", values)
+    return report | {
         "perplexity_token": metrics.perplexity(total, texts.num_tokens(indices)),
         "perplexity_word": metrics.perplexity(total, texts.num_words(indices)),
     }

@@ -7,6 +7,7 @@ processes change nothing.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,15 +17,15 @@ from torch import Tensor
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.special_tokens import IGNORED
 from textvae.evaluation import metrics
+from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
-from textvae.objectives.terms import ROWS_AT_ONCE, importance_weighted_bound, normal_kl, reparameterize
+from textvae.objectives.terms import ROWS_AT_ONCE, bounds_of_priors, normal_kl, normal_prior, reparameterize
 from textvae.processes import gather_rows
 
 POSTERIOR, IMPORTANCE, CHOICE = range(3)  # purposes, each with a stream of random numbers
 SAMPLES_AT_ONCE, TOKENS_AT_ONCE = 8, 2**15  # of importance sampling, if `batch_size` texts fit into memory
 
 
-@torch.no_grad()
 def importance_weighted_nll(
     model: TextVAEModel,
     batch: dict[str, Tensor],
@@ -49,6 +50,19 @@ def importance_weighted_nll(
     Raises:
         InputError: if `num_samples` is below 1.
     """
+    return nll_of_priors(model, batch, num_samples, draw, batch_size)[0]
+
+
+@torch.no_grad()
+def nll_of_priors(
+    model: TextVAEModel,
+    batch: dict[str, Tensor],
+    num_samples: int,
+    draw: Callable[[int], Tensor] | None = None,
+    batch_size: int = 64,
+    fitted: GaussianPrior | None = None,
+) -> Tensor:
+    """[`importance_weighted_nll`] with the model's own prior and, if given, a fitted one: (1 or 2, B)."""
     label_ids = batch.get("label_ids")
     mean, logvar = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], label_ids)
     labels = _labels(batch)
@@ -59,9 +73,11 @@ def importance_weighted_nll(
         nll = model.reconstruction(latents.flatten(0, 1), labels.repeat(k, 1), label_ids=repeated)
         return -nll.view(k, -1)
 
-    prior, num_samples = model.prior_parameters(label_ids), samples_needed(model, num_samples)
+    priors = [normal_prior(*model.prior_parameters(label_ids))]
+    if fitted is not None:
+        priors.append(partial(fitted.log_density, label_ids=label_ids))
     rows = min(ROWS_AT_ONCE, SAMPLES_AT_ONCE * batch_size, TOKENS_AT_ONCE // labels.shape[1])
-    return importance_weighted_bound(log_likelihood, mean, logvar, num_samples, draw, prior, rows)
+    return bounds_of_priors(log_likelihood, mean, logvar, samples_needed(model, num_samples), draw, priors, rows)
 
 
 def samples_needed(model: TextVAEModel, num_samples: int) -> int:

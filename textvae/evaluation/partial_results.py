@@ -17,7 +17,7 @@ from textvae.errors import InputError
 from textvae.modeling.old_names import before
 
 
-def read_values(path: Path, header: dict) -> dict[int, float]:
+def read_values(path: Path, header: dict) -> dict[int, list[float]]:
     """The values in the file, by index of the text; a missing file is created with its header.
 
     An incomplete last line is dropped, and the file is truncated accordingly.
@@ -31,7 +31,7 @@ def read_values(path: Path, header: dict) -> dict[int, float]:
         raise InputError(f"Partial results cannot be saved in {path} ({error.strerror}): give another path.") from error
 
 
-def _read(path: Path, first_line: bytes) -> dict[int, float]:
+def _read(path: Path, first_line: bytes) -> dict[int, list[float]]:
     content = path.read_bytes() if path.exists() else b""
     if first_line.startswith(content):
         path.write_bytes(first_line)
@@ -43,14 +43,15 @@ def _read(path: Path, first_line: bytes) -> dict[int, float]:
         )
     whole = content[: content.rindex(b"\n") + 1]
     try:
-        values = {int(index): float(value) for line in whole.splitlines()[1:] for index, value in json.loads(line)}
+        entries = [entry for line in whole.splitlines()[1:] for entry in json.loads(line)]
+        values = {int(index): [float(first), *map(float, rest)] for index, (first, *rest) in entries}
     except (ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged: delete it, or give another path.") from error
     os.truncate(path, len(whole))
     return values
 
 
-def append_values(path: Path, values: dict[int, float]) -> None:
+def append_values(path: Path, values: dict[int, list[float]]) -> None:
     """Append a line with the latest values."""
     with path.open("ab") as file:
         file.write(json.dumps(list(values.items())).encode() + b"\n")

@@ -4,5 +4,6 @@ Nothing here knows a model or a text. What is fitted on codes goes here.
 """
 
 from textvae.latents.paths import interpolate
+from textvae.latents.priors import GaussianPrior
 
-__all__ = ["interpolate"]
+__all__ = ["GaussianPrior", "interpolate"]

@@ -43,16 +43,21 @@ def weight_patterns(variant: str | None = None) -> list[str]:
 def add_checksums(directory: Path) -> None:
     """Write the CRC-32 of its tensors into each safetensors file of a directory."""
     for path in sorted(directory.glob("*.safetensors")):
-        with path.open("rb") as file, whole_file(path) as place, place.open("wb") as copy:
-            header = _read_header(file)
-            start = file.tell()
-            metadata = header.get(_METADATA, {}) | {_CHECKSUM: _checksum(header, file)}
-            content = json.dumps(header | {_METADATA: metadata}, separators=(",", ":")).encode()
-            content += b" " * (-len(content) % 8)  # tensors are aligned
-            copy.write(len(content).to_bytes(8, "little") + content)
-            file.seek(start)
-            for block in blocks(file):
-                copy.write(block)
+        add_checksum(path)
+
+
+def add_checksum(path: Path) -> None:
+    """Write the CRC-32 of its tensors into a safetensors file."""
+    with path.open("rb") as file, whole_file(path) as place, place.open("wb") as copy:
+        header = _read_header(file)
+        start = file.tell()
+        metadata = header.get(_METADATA, {}) | {_CHECKSUM: _checksum(header, file)}
+        content = json.dumps(header | {_METADATA: metadata}, separators=(",", ":")).encode()
+        content += b" " * (-len(content) % 8)  # tensors are aligned
+        copy.write(len(content).to_bytes(8, "little") + content)
+        file.seek(start)
+        for block in blocks(file):
+            copy.write(block)
 
 
 def check_checksums(name: str, files: list[str]) -> None:

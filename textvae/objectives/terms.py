@@ -4,7 +4,7 @@ B batch · Z latent_size · K samples
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -167,8 +167,11 @@ def _inverse_multiquadratic(first: Tensor, second: Tensor) -> Tensor:
     return scale / (scale + distance.clamp(min=0))
 
 
+LogDensity = Callable[[Tensor], Tensor]  # latents (k, B, Z) → nats (k, B)
+
+
 def importance_weighted_bound(
-    log_likelihood: Callable[[Tensor], Tensor],
+    log_likelihood: LogDensity,
     mean: Tensor,
     logvar: Tensor,
     num_samples: int,
@@ -196,16 +199,35 @@ def importance_weighted_bound(
     Raises:
         InputError: if `num_samples` is below 1.
     """
+    log_prior = normal_prior(*(prior or (torch.zeros_like(mean[:1]), torch.zeros_like(mean[:1]))))
+    return bounds_of_priors(log_likelihood, mean, logvar, num_samples, draw, [log_prior], rows_at_once)[0]
+
+
+def normal_prior(mean: Tensor, logvar: Tensor) -> LogDensity:
+    """The log-density of N(mean, diag(exp(logvar))), both (B, Z) or (1, Z)."""
+    return lambda latents: normal_log_density(latents, mean, logvar)
+
+
+def bounds_of_priors(
+    log_likelihood: LogDensity,
+    mean: Tensor,
+    logvar: Tensor,
+    num_samples: int,
+    draw: Callable[[int], Tensor] | None,
+    log_priors: Sequence[LogDensity],
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> Tensor:
+    """[`importance_weighted_bound`] with each of P priors, from the same samples: (P, B)."""
     if num_samples < 1:
         raise InputError(f"num_samples is {num_samples}, it must be at least 1.")
     draw = draw or (lambda k: torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device))
-    prior = prior or (torch.zeros_like(mean[:1]), torch.zeros_like(mean[:1]))
     at_once = max(1, rows_at_once // len(mean))
-    log_sum = mean.new_full(mean.shape[:1], -math.inf)
+    log_sums = mean.new_full((len(log_priors), len(mean)), -math.inf)
     for start in range(0, num_samples, at_once):
         noise = draw(min(at_once, num_samples - start)).to(mean)
         latents = reparameterize(mean, logvar, noise)  # (k, B, Z)
+        likelihood, posterior = log_likelihood(latents), normal_log_density(latents, mean, logvar)
         # Subtract the two densities first: they cancel exactly if q is the prior.
-        log_ratio = normal_log_density(latents, *prior) - normal_log_density(latents, mean, logvar)
-        log_sum = torch.logaddexp(log_sum, (log_likelihood(latents) + log_ratio).logsumexp(0))
-    return math.log(num_samples) - log_sum
+        weights = torch.stack([likelihood + (log_prior(latents) - posterior) for log_prior in log_priors])  # (P, k, B)
+        log_sums = torch.logaddexp(log_sums, weights.logsumexp(1))
+    return math.log(num_samples) - log_sums

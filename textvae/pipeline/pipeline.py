@@ -16,22 +16,21 @@ from textvae.config_fields import COUNT, NOT_NEGATIVE, flag, number, whole
 from textvae.data.given import Table
 from textvae.data.tokenize import tokenize_corpus
 from textvae.data.tokenizer_pair import load_tokenizers
-from textvae.errors import InputError
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import evaluate, one_config
-from textvae.latents.paths import check_path
-from textvae.latents.paths import interpolate as interpolate_latents
+from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
 from textvae.modeling.pretrained import named_errors
 from textvae.pipeline.codec import Codec, Written
-from textvae.pipeline.draws import finite_draws
 from textvae.pipeline.hub import push
-from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset, as_latents, as_list
+from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset, as_latents
 from textvae.pipeline.paraphrase import find_paraphrases
 from textvae.pipeline.parts import check_max_length, check_parts, describe, usable_device, usable_dtype
+from textvae.pipeline.priors import check_prior, draw_latents, fit_prior, load_prior
 from textvae.pipeline.saving import save, save_merged
 from textvae.pipeline.score import score_texts
+from textvae.pipeline.walk import walk
 from textvae.processes import best_device, main_first
 
 
@@ -61,19 +60,22 @@ class TextVAEPipeline:
         tokenizer: PreTrainedTokenizerBase,
         max_length: int | None = None,
         encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+        prior: GaussianPrior | None = None,
     ):
         """Put the model in evaluation mode.
 
         Args:
             tokenizer: the decoder's; the encoder's, too, unless `encoder_tokenizer` is given.
             max_length: kept in the tokenizers; if not given, the one that the tokenizer has, or 64.
+            prior: what `fit_prior` has fitted; `sample` draws from it.
 
         Raises:
             InputError: if `max_length` is below 2 or too long for the model, or it was built for another tokenizer.
         """
         tokenizers = check_parts(model, tokenizer, encoder_tokenizer)
         length = tokenizers.usual_length if max_length is None else check_max_length(max_length, model)
-        self.model, self.tokenizers = model.eval(), tokenizers.limit(length)
+        check_prior(prior, model)
+        self.model, self.tokenizers, self.prior = model.eval(), tokenizers.limit(length), prior
 
     def __repr__(self) -> str:
         return f"TextVAEPipeline({describe(self.model, self.tokenizers)})"
@@ -121,19 +123,19 @@ class TextVAEPipeline:
         name = str(name_or_path)
         model, tokenizers = load_model(name, dtype), load_tokenizers(name)
         with named_errors(name, "text VAE", "copy or save all its files again, together"):
-            return cls(model, tokenizers.decoder, None, tokenizers.encoder).to(device)
+            return cls(model, tokenizers.decoder, None, tokenizers.encoder, load_prior(name, model)).to(device)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write model (safetensors) and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
+        """Write model (safetensors), fitted prior and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
 
         The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Frozen weights of a base model are not
         written; `base` in config.json says where they are. See [`textvae.pipeline.saving.save`].
         """
-        save(self.model, self.tokenizers, path)
+        save(self.model, self.tokenizers, path, self.prior)
 
     def merge_and_save(self, path: str | Path) -> None:
         """Write all weights in fp32, adapters merged, so that neither base model nor peft is needed to open them."""
-        save_merged(self.model, self.tokenizers, path)
+        save_merged(self.model, self.tokenizers, path, self.prior)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
         """Upload what `save_pretrained` writes, with model card and metrics; see [`textvae.pipeline.hub.push`]."""
@@ -204,22 +206,29 @@ class TextVAEPipeline:
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
+        prior: str | None = None,
         **generation_kwargs,
     ) -> Written:
-        """Write texts from the prior: z = temperature · ε with ε ~ N(0, I), or with labels from p(z|c).
+        """Write texts from the prior: z = mean + temperature · scale · ε with ε ~ N(0, I).
 
-        A list of labels has `num_samples` of them. The temperature of words goes into a `generation_config`.
+        Args:
+            label: a list has `num_samples` of them.
+            temperature: of z; that of words goes into a `generation_config`.
+            prior: `fitted` (see `fit_prior`), the default if there is one, or `standard`: N(0, I), with labels p(z|c).
 
         Raises:
-            InputError: if `num_samples` is below 1, or `temperature` is negative or makes z too large.
+            InputError: if `num_samples` is below 1, there is no such prior, or `temperature` makes z too large.
         """
         codec = self._codec(batch_size, progress, seed, generation_kwargs)
         num_samples = whole("num_samples", num_samples, COUNT)
         temperature = number("temperature", temperature, NOT_NEGATIVE)
         ids = codec.label_ids(label, num_samples)
-        mean, stddev = codec.prior(ids)
-        noise = codec.draws.noise(num_samples, self.model.config.latent_size)
-        return codec.write(finite_draws(mean + temperature * stddev * noise, temperature), ids)
+        return codec.write(draw_latents(codec, self.prior, prior, ids, num_samples, temperature), ids)
+
+    def fit_prior(self, texts: Texts, batch_size: int = 64, progress: bool = True, label: Label = None) -> None:
+        """Fit the prior of `sample` to the z of these texts, as training does: a [`textvae.latents.GaussianPrior`]."""
+        codec = self._codec(batch_size, progress, None)
+        self.prior = fit_prior(codec, codec.read(texts, label)[0])
 
     def interpolate(
         self,
@@ -247,15 +256,7 @@ class TextVAEPipeline:
             InputError: if `num_steps` is below 2, the path is unknown, or the two lists differ in length.
         """
         codec = self._codec(batch_size, progress, seed, generation_kwargs)
-        num_steps = check_path(num_steps, path)
-        (starts, single), (ends, single_end) = as_list(start), as_list(end)
-        if len(starts) != len(ends) or single != single_end:
-            raise InputError("start and end must be two texts, or two lists of the same length.")
-        ids = codec.label_ids(label, len(starts))
-        means, _ = codec.posteriors(codec.tokenize(starts + ends, ids and ids + ids))
-        ways = interpolate_latents(means[: len(starts)], means[len(starts) :], num_steps, path)  # (N, num_steps, Z)
-        written = codec.write_each(ways, ids)
-        return written[0] if single else written
+        return walk(codec, start, end, num_steps, path, label)
 
     def paraphrase(
         self,
@@ -309,8 +310,7 @@ class TextVAEPipeline:
         It grows with the length of a text. All texts share the same K draws of noise, so that no score depends on the
         other texts; for the likelihood of a dataset independent draws are better, see [`evaluate`].
 
-        Returns:
-            nats of each text; one number for one string.
+        Returns: nats of each text; one number for one string.
 
         Raises:
             InputError: if `num_samples` is below 1.
@@ -344,7 +344,7 @@ class TextVAEPipeline:
         texts = as_dataset(texts, label, names)
         tokenized = main_first(lambda: tokenize_corpus(texts, self.tokenizers, self.max_length, names))
         parts = self.model, self.tokenizer, cast(Dataset, tokenized)
-        return evaluate(*parts, config, encoder_tokenizer=self.encoder_tokenizer, cache=cache)
+        return evaluate(*parts, config, encoder_tokenizer=self.encoder_tokenizer, prior=self.prior, cache=cache)
 
     def _codec(self, batch_size: int, progress: bool, seed: int | None, controls: dict | None = None) -> Codec:
         return Codec(self.model, self.tokenizers, batch_size, progress, seed, controls or {})

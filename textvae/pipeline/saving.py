@@ -1,14 +1,16 @@
-"""A model and its tokenizers written to one directory, whole or not at all."""
+"""A model, its tokenizers and its fitted prior written to one directory, whole or not at all."""
 
 from pathlib import Path
 from typing import cast
 
 from textvae.data.tokenizer_pair import ENCODER_TOKENIZER, TokenizerPair, save_tokenizers
 from textvae.files import check_directory, whole_files
+from textvae.latents.priors import GaussianPrior
 from textvae.modeling.adapters import merged
 from textvae.modeling.base_weights import check_apart
 from textvae.modeling.pretrained_model import TextVAEPreTrainedModel
-from textvae.modeling.weight_files import weight_patterns
+from textvae.modeling.weight_files import add_checksum, weight_patterns
+from textvae.pipeline.priors import PRIOR_FILE
 
 # What other models and tokenizers leave, and transformers would open instead.
 _OF_OTHERS = (
@@ -17,21 +19,28 @@ _OF_OTHERS = (
 )
 
 
-def save(model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | Path) -> None:
-    """Write both; what was in the directory is replaced when all is written.
+def save(
+    model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | Path, prior: GaussianPrior | None = None
+) -> None:
+    """Write all of them; what was in the directory is replaced when all is written.
 
     Raises:
         InputError: if `path` is a file or the directory of a base model.
         OSError: if the directory cannot be written; then it is as it was.
     """
     check_apart(model.config.base, path)
-    with whole_files(path, instead_of=[*weight_patterns(), ENCODER_TOKENIZER, *_OF_OTHERS]) as place:
+    with whole_files(path, instead_of=[*weight_patterns(), PRIOR_FILE, ENCODER_TOKENIZER, *_OF_OTHERS]) as place:
         model.save_pretrained(place)
         save_tokenizers(place, tokenizers)
+        if prior is not None:
+            prior.save(place / PRIOR_FILE)
+            add_checksum(place / PRIOR_FILE)
 
 
-def save_merged(model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | Path) -> None:
-    """Write both, with all weights in fp32 and adapters merged.
+def save_merged(
+    model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | Path, prior: GaussianPrior | None = None
+) -> None:
+    """Write all of them, with all weights in fp32 and adapters merged.
 
     Raises:
         InputError: as `save`, or if a part is quantized.
@@ -39,4 +48,4 @@ def save_merged(model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: 
     """
     check_directory(Path(path))
     check_apart(model.config.base, path)  # the base model is opened anew where it is
-    save(cast(TextVAEPreTrainedModel, merged(model)), tokenizers, path)
+    save(cast(TextVAEPreTrainedModel, merged(model)), tokenizers, path, prior)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch import nn
 
 from textvae.data.inference_batches import InferenceBatches
@@ -29,6 +29,7 @@ class Run:
         wrapped: the model as Accelerate has prepared it.
         scheduler: of the learning rate. It is not prepared: Accelerate would step it once for every process.
         controller: steers β, if `kl_target` asks for it.
+        train_set: the training texts, tokenized.
         held_out: the validation texts, tokenized.
         validation: the same in batches.
         about_corpus: for the report: what `report_coverage` found, and how many held-out texts training has, too.
@@ -45,6 +46,7 @@ class Run:
     average: WeightAverage[TextVAEModel]
     controller: RateController | None
     batches: Batches
+    train_set: Dataset | IterableDataset
     held_out: Dataset
     validation: InferenceBatches
     total_steps: int

@@ -197,6 +197,7 @@ def _assemble(
         average=average,
         controller=config.new_rate_controller(),
         batches=batches,
+        train_set=train_set,
         held_out=held_out,
         validation=InferenceBatches(held_out, tokenizers, accelerator.device, config.per_device_eval_batch_size),
         total_steps=total_steps,

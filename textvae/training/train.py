@@ -24,6 +24,7 @@ from textvae.training import checkpoints
 from textvae.training.batches import read_batches, read_random_batches
 from textvae.training.claim import claimed
 from textvae.training.config import CONFIG_FILE, TrainingConfig
+from textvae.training.fit_prior import fit_prior
 from textvae.training.optimization import reset_decoder
 from textvae.training.output_dir import BEST, replace_best
 from textvae.training.run import Run
@@ -159,11 +160,12 @@ def _finish(run: Run, about: About) -> TextVAEPipeline:
     best = output_dir / BEST if (output_dir / BEST).exists() else output_dir  # a finished run may be resumed
     pipeline = TextVAEPipeline.from_pretrained(best, device=run.accelerator.device)
     started = time.monotonic()
-    tokenizers = {"tokenizer": pipeline.tokenizer, "encoder_tokenizer": pipeline.encoder_tokenizer}
+    fit_prior(pipeline, run.train_set, run.config.seed)
+    more = {"tokenizer": pipeline.tokenizer, "encoder_tokenizer": pipeline.encoder_tokenizer, "prior": pipeline.prior}
     options = run.config.evaluation()
     if run.accelerator.is_main_process:  # before the report, which could fail
         pipeline.save_pretrained(output_dir)
-    report = evaluate(pipeline.model, dataset=run.held_out, config=options, **tokenizers)
+    report = evaluate(pipeline.model, dataset=run.held_out, config=options, **more)
     report |= {
         **run.about_corpus,
         "steps": run.progress.step,

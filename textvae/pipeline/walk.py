@@ -1,0 +1,25 @@
+"""A walk: the texts on the way from one text to another."""
+
+from typing import cast
+
+from textvae.errors import InputError
+from textvae.latents.paths import check_path, interpolate
+from textvae.pipeline.codec import Codec, Written
+from textvae.pipeline.inputs import Label, Texts, as_list
+
+
+def walk(codec: Codec, start: Texts, end: Texts, num_steps: int, path: str, label: Label) -> Written:
+    """`num_steps` texts from `start` to `end`, or a list of them for each of several pairs.
+
+    Raises:
+        InputError: if `num_steps` is below 2, the path is unknown, or there are not as many starts as ends.
+    """
+    num_steps = check_path(num_steps, path)
+    (starts, single), (ends, single_end) = as_list(start), as_list(end)
+    if len(starts) != len(ends) or single != single_end:
+        raise InputError("start and end must be two texts, or two lists of the same length.")
+    ids = codec.label_ids(label, len(starts))
+    means, _ = codec.posteriors(codec.tokenize(starts + ends, ids and ids + ids))
+    ways = interpolate(means[: len(starts)], means[len(starts) :], num_steps, path)  # (N, num_steps, Z)
+    written = cast("list[list[str]]", codec.write_each(ways, ids))
+    return written[0] if single else written
