@@ -58,6 +58,8 @@ class TextVAEConfig(PreTrainedConfig):
         mean_batch_norm: γ of a BN-VAE (Zhu et al. 2020): the posterior means of a batch are normalised to standard
             deviation γ in each dimension, so that E[KL] ≥ Z · γ² / 2; 0 turns it off.
         bag_of_words: whether a head predicts the bag of words of a text from z alone (kgCVAE, Zhao et al. 2017).
+        tie_encoder_embeddings: whether encoder and decoder share their token embeddings, where these have one shape.
+            Then a word is learnt once, and z is learnt sooner.
         initializer_range: standard deviation of the initial weights of the maps to the mean and from z. The default is
             large enough for z to be informative from the first step; with the usual 0.02 the decoder learns to ignore
             z.
@@ -92,6 +94,7 @@ class TextVAEConfig(PreTrainedConfig):
     committed_rate: float = 0.0
     mean_batch_norm: float = 0.0
     bag_of_words: bool = False
+    tie_encoder_embeddings: bool = False
     pad_token_id: int | None = 0
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 3

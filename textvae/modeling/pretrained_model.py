@@ -21,6 +21,7 @@ from textvae.modeling.label_vectors import LabelVectors
 from textvae.modeling.old_names import OLD_NAMES, rename_old
 from textvae.modeling.posterior import Posterior
 from textvae.modeling.pretrained import cast_weights, load_decoder, load_encoder, set_frozen_mode
+from textvae.modeling.tied import tied_names
 from textvae.modeling.weight_files import add_checksums, check_checksums, weight_files, weight_patterns
 
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
@@ -100,8 +101,19 @@ class TextVAEPreTrainedModel(PreTrainedModel):
         self.injection = Injection(config, embedding_size, self.get_output_embeddings().weight.shape[1])
         self.to_bag_of_words = BagOfWords(config, embedding_size) if config.bag_of_words else None
         self.label_vectors = LabelVectors(config, embedding_size, states) if config.label_names else None
+        self._tie()
         self.register_load_state_dict_pre_hook(rename_old)
         self.post_init()
+
+    def _tie(self) -> None:
+        """Note in config and model whether encoder and decoder share their embeddings; `post_init` sees to it."""
+        names = {}
+        if self.config.tie_encoder_embeddings and self.encoder is not None:
+            names = tied_names(self.encoder, self.decoder)
+        self._tied_weights_keys = names or None
+        self.config.tie_encoder_embeddings = bool(names)
+        if names:
+            self.config.tie_word_embeddings = True  # or transformers ties nothing of this model
 
     @classmethod
     def from_encoder_decoder(

@@ -131,6 +131,8 @@ def extend_model(model: TextVAEModel, old: TokenizerPair, new: TokenizerPair) ->
     if model.encoder is not None:
         add_tokens(model.encoder, _new_splits(old.reading, new.reading))
         model.config.encoder_config.vocab_size = model.encoder.config.vocab_size
+    if model.config.tie_encoder_embeddings:
+        model.tie_weights()
 
 
 def _new_splits(old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase) -> dict[int, list[int]]:

@@ -74,7 +74,7 @@ def _model_of_parts(config: TrainingConfig, tokenizers: TokenizerPair, bottlenec
             decoder_dtype=config.dtype_of("decoder"),
             quantization=config.decoder_quantization,
             decoder_learns="decoder" not in config.untrained_parts,
-            **bottleneck,
+            **bottleneck | {"tie_encoder_embeddings": False},
         )
 
 

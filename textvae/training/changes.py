@@ -20,7 +20,7 @@ CORPUS = {
 }
 ELSEWHERE = {
     *("encoder", "decoder", "latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range"),
-    *("committed_rate", "mean_batch_norm", "kl_controller"),
+    *("committed_rate", "mean_batch_norm", "tie_encoder_embeddings", "kl_controller"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "mixed_precision"),
 }
 # From here on the run goes on with the new value, which is not what an uninterrupted run would do.

@@ -30,7 +30,7 @@ CONFIG_FILE = "training_config.yaml"  # of a run
 # The settings of TextVAEConfig that a run can choose.
 BOTTLENECK = (
     *("latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range", "committed_rate"),
-    "mean_batch_norm",
+    *("mean_batch_norm", "tie_encoder_embeddings"),
 )
 ENCODER = {
     "model_type": "bert",
@@ -102,6 +102,9 @@ class TrainingConfig:
     )
     latent_tokens: int = setting(1, "soft tokens of the injection prefix", COUNT)
     pooling: str = setting("mean", "how the encoder's states become one: mean, cls, last, max or attention")
+    tie_encoder_embeddings: bool = setting(
+        True, "new encoder and decoder share their token embeddings, if these have one shape"
+    )
     initializer_range: float = setting(
         0.08, "standard deviation of the initial weights of the maps to and from z", POSITIVE
     )

@@ -3,19 +3,27 @@
 import torch
 
 from textvae.modeling.autoencoder import TextVAEModel
+from textvae.modeling.families import token_embeddings
 from textvae.training.averaging import WeightAverage
 from textvae.training.config import TrainingConfig
 
 
 def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: int) -> None:
-    """Draw new weights for all decoding modules, and clear their state in the optimizer (Li et al. 2019)."""
+    """Draw new weights for all decoding modules, and clear their state in the optimizer (Li et al. 2019).
+
+    Embeddings that the encoder shares stay as they are.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not the generator of a GPU, which differs between processes
         held = {part: model.part(part) for part in model.config.base or {}}  # a frozen encoder
-        fresh = TextVAEModel(model.config, **held).decoding_modules()
+        fresh = TextVAEModel(model.config, **held)
+    kept = {*model.encoder.parameters()} if model.encoder is not None else set()
+    if model.config.tie_encoder_embeddings:
+        token_embeddings(fresh.decoder).weight.data.copy_(token_embeddings(model.decoder).weight.data)
+    modules = fresh.decoding_modules()
     for name, module in model.decoding_modules().items():
-        module.load_state_dict(fresh[name].state_dict())
-        for parameter in module.parameters():
+        module.load_state_dict(modules[name].state_dict())
+        for parameter in {*module.parameters()} - kept:
             optimizer.state.pop(parameter, None)
 
 

@@ -54,8 +54,8 @@ def resume(run: Run, checkpoint: Path) -> None:
     """
     saved, about = checkpoints.about(checkpoint), run.about
     _check_controller(checkpoint, saved.get("kl_controller"), about["kl_controller"])
-    # Checkpoints from before there were labels have none in their architecture.
-    architecture = {"label_names": [], **saved["model"]}
+    # Of checkpoints from before there were labels and shared embeddings.
+    architecture = {"label_names": [], "tie_encoder_embeddings": False, **saved["model"]}
     wrong = [name for name in about["model"] if architecture.get(name) != about["model"][name]]
     if wrong:
         raise InputError(

@@ -16,6 +16,7 @@ from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.base_weights import new_base
 from textvae.modeling.compat import checkpointing_layers, enable_checkpointing, set_checkpointing
 from textvae.modeling.pretrained import cast_weights
+from textvae.modeling.tied import untie
 from textvae.training.checks import PARTS
 from textvae.training.config import TrainingConfig
 
@@ -34,6 +35,8 @@ def choose_trainable(model: TextVAEModel, config: TrainingConfig) -> None:
     if model.to_bag_of_words is not None and not config.bag_of_words_weight:
         model.to_bag_of_words.requires_grad_(False)  # several processes wait for every gradient
     base = {}
+    if config.untrained_parts:
+        untie(model)  # one part trains its embeddings, and the other keeps those of its base model
     for name in config.untrained_parts:
         origin = before.get(name) or new_base(cast(str, config.origin_of(name)), name)  # no new part is untrained
         part = model.part(name).requires_grad_(False)
