@@ -89,7 +89,7 @@ class GaussianPrior:
         save_file({"mean": self.mean.contiguous(), "scale": self.scale.contiguous()}, path, {"prior": "gaussian"})
 
     @classmethod
-    def load(cls, path: Path) -> "GaussianPrior":
+    def load(cls, path: str | Path) -> "GaussianPrior":
         """What `save` wrote; raises InputError if the file holds anything else."""
         try:
             tensors = load_file(path)

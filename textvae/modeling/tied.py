@@ -1,7 +1,7 @@
 """Token embeddings that encoder and decoder share."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from textvae.modeling.families import token_embeddings
@@ -20,7 +20,7 @@ def tied_names(encoder: PreTrainedModel, decoder: PreTrainedModel) -> dict[str, 
     return {f"encoder.{_name_of(own, encoder)}": f"decoder.{source}"}
 
 
-def _name_of(weight: nn.Parameter, model: PreTrainedModel) -> str:
+def _name_of(weight: Tensor, model: PreTrainedModel) -> str:
     return next(name for name, one in model.named_parameters(remove_duplicate=False) if one is weight)
 
 

@@ -38,7 +38,7 @@ FIXED = {
     *("streaming", "tokenizer", "encoder_tokenizer", "vocab_size", "normalization", "seed"),
     *("freeze_encoder", "freeze_decoder", "lora", "lora_rank", "lora_alpha", "lora_dropout"),
     *("weights_dtype", "decoder_quantization", "aggressive_encoder"),
-    *("weight_decay", "adam_beta1", "adam_beta2", "weight_averaging"),
+    *("optimizer", "weight_decay", "adam_beta1", "adam_beta2", "weight_averaging"),
 }
 
 

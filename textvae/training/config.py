@@ -161,7 +161,10 @@ class TrainingConfig:
         None, "passes over the texts; if not given 0.8, and at least 2,400 steps", POSITIVE
     )
     max_steps: int | None = setting(None, "number of optimizer steps; replaces num_train_epochs", COUNT)
-    learning_rate: float = setting(2e-3, "learning rate of AdamW, after the warm-up", POSITIVE)
+    optimizer: Literal["adamw", "muon"] = setting(
+        "adamw", "muon: AdamW with orthogonal updates of the hidden matrices, which learn faster"
+    )
+    learning_rate: float = setting(2e-3, "learning rate after the warm-up", POSITIVE)
     encoder_learning_rate: float | None = setting(None, "another learning rate for the encoder", POSITIVE)
     decoder_learning_rate: float | None = setting(None, "another learning rate for the decoder", POSITIVE)
     lr_scheduler_type: Literal[

@@ -1,11 +1,16 @@
 """The optimizer of a run, the average of its weights, and a new start of its decoder."""
 
 import torch
+from torch import nn
 
+from textvae.modeling.adapters import LORA_MARK
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.families import token_embeddings
 from textvae.training.averaging import WeightAverage
 from textvae.training.config import TrainingConfig
+from textvae.training.muon import Muon
+
+GATES = 3  # of a GRU
 
 
 def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: int) -> None:
@@ -28,9 +33,10 @@ def reset_decoder(model: TextVAEModel, optimizer: torch.optim.Optimizer, seed: i
 
 
 def make_optimizer(config: TrainingConfig, model: TextVAEModel) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) for the trainable parameters, with the learning rate of each part."""
+    """The optimizer of the trainable parameters, with the learning rate of each part."""
+    kind = Muon if config.optimizer == "muon" else torch.optim.AdamW
     betas = (config.adam_beta1, config.adam_beta2)
-    return torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=betas, fused=True)
+    return kind(parameter_groups(model, config), lr=config.learning_rate, betas=betas, fused=True)
 
 
 def make_average(config: TrainingConfig, model: TextVAEModel, total_steps: int) -> WeightAverage[TextVAEModel]:
@@ -42,16 +48,38 @@ def make_average(config: TrainingConfig, model: TextVAEModel, total_steps: int) 
 def parameter_groups(model: TextVAEModel, config: TrainingConfig) -> list[dict]:
     """The trainable parameters in groups: first those with the common learning rate, then parts with their own.
 
-    Weight decay is for matrices only (Loshchilov & Hutter 2019).
+    Weight decay is for matrices only (Loshchilov & Hutter 2019). With Muon the hidden matrices of encoder and decoder
+    are groups of their own, see [`Muon`].
     """
     rates = {"encoder": config.encoder_learning_rate, "decoder": config.decoder_learning_rate}
     own = {part: rate for part, rate in rates.items() if rate is not None}
+    blocks = hidden_matrices(model) if config.optimizer == "muon" else {}
     groups = []
     for part, rate in {None: config.learning_rate, **own}.items():
         found = [p for name, p in model.named_parameters() if p.requires_grad and _group_of(name, own) == part]
-        groups.append({"params": [p for p in found if p.dim() > 1], "lr": rate, "weight_decay": config.weight_decay})
+        matrices = [p for p in found if p.dim() > 1]
+        decay = {"lr": rate, "weight_decay": config.weight_decay}
+        groups.append({"params": [p for p in matrices if p not in blocks], **decay})
         groups.append({"params": [p for p in found if p.dim() <= 1], "lr": rate, "weight_decay": 0.0})
+        for count in sorted({*blocks.values()}):
+            of_count = [p for p in matrices if blocks.get(p) == count]
+            groups.append({"params": of_count, "num_blocks": count, **decay})
     return groups
+
+
+def hidden_matrices(model: TextVAEModel) -> dict[nn.Parameter, int]:
+    """The matrices between hidden states of encoder and decoder → the number of equal ones that each stacks.
+
+    Embeddings, the softmax, adapters, and the maps to and from z are none.
+    """
+    found = {}
+    for part in (model.encoder, model.decoder):
+        for name, module in () if part is None else part.named_modules():
+            is_end = isinstance(module, nn.Embedding) or module is model.get_output_embeddings()
+            if not is_end and LORA_MARK not in f".{name}":
+                count = GATES if isinstance(module, nn.GRU) else 1
+                found |= {weight: count for weight in module.parameters(recurse=False) if weight.dim() == 2}
+    return found
 
 
 def _group_of(name: str, own: dict) -> str | None:
