@@ -16,7 +16,7 @@ from textvae import InputError, TextVAEConfig, TextVAEModel
 from textvae.data.special_tokens import IGNORED
 from textvae.modeling import cross_entropy
 from textvae.modeling.autoencoder import shift_right
-from textvae.modeling.posterior import Pooling
+from textvae.modeling.posterior import Pooling, QueryPooling
 from textvae.training.trainable import checkpoint_activations
 
 BOS, EOS, PAD = 2, 3, 0
@@ -33,7 +33,8 @@ INJECTIONS = {
 }
 COMBINATIONS = (
     [("bert", decoder, "mean", injection) for decoder in DECODERS for injection in INJECTIONS]
-    + [("bert", "gru", pooling, "embedding") for pooling in POOLINGS[1:]]
+    + [("bert", "gru", pooling, "embedding") for pooling in (*POOLINGS[1:], "queries")]
+    + [("bert", "gpt2", "queries", "prefix3")]
     + [("t5", "llama", "attention", "both2"), ("modernbert", "gpt2", "max", "prefix3")]
 )
 every_combination = pytest.mark.parametrize(("encoder", "decoder", "pooling", "injection"), COMBINATIONS)
@@ -45,7 +46,8 @@ every_decoder_and_injection = pytest.mark.parametrize(
 @pytest.fixture
 def build(make_model):
     def build(encoder="bert", decoder="gru", pooling="mean", injection="embedding", **changes):
-        return make_model(encoder, decoder, pooling=pooling, **INJECTIONS[injection], **changes)
+        queries = {"pooling_queries": 5} if pooling == "queries" else {}
+        return make_model(encoder, decoder, pooling=pooling, **queries, **INJECTIONS[injection], **changes)
 
     return build
 
@@ -242,6 +244,28 @@ def test_poolings_by_hand():
         for dtype in (torch.bfloat16, torch.float16):
             with torch.autocast("cpu", dtype):
                 torch.testing.assert_close(pooling(states, mask), torch.stack(expected[kind]), rtol=0.02, atol=0.02)
+
+
+def test_each_query_gives_its_share_of_the_dimensions(make_model, make_texts):
+    model, batch = make_model(pooling="queries", pooling_queries=2, latent_size=6), make_texts([6, 3])
+    before = model.encode(**batch).mean
+    with torch.no_grad():
+        model.posterior.pooling.queries[1] += 1
+    after = model.encode(**batch).mean
+    assert after[:, :3].equal(before[:, :3]) and (after[:, 3:] != before[:, 3:]).all()
+
+
+def test_a_query_without_preference_is_the_mean_of_the_values():
+    pooling, states = QueryPooling(3, 8), standard_normal(2, 4, 8)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    with torch.no_grad():
+        pooling.queries.zero_()
+    attention = pooling.attention
+    values = states @ attention.in_proj_weight[16:].T + attention.in_proj_bias[16:]
+    means = torch.stack([values[0].mean(0), values[1, :2].mean(0)])
+    torch.testing.assert_close(pooling(states, mask), attention.out_proj(means).unsqueeze(1).expand(-1, 3, -1))
+    states_with_nan = states.masked_fill(mask[..., None] == 0, float("nan"))
+    torch.testing.assert_close(pooling(states_with_nan, mask), pooling(states, mask))
 
 
 def test_the_log_variance_stays_within_its_bounds_and_the_loss_finite(build, make_texts):

@@ -34,6 +34,8 @@ def test_the_prefix_is_as_long_as_the_injection_says(injection, tokens, length):
         ({"eos_token_id": []}, ["eos_token_id", "[]"]),
         ({"pad_token_id": -1}, ["pad_token_id", "-1"]),
         ({"decoder": {"model_type": "gru", "vocab_size": 9}, "bos_token_id": 9}, ["bos_token_id", "9 token ids"]),
+        ({"pooling": "queries", "latent_size": 12}, ["8 pooling_queries", "latent_size is 12", "multiple"]),
+        ({"pooling_queries": 0}, ["pooling_queries is 0"]),
         ({"pooling": "median"}, ["pooling", "median", "mean", "attention"]),
         ({"latent_injection": "memory"}, ["latent_injection", "memory", "prefix, embedding, output"]),
         ({"latent_injection": ["embedding", "memory"]}, ["latent_injection", "memory"]),

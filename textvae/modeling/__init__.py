@@ -10,7 +10,7 @@ Where z enters the decoder, `latent_injection`, one or several of:
 - `none`: the decoder alone, a language model. It is the baseline: KL 0, and its likelihood is exact.
 
 `pooling` makes one vector of the encoder's states: `mean`, `cls`, `last`, `max` or `attention`; use `last` for a
-causal language model as encoder.
+causal language model as encoder. `queries` makes several, each of which gives its share of the dimensions of z.
 
 Pretrained parts. An encoder and a causal language model, by path or Hub name, each with its own tokenizer:
 

@@ -11,7 +11,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from textvae.errors import InputError
 from textvae.modeling.families import check_decoder, check_encoder, reads_ahead
 
-POOLINGS = ("mean", "cls", "last", "max", "attention")
+POOLINGS = ("mean", "cls", "last", "max", "attention", "queries")
 
 
 INJECTIONS = ("prefix", "embedding", "output")
@@ -52,6 +52,9 @@ class TextVAEConfig(PreTrainedConfig):
         latent_tokens: P, the number of soft tokens with `prefix`.
         pooling: how the encoder's states become one vector: `mean`, `cls` (the first), `last`, `max` or `attention`.
             Use `last` for a causal language model; `cls` is refused there, since its first state has seen one token.
+            With `queries` they become `pooling_queries` vectors, each of which gives its share of the dimensions of z:
+            learned queries attend to the states (Lee et al. 2019, section 3.2).
+        pooling_queries: the number of those queries; `latent_size` must be a multiple of it.
         min_logvar, max_logvar: bounds of log σ² of the posterior.
         committed_rate: δ of a δ-VAE (Razavi et al. 2019): σ is bounded so that the KL of every dimension is at least δ
             nats; 0 turns it off.
@@ -89,6 +92,7 @@ class TextVAEConfig(PreTrainedConfig):
     latent_injection: list[str] | str = "prefix"
     latent_tokens: int = 1
     pooling: str = "mean"
+    pooling_queries: int = 8
     min_logvar: float = -10.0
     max_logvar: float = 10.0
     committed_rate: float = 0.0
@@ -116,7 +120,7 @@ class TextVAEConfig(PreTrainedConfig):
     def _check(self):
         check_encoder(self.encoder_config)
         check_decoder(self.decoder_config)
-        for name in ("latent_size", "latent_tokens"):
+        for name in ("latent_size", "latent_tokens", "pooling_queries"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, it must be at least 1.")
         for name in ("committed_rate", "mean_batch_norm"):
@@ -124,6 +128,11 @@ class TextVAEConfig(PreTrainedConfig):
                 raise InputError(f"{name} is {getattr(self, name)}, it must be 0 or more.")
         if self.pooling not in POOLINGS:
             raise InputError(f"pooling is {self.pooling!r}, it must be one of {', '.join(POOLINGS)}.")
+        if self.pooling == "queries" and self.latent_size % self.pooling_queries:
+            raise InputError(
+                f"Each of {self.pooling_queries} pooling_queries gives as many dimensions of z, and latent_size is "
+                f"{self.latent_size}: give a multiple."
+            )
         if self.pooling == "cls" and not reads_ahead(self.encoder_config):
             raise InputError(
                 f"pooling is 'cls', but the first state of a causal {self.encoder_config.model_type!r} encoder has "

@@ -24,7 +24,11 @@ class Posterior(nn.Module):
     def __init__(self, config: TextVAEConfig, states_size: int):
         super().__init__()
         self.bounds = config.min_logvar, config.max_logvar
-        self.pooling = Pooling(config.pooling, states_size)
+        self.num_queries = config.pooling_queries if config.pooling == "queries" else 1
+        if config.pooling == "queries":
+            self.pooling = QueryPooling(config.pooling_queries, states_size)
+        else:
+            self.pooling = Pooling(config.pooling, states_size)
         self.to_mean = nn.Linear(states_size, config.latent_size)
         self.to_logvar = nn.Linear(states_size, config.latent_size)
         self.mean_norm = None
@@ -48,15 +52,22 @@ class Posterior(nn.Module):
         Returns:
             Two times (B, Z).
         """
-        pooled = self.pooling(states, mask)  # (B, H)
+        pooled = self.pooling(states, mask)  # (B, H), or (B, queries, H)
         if label_vectors is not None:
-            pooled = pooled + label_vectors.to(pooled.dtype)
-        mean, logvar = self.to_mean(pooled).float(), self.to_logvar(pooled).float()
+            pooled = pooled + label_vectors.view(len(pooled), *[1] * (pooled.dim() - 2), -1).to(pooled.dtype)
+        mean, logvar = (self._mapped(layer, pooled).float() for layer in (self.to_mean, self.to_logvar))
         if self.mean_norm is not None:
             mean = self.mean_norm(mean)
         if self.logvar_limit is not None:  # approached smoothly: a clamp would stop the gradient
             logvar = self.logvar_limit - nn.functional.softplus(self.logvar_limit - logvar)
         return mean, logvar.clamp(*self.bounds)
+
+    def _mapped(self, layer: nn.Linear, pooled: Tensor) -> Tensor:
+        """What the layer makes of the pooled states, (B, Z); of several queries, its rows of each for each."""
+        if pooled.dim() == 2:
+            return layer(pooled)
+        weight, bias = (part.unflatten(0, (self.num_queries, -1)) for part in (layer.weight, layer.bias))
+        return (torch.einsum("bqh,qzh->bqz", pooled, weight) + bias).flatten(1)
 
 
 class Pooling(nn.Module):
@@ -82,6 +93,25 @@ class Pooling(nn.Module):
         else:
             weights = mask.unsqueeze(-1) / mask.sum(1, keepdim=True).unsqueeze(-1)
         return (weights.to(states.dtype) * states.masked_fill(hidden, 0)).sum(1)
+
+
+class QueryPooling(nn.Module):
+    """Learned queries attend to the states (B, S, H) at the positions where the mask (B, S) is 1: (B, queries, H).
+
+    The pooling by multihead attention of the Set Transformer (Lee et al. 2019, section 3.2), with one layer.
+    """
+
+    def __init__(self, num_queries: int, hidden_size: int):
+        super().__init__()
+        self.queries = nn.Parameter(torch.empty(num_queries, hidden_size))
+        heads = next(heads for heads in (4, 2, 1) if hidden_size % heads == 0)
+        self.attention = nn.MultiheadAttention(hidden_size, heads, batch_first=True)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        hidden = ~mask.bool()  # (B, S)
+        queries = self.queries.to(states.dtype).expand(len(states), -1, -1)
+        states = states.masked_fill(hidden.unsqueeze(-1), 0)
+        return self.attention(queries, states, states, key_padding_mask=hidden, need_weights=False)[0]
 
 
 class MeanBatchNorm(nn.Module):

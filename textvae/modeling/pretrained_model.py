@@ -19,7 +19,7 @@ from textvae.modeling.families import encoder_class, logits_change, output_layer
 from textvae.modeling.injection import Injection
 from textvae.modeling.label_vectors import LabelVectors
 from textvae.modeling.old_names import OLD_NAMES, rename_old
-from textvae.modeling.posterior import Posterior
+from textvae.modeling.posterior import Posterior, QueryPooling
 from textvae.modeling.pretrained import cast_weights, load_decoder, load_encoder, set_frozen_mode
 from textvae.modeling.tied import tied_names
 from textvae.modeling.weight_files import add_checksums, check_checksums, weight_files, weight_patterns
@@ -222,6 +222,8 @@ class TextVAEPreTrainedModel(PreTrainedModel):
         if self.posterior is not None and module is self.posterior.to_logvar:
             init.zeros_(self.posterior.to_logvar.weight)
             init.constant_(self.posterior.to_logvar.bias, self.config.initial_logvar)
+        if isinstance(module, QueryPooling):
+            init.normal_(module.queries)  # far enough apart to attend to different positions
         if self.label_vectors is not None and module is self.label_vectors.to_prior:
             init.zeros_(cast(nn.Embedding, module).weight)
 

@@ -19,8 +19,8 @@ CORPUS = {
     *("validation_split", "drop_duplicates", "max_train_samples", "max_validation_samples", "max_length"),
 }
 ELSEWHERE = {
-    *("encoder", "decoder", "latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range"),
-    *("committed_rate", "mean_batch_norm", "tie_encoder_embeddings", "kl_controller"),
+    *("encoder", "decoder", "latent_size", "latent_injection", "latent_tokens", "pooling", "pooling_queries"),
+    *("initializer_range", "committed_rate", "mean_batch_norm", "tie_encoder_embeddings", "kl_controller"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "mixed_precision"),
 }
 # From here on the run goes on with the new value, which is not what an uninterrupted run would do.

@@ -29,8 +29,8 @@ from textvae.training.checks import check
 CONFIG_FILE = "training_config.yaml"  # of a run
 # The settings of TextVAEConfig that a run can choose.
 BOTTLENECK = (
-    *("latent_size", "latent_injection", "latent_tokens", "pooling", "initializer_range", "committed_rate"),
-    *("mean_batch_norm", "tie_encoder_embeddings"),
+    *("latent_size", "latent_injection", "latent_tokens", "pooling", "pooling_queries", "initializer_range"),
+    *("committed_rate", "mean_batch_norm", "tie_encoder_embeddings"),
 )
 ENCODER = {
     "model_type": "bert",
@@ -101,7 +101,10 @@ class TrainingConfig:
         "prefix: z as soft tokens; embedding: z in every input; output: z in every state; several; none",
     )
     latent_tokens: int = setting(1, "soft tokens of the injection prefix", COUNT)
-    pooling: str = setting("mean", "how the encoder's states become one: mean, cls, last, max or attention")
+    pooling: str = setting(
+        "mean", "how the encoder's states become one: mean, cls, last, max or attention; queries: they become several"
+    )
+    pooling_queries: int = setting(8, "learned queries, each of which gives its share of the dimensions of z", COUNT)
     tie_encoder_embeddings: bool = setting(
         True, "new encoder and decoder share their token embeddings, if these have one shape"
     )

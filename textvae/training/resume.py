@@ -54,8 +54,8 @@ def resume(run: Run, checkpoint: Path) -> None:
     """
     saved, about = checkpoints.about(checkpoint), run.about
     _check_controller(checkpoint, saved.get("kl_controller"), about["kl_controller"])
-    # Of checkpoints from before there were labels and shared embeddings.
-    architecture = {"label_names": [], "tie_encoder_embeddings": False, **saved["model"]}
+    # What a checkpoint does not have that is older than the setting.
+    architecture = {"label_names": [], "tie_encoder_embeddings": False, "pooling_queries": 8, **saved["model"]}
     wrong = [name for name in about["model"] if architecture.get(name) != about["model"][name]]
     if wrong:
         raise InputError(
