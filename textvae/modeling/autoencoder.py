@@ -131,8 +131,8 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
         """The decoder's last hidden states, (B, P + T, H) or (B, T, H) if the cache holds the prefix, and its cache."""
         check_label_ids(self.config.label_names, label_ids, len(decoder_input_ids))
         embeds = self.decoder.get_input_embeddings()(decoder_input_ids)  # (B, T, E)
-        has_prefix = cache is not None and cache.get_seq_length() > 0
-        embeds = self.injection.inputs(latents, embeds, has_prefix)
+        start = 0 if cache is None else int(cache.get_seq_length())
+        embeds = self.injection.inputs(latents, embeds, start)
         if self.label_vectors is not None:
             embeds = embeds + self.label_vectors.to_embedding(label_ids).unsqueeze(1).to(embeds.dtype)
         output = self.decoder.base_model(
@@ -141,7 +141,7 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
             use_cache=use_cache,
             **{CACHE_NAME: cache},
         )
-        return self.injection.states(latents, output.last_hidden_state), getattr(output, CACHE_NAME)
+        return self.injection.states(latents, output.last_hidden_state, start), getattr(output, CACHE_NAME)
 
     def _decoder_states(
         self, latents: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None, label_ids: Tensor | None

@@ -63,6 +63,8 @@ class TextVAEConfig(PreTrainedConfig):
         bag_of_words: whether a head predicts the bag of words of a text from z alone (kgCVAE, Zhao et al. 2017).
         tie_encoder_embeddings: whether encoder and decoder share their token embeddings, where these have one shape.
             Then a word is learnt once, and z is learnt sooner.
+        position_waves: W, waves by which pooling `mean` and the injections `embedding` and `output` tell positions
+            apart, so that z learns sooner which word stands where; with 0 they do not.
         initializer_range: standard deviation of the initial weights of the maps to the mean and from z. The default is
             large enough for z to be informative from the first step; with the usual 0.02 the decoder learns to ignore
             z.
@@ -99,6 +101,7 @@ class TextVAEConfig(PreTrainedConfig):
     mean_batch_norm: float = 0.0
     bag_of_words: bool = False
     tie_encoder_embeddings: bool = False
+    position_waves: int = 0
     pad_token_id: int | None = 0
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 3
@@ -123,7 +126,7 @@ class TextVAEConfig(PreTrainedConfig):
         for name in ("latent_size", "latent_tokens", "pooling_queries"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, it must be at least 1.")
-        for name in ("committed_rate", "mean_batch_norm"):
+        for name in ("committed_rate", "mean_batch_norm", "position_waves"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}, it must be 0 or more.")
         if self.pooling not in POOLINGS:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from textvae.errors import InputError
 from textvae.modeling.configuration import TextVAEConfig
+from textvae.modeling.waves import num_features, pooled_by_position
 from textvae.objectives.terms import logvar_of_rate
 
 
@@ -29,8 +30,10 @@ class Posterior(nn.Module):
             self.pooling = QueryPooling(config.pooling_queries, states_size)
         else:
             self.pooling = Pooling(config.pooling, states_size)
-        self.to_mean = nn.Linear(states_size, config.latent_size)
-        self.to_logvar = nn.Linear(states_size, config.latent_size)
+        self.num_waves = config.position_waves if config.pooling == "mean" else 0
+        width = states_size * num_features(self.num_waves)
+        self.to_mean = nn.Linear(width, config.latent_size)
+        self.to_logvar = nn.Linear(width, config.latent_size)
         self.mean_norm = None
         if config.mean_batch_norm:
             self.mean_norm = MeanBatchNorm(config.latent_size, config.mean_batch_norm)
@@ -52,9 +55,12 @@ class Posterior(nn.Module):
         Returns:
             Two times (B, Z).
         """
-        pooled = self.pooling(states, mask)  # (B, H), or (B, queries, H)
+        if self.num_waves:
+            pooled = pooled_by_position(states, mask, self.num_waves)  # (B, F · H)
+        else:
+            pooled = self.pooling(states, mask)  # (B, H), or (B, queries, H)
         if label_vectors is not None:
-            pooled = pooled + label_vectors.view(len(pooled), *[1] * (pooled.dim() - 2), -1).to(pooled.dtype)
+            pooled = pooled + _like(pooled, label_vectors)
         mean, logvar = (self._mapped(layer, pooled).float() for layer in (self.to_mean, self.to_logvar))
         if self.mean_norm is not None:
             mean = self.mean_norm(mean)
@@ -68,6 +74,14 @@ class Posterior(nn.Module):
             return layer(pooled)
         weight, bias = (part.unflatten(0, (self.num_queries, -1)) for part in (layer.weight, layer.bias))
         return (torch.einsum("bqh,qzh->bqz", pooled, weight) + bias).flatten(1)
+
+
+def _like(pooled: Tensor, label_vectors: Tensor) -> Tensor:
+    """The label vectors (B, H) for several queries (B, 1, H), or with 0 for all but the constant feature (B, F · H)."""
+    label_vectors = label_vectors.to(pooled.dtype)
+    if pooled.dim() == 3:
+        return label_vectors.unsqueeze(1)
+    return nn.functional.pad(label_vectors, (0, pooled.shape[1] - label_vectors.shape[1]))
 
 
 class Pooling(nn.Module):

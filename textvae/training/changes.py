@@ -20,7 +20,8 @@ CORPUS = {
 }
 ELSEWHERE = {
     *("encoder", "decoder", "latent_size", "latent_injection", "latent_tokens", "pooling", "pooling_queries"),
-    *("initializer_range", "committed_rate", "mean_batch_norm", "tie_encoder_embeddings", "kl_controller"),
+    *("initializer_range", "committed_rate", "mean_batch_norm", "tie_encoder_embeddings", "position_waves"),
+    "kl_controller",
     *("per_device_train_batch_size", "gradient_accumulation_steps", "mixed_precision"),
 }
 # From here on the run goes on with the new value, which is not what an uninterrupted run would do.

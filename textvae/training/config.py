@@ -30,7 +30,7 @@ CONFIG_FILE = "training_config.yaml"  # of a run
 # The settings of TextVAEConfig that a run can choose.
 BOTTLENECK = (
     *("latent_size", "latent_injection", "latent_tokens", "pooling", "pooling_queries", "initializer_range"),
-    *("committed_rate", "mean_batch_norm", "tie_encoder_embeddings"),
+    *("committed_rate", "mean_batch_norm", "tie_encoder_embeddings", "position_waves"),
 )
 ENCODER = {
     "model_type": "bert",
@@ -105,6 +105,9 @@ class TrainingConfig:
         "mean", "how the encoder's states become one: mean, cls, last, max or attention; queries: they become several"
     )
     pooling_queries: int = setting(8, "learned queries, each of which gives its share of the dimensions of z", COUNT)
+    position_waves: int = setting(
+        0, "waves by which mean pooling and the injections embedding and output tell positions apart", NOT_NEGATIVE
+    )
     tie_encoder_embeddings: bool = setting(
         True, "new encoder and decoder share their token embeddings, if these have one shape"
     )

@@ -22,6 +22,9 @@ from textvae.training.run import Run
 
 logger = logging.getLogger(__name__)
 
+# Settings of a model that a checkpoint may be older than, and what it was then.
+OLDER = {"label_names": [], "tie_encoder_embeddings": False, "pooling_queries": 8, "position_waves": 0}
+
 
 def describe(
     config: TrainingConfig, model: TextVAEModel, accelerator: Accelerator, train_set: Dataset | None, held_out: Dataset
@@ -54,8 +57,7 @@ def resume(run: Run, checkpoint: Path) -> None:
     """
     saved, about = checkpoints.about(checkpoint), run.about
     _check_controller(checkpoint, saved.get("kl_controller"), about["kl_controller"])
-    # What a checkpoint does not have that is older than the setting.
-    architecture = {"label_names": [], "tie_encoder_embeddings": False, "pooling_queries": 8, **saved["model"]}
+    architecture = {**OLDER, **saved["model"]}
     wrong = [name for name in about["model"] if architecture.get(name) != about["model"][name]]
     if wrong:
         raise InputError(
