@@ -89,7 +89,8 @@ def measure(model: str, groups: dict[tuple[int, int], Dataset], batch_size: int)
         raise InputError(f"{model} has labels: add --label_column.")
     rows = []
     for (start, end), texts in groups.items():
-        report = pipeline.evaluate(texts, num_importance_samples=1, num_importance_texts=1, batch_size=batch_size)
+        few = {"num_importance_samples": 1, "num_importance_texts": 1, "num_prior_samples": 1}
+        report = pipeline.evaluate(texts, **few, batch_size=batch_size)
         nats_per_token = report["reconstruction"] * len(texts) / report["num_tokens"]
         values = {"model": model, "from_words": start, "to_words": end, "texts": len(texts)}
         values |= {name: report[name] for name in ("kl", "bleu", "exact_match")}

@@ -29,6 +29,8 @@ CUT_DOWN = [
     "16",
     "--mixed_precision",
     "no",
+    "--num_prior_samples",
+    "8",
 ]
 
 
@@ -37,6 +39,7 @@ def call(request):
     """recipe, arguments → runs it as a script of this process."""
 
     def call(recipe: str, *arguments) -> None:
+        arguments = (*arguments, "--num_prior_samples", 3) if recipe == "evaluate.py" else arguments
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", [recipe, *map(str, arguments)])
             runpy.run_path(str(RECIPES / recipe), run_name="__main__")
@@ -196,7 +199,9 @@ def test_evaluate_measures_the_targets_of_a_table(call, model, tmp_path, capsys)
     assert "| negative_elbo |" in capsys.readouterr().out
     scores = json.loads((tmp_path / "scores.json").read_text())
     pairs = Dataset.from_dict({"text": SENTENCES[:20], "target": [text.upper() for text in SENTENCES[:20]]})
-    assert scores == TextVAEPipeline.from_pretrained(model).evaluate(pairs, num_importance_samples=2)
+    assert scores == TextVAEPipeline.from_pretrained(model).evaluate(
+        pairs, num_importance_samples=2, num_prior_samples=3
+    )
     assert scores["num_texts"] == 20
 
 
@@ -204,7 +209,7 @@ def test_evaluate_goes_on_and_leaves_nothing_unfinished(call, model, corpus, tmp
     arguments = [model, "--file", corpus, "--num_importance_samples", 5, "--batch_size", 16, "--output"]
     call("evaluate.py", *arguments, tmp_path / "whole.json")
     partial = tmp_path / "cut.json.partial"
-    options = {"num_importance_samples": 5, "batch_size": 16, "cache": partial}
+    options = {"num_importance_samples": 5, "num_prior_samples": 3, "batch_size": 16, "cache": partial}
     TextVAEPipeline.from_pretrained(model).evaluate(SENTENCES, **options)
     lines = partial.read_bytes().splitlines(keepends=True)
     partial.write_bytes(b"".join(lines[:4]))
@@ -279,7 +284,9 @@ def test_lengths_splits_a_file_and_loses_nothing(call, model, corpus, tmp_path, 
     assert capsys.readouterr().out.count(f"| {model} | ") == 3
     (one,) = [row for row in rows if row["from_words"] == "6"]
     texts = [text for text in SENTENCES if len(text.split()) == 6]
-    report = TextVAEPipeline.from_pretrained(model, device="cpu").evaluate(texts, num_importance_samples=1)
+    report = TextVAEPipeline.from_pretrained(model, device="cpu").evaluate(
+        texts, num_importance_samples=1, num_prior_samples=1
+    )
     assert float(one["nats_per_token"]) == pytest.approx(report["reconstruction"] * len(texts) / report["num_tokens"])
     assert float(one["bleu"]) == pytest.approx(report["bleu"])
     assert (tmp_path / "by_length.png").read_bytes().startswith(b"\x89PNG")
@@ -322,7 +329,7 @@ def test_recipes_read_and_write_with_labels_and_targets(call, tmp_path, capsys):
     with (tmp_path / "by_length.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     pairs = {"text": texts, "target": [text.upper() for text in texts], "label": ["calm", "loud"] * 25}
-    report = pipeline.evaluate(Dataset.from_dict(pairs), num_importance_samples=1)
+    report = pipeline.evaluate(Dataset.from_dict(pairs), num_importance_samples=1, num_prior_samples=1)
     assert float(row["kl"]) == pytest.approx(report["kl"], rel=1e-4)
     assert float(row["bleu"]) == pytest.approx(report["bleu"], abs=1e-3)
 
@@ -377,6 +384,12 @@ MISTAKES = {
     ),
     "nothing to evaluate": ("evaluate.py", ["{model}", "--file", "nowhere.txt"], "nowhere.txt"),
     "one text to evaluate": ("evaluate.py", ["{model}", "--file", "{line}"], "2 texts"),
+    "no such judge": ("evaluate.py", ["{model}", "--file", "{corpus}", "--judge", "nowhere"], "nowhere"),
+    "no such encoder for a run": (
+        "train.py",
+        ["--train_file", "{corpus}", "--output_dir", "new", "--judge_encoder", "nowhere"],
+        "nowhere",
+    ),
     "no samples": (
         "evaluate.py",
         ["{model}", "--file", "{corpus}", "--num_importance_samples", "0"],

@@ -78,6 +78,7 @@ def settings(train_file: Path, output_dir: Path, /, **changes) -> dict:
         "max_steps": 6,
         "mixed_precision": "no",
         "num_importance_samples": 3,
+        "num_prior_samples": 8,
         "model_card_samples": False,
         **changes,
     }

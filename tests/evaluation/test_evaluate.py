@@ -28,9 +28,14 @@ TEXTS = ["a cat sat", "the dog", "a dog and the cat sat on a mat", "on", "the ca
 KEYS = (
     "negative_elbo reconstruction kl iw_nll mutual_information active_units shuffle_gap perplexity_token "
     "perplexity_word exact_match bleu num_texts num_tokens num_importance_samples num_importance_texts "
-    "num_reconstructed_texts latent_size minibatch_mutual_information num_unknown"
+    "num_reconstructed_texts latent_size minibatch_mutual_information num_unknown zero_gap mean_gap noise_gap "
+    "distinct_samples distinct_2_samples distinct_2_held_out num_prior_samples"
 ).split()
-WITH_ERROR = ("negative_elbo reconstruction kl iw_nll mutual_information active_units shuffle_gap exact_match").split()
+WITH_ERROR = (
+    "negative_elbo reconstruction kl iw_nll mutual_information active_units exact_match "
+    "shuffle_gap zero_gap mean_gap noise_gap"
+).split()
+GAPS = ("shuffle_gap", "zero_gap", "mean_gap", "noise_gap")
 
 
 def in_turn(noise):
@@ -101,7 +106,8 @@ def test_with_a_fitted_prior_its_bounds_stand_beside_the_others(make_model, toke
     fitted = GaussianPrior.fit(posterior["mean"], (posterior["logvar"] / 2).exp())
     options = {"num_importance_samples": 3, "num_reconstructed_texts": 2}
     without, report = (evaluate(model, tokenizer, texts, prior=prior, **options) for prior in (None, fitted))
-    assert {name: report[name] for name in without} == without
+    same = {name: value for name, value in without.items() if not name.startswith("distinct")}  # they draw from it
+    assert {name: report[name] for name in same} == same
     assert report["fitted_negative_elbo"] == pytest.approx(report["reconstruction"] + report["fitted_kl"])
     assert report["fitted_kl"] < report["kl"]  # what the moments of these very posteriors make sure of
     assert report["fitted_iw_nll"] != report["iw_nll"]
@@ -217,7 +223,8 @@ def in_batches(corpus, tokenizer, model, batch_size=4):
 
 
 def evaluated(model, tokenizer, texts=TEXTS, **options):
-    options = {"num_importance_samples": 20, "max_new_tokens": 12, "batch_size": 4, **options}
+    few = {"num_importance_samples": 20, "max_new_tokens": 12, "num_prior_samples": 3}
+    options = {**few, "batch_size": 4, **options}
     return evaluate(model, tokenizer, tokenized(tokenizer, texts), **options)
 
 
@@ -352,7 +359,7 @@ def test_the_models_mode_and_gradients_are_left_alone(make_model, tokenizer, tra
 
 def test_a_decoder_blind_to_z_and_a_collapsed_encoder_are_seen_through(make_model, tokenizer):
     report = evaluated(blind(make_model("bert", "gru2", latent_injection="embedding")), tokenizer)
-    assert report["shuffle_gap"] == pytest.approx(0, abs=1e-5)
+    assert [report[name] for name in GAPS] == pytest.approx([0] * 4, abs=1e-5)
     assert report["active_units"] == 0
     assert report["kl"] == pytest.approx(0, abs=1e-6)
     assert report["mutual_information"] == pytest.approx(0, abs=1e-5)
@@ -364,7 +371,7 @@ def test_a_language_model_is_measured_exactly_and_knows_nothing_of_z(make_model,
     model = language_model(make_model, decoder)
     report = evaluated(model, tokenizer, num_importance_samples=500)
     assert report["num_importance_samples"] == 1
-    assert report["kl"] == report["active_units"] == report["shuffle_gap"] == 0
+    assert report["kl"] == report["active_units"] == 0 and not any(report[name] for name in GAPS)
     assert report["mutual_information"] == pytest.approx(0, abs=1e-9)
     assert report["iw_nll"] == report["negative_elbo"] == report["reconstruction"]
     nll = 0
@@ -377,7 +384,7 @@ def test_a_language_model_is_measured_exactly_and_knows_nothing_of_z(make_model,
 def test_what_was_learnt_by_heart_is_read_back(fitted, tokenizer):
     report = evaluated(fitted, tokenizer, batch_size=2, num_importance_samples=200)
     assert report["exact_match"] == 1 and report["bleu"] == pytest.approx(100)
-    assert report["shuffle_gap"] > 5
+    assert all(report[name] > 5 for name in GAPS)
     assert report["active_units"] >= 3
     assert report["mutual_information"] == pytest.approx(math.log(6), abs=0.05)
     assert report["mutual_information"] <= min(report["kl"], math.log(6) + 1e-6)
@@ -485,12 +492,13 @@ def test_only_the_words_that_are_scored_count_in_the_perplexity(make_model, toke
     model, long = make_model("bert", "gru"), "the cat sat on the mat and <unk> sat on the cat"
     texts = [long, long, "a cat"]
     cut = tokenize_corpus(Dataset.from_dict({"text": texts}), TokenizerPair(tokenizer), 6)
-    report = evaluate(model, tokenizer, cut, num_importance_samples=2, max_new_tokens=6)
+    few = {"num_importance_samples": 2, "max_new_tokens": 6, "num_prior_samples": 2}
+    report = evaluate(model, tokenizer, cut, **few)
     words = 5 + 1 + 5 + 1 + 2 + 1
     assert report["perplexity_word"] == pytest.approx(math.exp(report["iw_nll"] * 3 / words))
     assert report["perplexity_word"] == pytest.approx(report["perplexity_token"])
     uncut = tokenize_corpus(Dataset.from_dict({"text": texts}), TokenizerPair(tokenizer), 40)
-    report = evaluate(model, tokenizer, uncut, num_importance_samples=2, max_new_tokens=6)
+    report = evaluate(model, tokenizer, uncut, **few)
     assert report["perplexity_word"] == pytest.approx(report["perplexity_token"])
 
 
@@ -523,7 +531,8 @@ def test_texts_that_are_not_tokenized_are_refused(make_model, tokenizer, dataset
 
 
 @pytest.mark.parametrize(
-    "name", ["num_importance_samples", "num_importance_texts", "num_reconstructed_texts", "batch_size"]
+    "name",
+    ["num_importance_samples", "num_importance_texts", "num_reconstructed_texts", "num_prior_samples", "batch_size"],
 )
 def test_numbers_below_one_are_refused_before_any_work(make_model, tokenizer, name):
     model = make_model().train()
@@ -533,12 +542,13 @@ def test_numbers_below_one_are_refused_before_any_work(make_model, tokenizer, na
 
 
 def test_an_option_that_there_is_not_is_answered_with_the_nearest(make_model, tokenizer):
-    with pytest.raises(InputError, match="no setting 'num_samples'; did you mean 'num_importance_samples'"):
-        evaluated(make_model(), tokenizer, num_samples=3)
+    with pytest.raises(InputError, match="no setting 'importance_samples'; did you mean 'num_importance_samples'"):
+        evaluated(make_model(), tokenizer, importance_samples=3)
 
 
 def test_a_config_is_what_its_options_are(make_model, tokenizer):
-    model, options = make_model("bert", "gru"), {"num_importance_samples": 3, "max_new_tokens": 5, "seed": 2}
+    options = {"num_importance_samples": 3, "max_new_tokens": 5, "num_prior_samples": 2, "seed": 2}
+    model = make_model("bert", "gru")
     report = evaluate(model, tokenizer, tokenized(tokenizer), EvaluationConfig(**options))
     assert report == evaluate(model, tokenizer, tokenized(tokenizer), **options)
 

@@ -11,12 +11,14 @@ from textvae.evaluation.metrics import (
     active_units,
     active_units_standard_error,
     corpus_bleu,
+    distinct_bigrams,
     distinct_share,
     exact_match,
     information_terms,
     minibatch_mutual_information,
     mutual_information,
     perplexity,
+    ratio_standard_error,
     standard_error,
 )
 
@@ -55,6 +57,16 @@ def test_the_standard_error_of_a_mean():
     # of a share p: √(p (1 - p) / (n - 1))
     assert standard_error(torch.tensor([True, False, False, False])) == pytest.approx(math.sqrt(0.25 * 0.75 / 3))
     assert standard_error(torch.tensor([4.0])) == math.inf
+
+
+def test_the_standard_error_of_a_ratio_is_what_other_texts_would_change():
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.randint(1, 30, (500, 200), generator=generator).double()
+    amounts = 5 * counts + counts.sqrt() * torch.randn(500, 200, generator=generator)
+    spread = (amounts.sum(1) / counts.sum(1)).std().item()
+    found = [ratio_standard_error(*pair) for pair in zip(amounts[:50], counts[:50], strict=True)]
+    assert sum(found) / 50 == pytest.approx(spread, rel=0.15)
+    assert ratio_standard_error(amounts[0, :1], counts[0, :1]) == math.inf
 
 
 def test_the_standard_error_of_active_units_is_what_other_texts_would_change():
@@ -157,6 +169,12 @@ def test_corpus_bleu():
 
 def test_distinct_share():
     assert distinct_share(["a", "b", "a", "A"]) == 0.75
+
+
+def test_distinct_bigrams_are_counted_over_all_texts_and_within_each():
+    assert distinct_bigrams(["a b a b", "b a", "c"]) == 2 / 4
+    assert distinct_bigrams(["我很我很"]) == 2 / 3
+    assert distinct_bigrams(["word", ""]) == 0
 
 
 def test_corpus_bleu_of_chinese_is_that_of_its_characters():

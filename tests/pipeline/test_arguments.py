@@ -109,7 +109,12 @@ def arguments(draw, verb: str, label_names: tuple[str, ...]):
             "num_candidates": st.none() | COUNT,
         },
         "score": {"texts": texts, "num_samples": COUNT},
-        "evaluate": {"texts": texts, "num_importance_samples": COUNT, "num_importance_texts": st.none() | COUNT},
+        "evaluate": {
+            "texts": texts,
+            "num_importance_samples": COUNT,
+            "num_importance_texts": st.none() | COUNT,
+            "num_prior_samples": COUNT,
+        },
     }[verb]
     given = {name: draw(mostly(usual)) for name, usual in own.items()}
     shared = {"seed": SEED, "batch_size": COUNT}

@@ -68,7 +68,7 @@ def test_texts_are_taken_from_whatever_holds_them_in_order(hold):
     vae = pipeline()
     assert torch.equal(vae.encode(hold(TEXTS)), vae.encode(TEXTS))
     assert vae.interpolate(hold(TEXTS), hold(TEXTS[::-1]), 2) == vae.interpolate(TEXTS, TEXTS[::-1], 2)
-    options = {"num_importance_samples": 2}
+    options = {"num_importance_samples": 2, "num_prior_samples": 2}
     assert vae.evaluate(hold(TEXTS), **options) == vae.evaluate(TEXTS, **options)
 
 
@@ -167,7 +167,7 @@ def test_what_is_no_label_is_refused(label):
 
 def test_evaluate_takes_labels_too():
     vae, names = pipeline("gru", LABELS), ["gloomy", "sunny", "sunny", "gloomy"]
-    options = {"num_importance_samples": 2}
+    options = {"num_importance_samples": 2, "num_prior_samples": 2}
     report = vae.evaluate(Dataset.from_dict({"text": TEXTS, "label": names}), **options)
     assert vae.evaluate(TEXTS, label=names, **options) == report
     all_sunny = vae.evaluate(TEXTS, label="sunny", **options)
@@ -188,7 +188,7 @@ NUMBERS = {
     "interpolate": {"seed": 1, "batch_size": 2, "num_steps": 3},
     "paraphrase": {"seed": 1, "batch_size": 2, "num_return_sequences": 2, "num_candidates": 3, "temperature": 0.5},
     "score": {"seed": 1, "batch_size": 2, "num_samples": 2},
-    "evaluate": {"seed": 1, "batch_size": 2, "num_importance_samples": 2, "num_reconstructed_texts": 3},
+    "evaluate": {"seed": 1, "batch_size": 2, "num_importance_samples": 2, "num_prior_samples": 3},
 }
 READ = {"decode": [CODES], "sample": [], "interpolate": [TEXTS, TEXTS[::-1]]}
 

@@ -301,7 +301,7 @@ def test_scores_flag_odd_texts(pipeline):
 
 
 def test_evaluate_measures_texts_and_datasets(pipeline):
-    options = {"num_importance_samples": 5, "num_reconstructed_texts": 4}
+    options = {"num_importance_samples": 5, "num_reconstructed_texts": 4, "num_prior_samples": 2}
     report = pipeline.evaluate(TEXTS, **options)
     dataset = Dataset.from_dict({"text": TEXTS, "id": list(range(len(TEXTS)))})
     assert pipeline.evaluate(dataset, **options) == report

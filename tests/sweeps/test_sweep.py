@@ -24,7 +24,13 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 CONFIGS = [path for path in sorted((RECIPES / "configs").glob("*.yaml")) if "runs" in read_yaml(path)]
 LM, VAE = "language model", "Free bits: 0.25"
 RUNS = {LM: {"latent_injection": "none"}, VAE: {"free_bits": 0.25}}
-EVALUATION = {"num_importance_samples": 3, "num_importance_texts": 30, "num_reconstructed_texts": 10, "batch_size": 16}
+EVALUATION = {
+    "num_importance_samples": 3,
+    "num_importance_texts": 30,
+    "num_reconstructed_texts": 10,
+    "num_prior_samples": 2,
+    "batch_size": 16,
+}
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +284,7 @@ MISTAKES = {
     "no test file": ({}, ["--test_file", "nowhere.txt"], "nowhere.txt"),
     "two runs in one directory": ({"runs": {**RUNS, "free bits 0.25": {}}}, [], "rename"),
     "unknown key": ({"evalution": {}}, [], "'evaluation'"),
-    "unknown evaluation option": ({"evaluation": {"num_samples": 3}}, [], "num_importance_samples"),
+    "unknown evaluation option": ({"evaluation": {"importance_samples": 3}}, [], "num_importance_samples"),
     "evaluation at no such precision": ({"evaluation": {"mixed_precision": "bf8"}}, [], "bf16"),
     "evaluation out of range": ({"evaluation": {"batch_size": 0}}, [], "batch_size"),
     "language model that is no run": ({"language_model": "the LM"}, [], LM),

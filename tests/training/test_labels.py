@@ -393,7 +393,7 @@ def test_the_terms_and_the_report_are_those_of_each_text_with_its_label(build):
             alone = model(torch.tensor([ids]), latents=found["latents"][[row]], label_ids=torch.tensor([label]))
         torch.testing.assert_close(found["kl"][row], alone.kl[0].sum(), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found["reconstruction"][row], alone.reconstruction[0], rtol=1e-4, atol=1e-5)
-    options = {"num_importance_samples": 9, "max_new_tokens": 6}
+    options = {"num_importance_samples": 9, "num_prior_samples": 5, "max_new_tokens": 6}
     report = evaluate(model, tokenizer, dataset, batch_size=2, **options)
     assert report["kl"] == pytest.approx(found["kl"].mean().item(), rel=1e-4)
     assert evaluate(model, tokenizer, dataset, batch_size=64, **options) == pytest.approx(report, rel=1e-4, abs=1e-4)
@@ -418,10 +418,10 @@ def test_a_z_that_names_its_label_costs_nothing_and_is_worth_nothing(build):
         model.posterior.pooling = Nothing()
         model.label_vectors.to_pooled.weight[:, 0] = torch.tensor([-2.0, 2, 0])
     texts = tokenized(tokenizer, (0, 1, 0, 1, 0, 1))
-    report = evaluate(model, tokenizer, texts, num_importance_samples=4, max_new_tokens=6)
+    report = evaluate(model, tokenizer, texts, num_importance_samples=4, num_prior_samples=2, max_new_tokens=6)
     assert report["kl"] == pytest.approx(0, abs=1e-5)
     assert report["mutual_information"] == pytest.approx(math.log(2), abs=1e-3)
-    assert abs(report["shuffle_gap"]) < 0.5
+    assert all(abs(report[name]) < 0.5 for name in ("shuffle_gap", "mean_gap", "noise_gap"))
 
 
 class Nothing(torch.nn.Module):
@@ -532,7 +532,7 @@ def test_a_model_without_labels_is_not_given_any(table, tmp_path):
         with pytest.raises(InputError, match="This model has no labels: leave label out"):
             call()
     dataset = Dataset.from_dict({"text": ["warm", "cold"], "label": ["x", "y"]})  # of which it takes no notice
-    assert pipeline.evaluate(dataset, num_importance_samples=2)["num_texts"] == 2
+    assert pipeline.evaluate(dataset, num_importance_samples=2, num_prior_samples=2)["num_texts"] == 2
 
 
 # the verbs
@@ -571,7 +571,8 @@ def test_it_is_measured_on_a_dataset_with_labels(pipeline):
     rows = toy_rows()[:12]
     dataset = Dataset.from_dict({"text": [text for text, _ in rows], "label": [name for _, name in rows]})
     swapped = Dataset.from_dict({"text": dataset["text"][:], "label": dataset["label"][1:] + dataset["label"][:1]})
-    report, worse = (pipeline.evaluate(each, num_importance_samples=5) for each in (dataset, swapped))
+    options = {"num_importance_samples": 5, "num_prior_samples": 2}
+    report, worse = (pipeline.evaluate(each, **options) for each in (dataset, swapped))
     assert worse["iw_nll"] > report["iw_nll"] + 1
     with pytest.raises(InputError, match="and the dataset no column 'label'"):
         pipeline.evaluate(dataset["text"][:])
@@ -605,6 +606,7 @@ def test_a_label_that_cannot_be_used_is_refused_by_every_verb(pipeline, label, r
 
 def test_evaluate_from_the_command_line(finished, table, tmp_path, monkeypatch, capsys):
     arguments = [str(finished), "--file", table, "--text_column", "body", "--num_importance_samples", "2"]
+    arguments += ["--num_prior_samples", "3"]
     output = tmp_path / "scores.json"
     monkeypatch.setattr(sys, "argv", ["evaluate.py", *arguments, "--label_column", "mood", "--output", str(output)])
     runpy.run_path(str(RECIPES / "evaluate.py"), run_name="__main__")

@@ -214,7 +214,7 @@ def test_evaluation_equals_sums_by_hand(pipeline):
         tokens, words = tokens + labels.numel(), words + len(target.split()) + 1
         written.append(pipeline.tokenizer.decode(ids[0], skip_special_tokens=True))
     dataset = Dataset.from_dict({"text": texts, "target": targets})
-    report = pipeline.evaluate(dataset, num_importance_samples=samples, batch_size=2)
+    report = pipeline.evaluate(dataset, num_importance_samples=samples, num_prior_samples=2, batch_size=2)
     assert report["negative_elbo"] == pytest.approx(np.mean(elbo), rel=1e-5)
     assert report["iw_nll"] == pytest.approx(np.mean(bounds), rel=1e-5)
     assert report["perplexity_token"] == pytest.approx(math.exp(sum(bounds) / tokens), rel=1e-5)
@@ -222,7 +222,7 @@ def test_evaluation_equals_sums_by_hand(pipeline):
     assert report["num_tokens"] == tokens and report["num_texts"] == len(texts)
     assert report["bleu"] == pytest.approx(metrics.corpus_bleu(written, targets))
     assert report["exact_match"] == metrics.exact_match(written, targets)
-    other = pipeline.evaluate(texts, num_importance_samples=samples)
+    other = pipeline.evaluate(texts, num_importance_samples=samples, num_prior_samples=2)
     assert other["iw_nll"] != report["iw_nll"] and other["kl"] == pytest.approx(report["kl"], rel=1e-5)
 
 
@@ -287,7 +287,7 @@ def test_two_tokenizers_that_are_the_same_do_what_one_does():
     assert two.score(texts, 5) == one.score(texts, 5)
     assert two.reconstruct(texts) == one.reconstruct(texts)
     assert two.paraphrase(texts, 2, seed=0) == one.paraphrase(texts, 2, seed=0)
-    report = one.evaluate(texts, num_importance_samples=3)
-    assert two.evaluate(texts, num_importance_samples=3) == report
+    report = one.evaluate(texts, num_importance_samples=3, num_prior_samples=2)
+    assert two.evaluate(texts, num_importance_samples=3, num_prior_samples=2) == report
     pairs = Dataset.from_dict({"text": texts, "target": texts})
-    assert one.evaluate(pairs, num_importance_samples=3) == report
+    assert one.evaluate(pairs, num_importance_samples=3, num_prior_samples=2) == report

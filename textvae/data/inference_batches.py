@@ -55,6 +55,15 @@ def length_sorted_rounds(
         yield list(each[process_index : process_index + 1])
 
 
+def shared_rounds(
+    indices: Sequence[int], lengths: Sequence[int], batch_size: int, name: str
+) -> Iterator[list[list[int]]]:
+    """The `length_sorted_rounds` of this process, among all that run together; the main one shows the bar."""
+    state = PartialState()
+    place = state.process_index, state.num_processes
+    return length_sorted_rounds(indices, lengths, batch_size, name, *place, progress=state.is_main_process)
+
+
 class InferenceBatches:
     """The texts of a tokenized dataset as batches; every process takes its share of them.
 
@@ -105,10 +114,7 @@ class InferenceBatches:
 
     def rounds(self, indices: Sequence[int], name: str) -> Iterator[list[tuple[Sequence[int], dict[str, Tensor]]]]:
         """The same in rounds, as many for every process: one batch each, in the last round none for some."""
-        state = PartialState()
-        shared = {"process_index": state.process_index, "num_processes": state.num_processes}
-        options = {**shared, "progress": state.is_main_process}
-        for batches in length_sorted_rounds(indices, self.lengths, self.batch_size, name, **options):
+        for batches in shared_rounds(indices, self.lengths, self.batch_size, name):
             yield [(batch, self.batch(batch)) for batch in batches]
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:

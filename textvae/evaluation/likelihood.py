@@ -22,7 +22,7 @@ from textvae.modeling.autoencoder import TextVAEModel
 from textvae.objectives.terms import ROWS_AT_ONCE, bounds_of_priors, normal_kl, normal_prior, reparameterize
 from textvae.processes import gather_rows
 
-POSTERIOR, IMPORTANCE, CHOICE = range(3)  # purposes, each with a stream of random numbers
+POSTERIOR, IMPORTANCE, CHOICE, BATTERY, SAMPLES, SPLIT = range(6)  # purposes, each with a stream of random numbers
 SAMPLES_AT_ONCE, TOKENS_AT_ONCE = 8, 2**15  # of importance sampling, if `batch_size` texts fit into memory
 
 
@@ -110,6 +110,28 @@ def noise_of_texts(seed: int, purpose: int, indices: Sequence[int]) -> Noise:
 
 
 @torch.no_grad()
+def draws_of_prior(
+    model: TextVAEModel,
+    label_ids: Sequence[int] | None,
+    indices: Sequence[int],
+    seed: int,
+    purpose: int,
+    fitted: GaussianPrior | None = None,
+) -> Tensor:
+    """A draw of the prior for each index, with labels of p(z|c) of its label in `label_ids`: (n, Z), on the CPU.
+
+    Args:
+        fitted: a fitted prior, in place of the model's own.
+    """
+    noise = noise_of_texts(seed, purpose, indices)(1, model.config.latent_size)[0]
+    if fitted is not None:
+        return fitted.draw(noise, label_ids)
+    ids = None if label_ids is None else torch.tensor(label_ids, device=model.device)
+    mean, logvar = (part.cpu() for part in model.prior_parameters(ids))  # (1, Z), or (n, Z) with labels
+    return reparameterize(mean, logvar, noise)
+
+
+@torch.no_grad()
 def posterior_terms(
     model: TextVAEModel, texts: InferenceBatches, indices: Sequence[int], seed: int = 0
 ) -> dict[str, Tensor]:
@@ -147,7 +169,7 @@ def nll_with(model: TextVAEModel, texts: InferenceBatches, indices: Sequence[int
     """-log p(x|z) (n,) of each text, with these z (n, Z)."""
     place = {index: row for row, index in enumerate(sorted(indices))}
     found = []
-    for rows, batch in texts.batches(indices, "shuffling z"):
+    for rows, batch in texts.batches(indices, "decoding another z"):
         chosen = latents[[place[index] for index in rows]].to(texts.device)
         nll = model.reconstruction(chosen, batch["labels"], label_ids=batch.get("label_ids"))
         found.append((rows, {"nll": nll.cpu()}))

@@ -5,6 +5,7 @@ N texts · Z latent_size
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import sacrebleu
@@ -14,6 +15,7 @@ from torch import Tensor
 from textvae.data.words import separate_words
 from textvae.errors import InputError
 
+STANDARD_ERROR = "_standard_error"  # appended to the name of a value
 ACTIVE = 0.01  # minimum variance of an active unit's posterior mean over the texts
 
 
@@ -22,6 +24,12 @@ def standard_error(values: Tensor) -> float:
     if len(values) < 2:
         return math.inf
     return float(values.cpu().double().std() / math.sqrt(len(values)))
+
+
+def ratio_standard_error(amounts: Tensor, counts: Tensor) -> float:
+    """Standard error of Σ `amounts` / Σ `counts`, both (N,), over the texts, to first order; infinite for one text."""
+    amounts, counts = amounts.double(), counts.double()
+    return standard_error((amounts - counts * amounts.sum() / counts.sum()) / counts.mean())
 
 
 def active_units(mean: Tensor, threshold: float = ACTIVE) -> int:
@@ -180,6 +188,17 @@ def distinct_share(texts: Sequence[str]) -> float:
     if not texts:
         raise InputError("The share of distinct texts needs at least one text, got none.")
     return len(set(texts)) / len(texts)
+
+
+def distinct_bigrams(texts: Sequence[str]) -> float:
+    """distinct-2: the share of distinct word bigrams among all bigrams of the texts (Li et al. 2016); 0 without any.
+
+    It falls as texts are added: compare values of the same number of texts. In scripts without spaces, such as
+    Chinese, each character counts as a word.
+    """
+    words = [separate_words(text).split() for text in texts]
+    bigrams = [pair for one in words for pair in pairwise(one)]
+    return len(set(bigrams)) / max(1, len(bigrams))
 
 
 def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:

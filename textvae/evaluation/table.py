@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import pandas
 
-from textvae.evaluation.evaluate import STANDARD_ERROR
+from textvae.evaluation.metrics import STANDARD_ERROR
 
-NUM_PRIOR_SAMPLES = 100
 # The sign ∣ stands for “given”: a plain | would end the cell of a Markdown table.
 EXPLAINED = {
     "negative_elbo": "−ELBO, 1 sample, nats per text",
@@ -20,11 +19,22 @@ EXPLAINED = {
     "minibatch_mutual_information": "I(x; z) in batches of 32, only for comparison with papers that report it",
     "active_units": "units with Var(E[z∣x]) ≥ 0.01",
     "shuffle_gap": "nats that reconstruction loses when z is shuffled among the texts",
+    "zero_gap": "nats that it loses when z is zero",
+    "mean_gap": "nats that it loses when z is the mean of all texts",
+    "noise_gap": "nats that it loses when z is a draw of the prior",
     "perplexity_token": "per token, EOS counted, from iw_nll",
     "perplexity_word": "per word (in Chinese, say, per character), EOS counted, from iw_nll",
     "exact_match": "share of texts written back exactly as they were given",
     "bleu": "of texts written back greedily from the posterior mean",
-    "distinct_samples": f"share of {NUM_PRIOR_SAMPLES} prior samples that differ",
+    "distinct_samples": "share of prior samples that differ",
+    "distinct_2_samples": "share of distinct word bigrams in prior samples",
+    "distinct_2_held_out": "the same in held-out texts",
+    "fluency_samples": "nats per token of the judge, prior samples",
+    "fluency_reconstructions": "the same of reconstructions",
+    "fluency_held_out": "the same of held-out texts",
+    "mauve_samples": "MAUVE of prior samples and held-out texts",
+    "mauve_walks": "the same of texts midway between two held-out ones",
+    "mauve_held_out": "the same of other held-out texts, which is the ceiling",
 }
 
 

@@ -3,7 +3,8 @@
 Nothing here knows a model or a text. What is fitted on codes goes here.
 """
 
+from textvae.latents.neighbours import neighbour_pairs
 from textvae.latents.paths import interpolate
 from textvae.latents.priors import GaussianPrior
 
-__all__ = ["GaussianPrior", "interpolate"]
+__all__ = ["GaussianPrior", "interpolate", "neighbour_pairs"]

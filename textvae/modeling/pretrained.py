@@ -92,6 +92,28 @@ def load_decoder(name: str, dtype: str | torch.dtype, quantization: str = "none"
     return model
 
 
+def load_language_model(name: str) -> PreTrainedModel:
+    """Open a causal language model of any family, by path or Hub name, in fp32 and to read texts only.
+
+    Raises:
+        InputError: if there is no such model, it attends to later tokens, or one of its weights is missing, unexpected
+            or of another size.
+    """
+    with named_errors(name, "causal language model", _WAY_OUT):
+        model, report = _load(AutoModelForCausalLM, name, torch.float32)
+        _check_weights(name, "decoder", report)
+        if _reads_ahead(model.eval()):
+            raise InputError(f"{name!r} attends to later tokens: give a causal language model.")
+    return model
+
+
+@torch.no_grad()
+def _reads_ahead(model: PreTrainedModel) -> bool:
+    """Whether the first state depends on the second token, as in BERT, which opens as a causal language model, too."""
+    first, other = model(input_ids=torch.tensor([[0, 1], [0, 2]])).logits[:, 0]
+    return not torch.allclose(first, other, rtol=0, atol=1e-4 * float(first.abs().max()))
+
+
 def _quantized(kind: str) -> dict:
     """The options of `from_pretrained` for a kind of quantization."""
     if kind == "none":

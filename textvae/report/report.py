@@ -5,13 +5,12 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from textvae.evaluation import metrics
 from textvae.files import write_whole
 from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
 from textvae.processes import say
 from textvae.report.model_card import About, as_text, model_card, results
-from textvae.report.samples import draw_from_prior, of_held_out, of_prior
+from textvae.report.samples import of_held_out, of_prior
 
 
 def write_report(
@@ -26,17 +25,15 @@ def write_report(
     """Save the table and the samples of a run as `metrics.json` and the model card `README.md`, and print them.
 
     Args:
-        report: the report of `evaluate`, and any other values to save; `distinct_samples` is added to it.
+        report: the report of `evaluate`, and any other values to save.
         held_out: texts for the samples: the column `text` and, if they are used, `target` and `label`.
         about: what the card says of the model's origin, and whether it quotes held-out texts.
         with_samples: whether to generate samples.
     """
     output_dir, shown = Path(output_dir), []
     if with_samples:
-        prior = draw_from_prior(pipeline, seed)
-        report["distinct_samples"] = metrics.distinct_share(prior)
         first, *others = of_held_out(pipeline, held_out, seed)
-        shown = [first, *of_prior(prior, pipeline.model.config.label_names), *others]
+        shown = [first, *of_prior(pipeline, seed), *others]
     write_whole(output_dir / CARD_FILE, model_card(pipeline, report, shown, output_dir, about))
     write_whole(output_dir / METRICS_FILE, json.dumps(report, indent=1))
     say("\n\n".join([results(report), *map(as_text, shown)]))

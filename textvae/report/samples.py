@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from datasets import Dataset
 
-from textvae.evaluation.table import NUM_PRIOR_SAMPLES
+from textvae.data.inference_batches import groups
 from textvae.pipeline.pipeline import TextVAEPipeline
 
 
@@ -22,19 +22,13 @@ class Samples(NamedTuple):
     quotes: bool
 
 
-def draw_from_prior(pipeline: TextVAEPipeline, seed: int) -> list[str]:
-    """100 texts from the prior; with labels, these take turns."""
-    names = pipeline.model.config.label_names
-    drawn = [names[i % len(names)] for i in range(NUM_PRIOR_SAMPLES)] if names else None
-    return cast("list[str]", pipeline.sample(NUM_PRIOR_SAMPLES, seed=seed, label=drawn))
-
-
-def of_prior(prior: list[str], names: list[str]) -> list[Samples]:
-    """The first five of `draw_from_prior`; with labels, five for each of the first five."""
-    if not names:
-        return [Samples("Prior samples", prior[:5], quotes=False)]
-    shown = enumerate(names[:5])
-    return [Samples(f"Prior samples of “{name}”", prior[i :: len(names)][:5], quotes=False) for i, name in shown]
+def of_prior(pipeline: TextVAEPipeline, seed: int) -> list[Samples]:
+    """Five texts from the prior; with labels, five for each of the first five."""
+    shown = pipeline.model.config.label_names[:5]
+    labels = [name for name in shown for _ in range(5)] or None
+    drawn = cast("list[str]", pipeline.sample(5 * max(1, len(shown)), seed=seed, label=labels))
+    titles = [f"Prior samples of “{name}”" for name in shown] or ["Prior samples"]
+    return [Samples(title, lines, quotes=False) for title, lines in zip(titles, groups(drawn, 5), strict=True)]
 
 
 def of_held_out(pipeline: TextVAEPipeline, held_out: Dataset, seed: int) -> list[Samples]:

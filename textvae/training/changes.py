@@ -9,7 +9,8 @@ from textvae.errors import InputError
 FREE = {
     *("output_dir", "overwrite_output_dir", "resume_from_checkpoint", "per_device_eval_batch_size"),
     *("logging_steps", "monitor_steps", "save_steps", "save_total_limit", "report_to", "dataloader_num_workers"),
-    *("num_importance_samples", "num_importance_texts", "num_reconstructed_texts"),
+    *("num_importance_samples", "num_importance_texts", "num_reconstructed_texts", "num_prior_samples"),
+    *("judge", "judge_encoder"),
     *("model_card_samples", "card_examples", "language", "license"),
 }
 # Compared in another form: the tokens of the corpus, the architecture, the global batch, the chosen precision.

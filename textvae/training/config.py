@@ -209,6 +209,9 @@ class TrainingConfig:
     num_importance_samples: int = same_setting(EvaluationConfig, "num_importance_samples")
     num_importance_texts: int | None = same_setting(EvaluationConfig, "num_importance_texts", default=500)
     num_reconstructed_texts: int | None = same_setting(EvaluationConfig, "num_reconstructed_texts")
+    num_prior_samples: int = same_setting(EvaluationConfig, "num_prior_samples")
+    judge: str | None = same_setting(EvaluationConfig, "judge")
+    judge_encoder: str | None = same_setting(EvaluationConfig, "judge_encoder")
     model_card_samples: bool = setting(True, "show reconstructions, samples, paths and paraphrases at the end")
     card_examples: bool = setting(False, "quote held-out texts of your own corpus in the model card")
     language: str | None = setting(None, "language of the texts, for the model card: en, de, …")
@@ -273,6 +276,9 @@ class TrainingConfig:
             num_importance_samples=self.num_importance_samples,
             num_importance_texts=self.num_importance_texts,
             num_reconstructed_texts=self.num_reconstructed_texts,
+            num_prior_samples=self.num_prior_samples,
+            judge=self.judge,
+            judge_encoder=self.judge_encoder,
             batch_size=self.per_device_eval_batch_size,
             seed=self.seed,
         )

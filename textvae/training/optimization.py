@@ -70,15 +70,17 @@ def parameter_groups(model: TextVAEModel, config: TrainingConfig) -> list[dict]:
 def hidden_matrices(model: TextVAEModel) -> dict[nn.Parameter, int]:
     """The matrices between hidden states of encoder and decoder → the number of equal ones that each stacks.
 
-    Embeddings, the softmax, adapters, and the maps to and from z are none.
+    Embeddings, the softmax, adapters, and the maps to and from z are none. Nor are the recurrent matrices of a GRU:
+    their orthogonal updates would take half of the optimizer's time, and gain nothing.
     """
     found = {}
     for part in (model.encoder, model.decoder):
         for name, module in () if part is None else part.named_modules():
-            is_end = isinstance(module, nn.Embedding) or module is model.get_output_embeddings()
-            if not is_end and LORA_MARK not in f".{name}":
-                count = GATES if isinstance(module, nn.GRU) else 1
-                found |= {weight: count for weight in module.parameters(recurse=False) if weight.dim() == 2}
+            if isinstance(module, nn.GRU):
+                found |= {weight: GATES for name, weight in module.named_parameters() if name.startswith("weight_ih")}
+            elif not isinstance(module, nn.Embedding) and module is not model.get_output_embeddings():
+                if LORA_MARK not in f".{name}":
+                    found |= {weight: 1 for weight in module.parameters(recurse=False) if weight.dim() == 2}
     return found
 
 

@@ -4,6 +4,7 @@ import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
@@ -19,6 +20,7 @@ from textvae.data.labels import labels_in
 from textvae.data.tokenize import tokenize_corpus
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
+from textvae.evaluation.judges import open_judges
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.base_weights import check_apart
 from textvae.processes import forget_precision, from_main, main_first, this_process
@@ -49,6 +51,7 @@ def set_up(config: TrainingConfig, texts: Texts | None = None) -> Run:
     config, texts = _with_source(config, texts)
     checkpoint = checkpoint_to_resume(config)
     accelerator = _make_accelerator(config, checkpoint)
+    open_judges(config.judge, config.judge_encoder, torch.device("cpu"))  # one that cannot be is told before training
     set_seed(config.seed, device_specific=True)
     corpus = main_first(lambda: read_corpus(config, texts))
     tokenizers = prepare_tokenizers(config, corpus, checkpoint)
