@@ -18,7 +18,7 @@ from textvae.data.inference_batches import InferenceBatches, groups, length_sort
 from textvae.data.tokenize import tokenize
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.modeling.autoencoder import TextVAEModel
-from textvae.pipeline.controls import read_controls
+from textvae.pipeline.controls import candidates_in, read_controls
 from textvae.pipeline.draws import Draws
 from textvae.pipeline.inputs import Label, Texts, as_list, ids_of_labels
 
@@ -35,7 +35,7 @@ class Codec:
 
     Args:
         seed: of all noise and of the words that are drawn; None for torch's own random state.
-        generation_kwargs: decoding controls of `generate`, by name.
+        generation_kwargs: decoding controls of `generate`, by name, and perhaps `num_candidates`.
 
     Raises:
         InputError: if one of them cannot be used.
@@ -52,7 +52,8 @@ class Codec:
         self.batch_size = whole("batch_size", self.batch_size, COUNT)
         self.progress = flag("progress", self.progress)
         self.seed = None if self.seed is None else whole("seed", self.seed, SEED)
-        self.controls = read_controls(self.generation_kwargs, self.model, self.tokenizers)
+        self.num_candidates, given = candidates_in(self.generation_kwargs)
+        self.controls = read_controls(given, self.model, self.tokenizers)
         self.draws = Draws(self.seed, self.model.device)
 
     def label_ids(self, label: Label, count: int) -> list[int] | None:
@@ -100,6 +101,8 @@ class Codec:
     ) -> list[str] | list[list[str]]:
         """The text of each z (N, Z), or a list of texts for each if `num_return_sequences` is above 1.
 
+        With `num_candidates` it is the one whose posterior mean is nearest to the z.
+
         Args:
             lengths: a guess at the length of each text, so that long ones do not hold up short ones.
 
@@ -116,7 +119,22 @@ class Codec:
             k = len(texts) // len(indices)
             return texts if k == 1 else groups(texts, k)
 
-        return self.in_batches(write, lengths or [0] * len(latents), "decoding")
+        written = self.in_batches(write, lengths or [0] * len(latents), "decoding")
+        if self.num_candidates == 1:
+            return written
+        apart = self.distances(cast("list[list[str]]", written), latents, ids)
+        return [texts[int(own.argmin())] for texts, own in zip(written, apart, strict=True)]
+
+    def distances(self, written: list[list[str]], latents: Tensor, ids: list[int] | None) -> list[Tensor]:
+        """The Euclidean distance of the posterior mean of each text from the z that it was written for.
+
+        Args:
+            written: texts for each z (N, Z); a z may have another number of them than the next, or none.
+        """
+        ids = ids and [i for i, texts in zip(ids, written, strict=True) for _ in texts]
+        means, _ = self.posteriors(self.tokenize([text for texts in written for text in texts], ids))
+        owns = means.split([len(texts) for texts in written])
+        return [(own - z).norm(dim=-1) for own, z in zip(owns, latents, strict=True)]
 
     def write_each(self, latents: Tensor, ids: list[int] | None) -> list[list]:
         """The texts of (N, M, Z): M of each of N labels."""

@@ -18,6 +18,7 @@ from textvae.config_fields import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Range, f
 from textvae.data.corpora import check_strings
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError, shown
+from textvae.evaluation.quality import BEAMS
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.families import num_positions
 
@@ -42,7 +43,8 @@ _TOKENS = ("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "f
 _LISTS_OF_FUNCTIONS = ("logits_processor", "stopping_criteria")
 _FUNCTIONS = (*_LISTS_OF_FUNCTIONS, "prefix_allowed_tokens_fn")
 _CHECKED = (*_WHOLE, *_NUMBERS, *_FLAGS, *_TOKENS, *_FUNCTIONS, "stop_strings")
-_OF_VERBS = ("seed", "batch_size", "progress", "label", "generation_config")
+_CHOOSING = ("num_beams", "do_sample", "generation_config", "num_candidates", "num_return_sequences")
+_OF_VERBS = ("num_candidates", "seed", "batch_size", "progress", "label", "generation_config")
 
 # Of a `GenerationConfig`, but no controls of a verb, and why.
 _REFUSED = {
@@ -139,6 +141,32 @@ def read_controls(given: Mapping[str, Any], model: TextVAEModel, tokenizers: Tok
     except (ValueError, TypeError, LookupError) as error:
         raise _refusal_of_transformers(error, unchecked or list(values)) from error
     return Controls(config, functions, draws, unchecked)
+
+
+def candidates_in(given: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """The number of candidates for each z, and the controls that write so many: beams, or draws with `do_sample`.
+
+    Raises:
+        InputError: if it is below 1, or given together with `num_return_sequences`.
+    """
+    controls = dict(given)
+    value = controls.pop("num_candidates", None)
+    number = 1 if value is None else whole("num_candidates", value, COUNT)
+    if number == 1:
+        return number, controls
+    if controls.get("num_return_sequences") not in (None, 1):
+        raise InputError("num_candidates keeps one text of each z: leave it or num_return_sequences out.")
+    if not controls.get("do_sample"):
+        beams = controls.get("num_beams") or 1
+        controls["num_beams"] = max(number, beams) if isinstance(beams, int) else beams
+    return number, controls | {"num_return_sequences": number}
+
+
+def with_beams(given: Mapping[str, Any], model: TextVAEModel) -> dict[str, Any]:
+    """The controls with four beams, unless they, or the model's own `generation_config`, say how words are chosen."""
+    own = vars(model.generation_config)
+    says = any(given.get(name) is not None for name in _CHOOSING) or any(own.get(name) for name in _CHOOSING[:2])
+    return dict(given) if says else {**given, "num_beams": BEAMS}
 
 
 def _of_config(config: GenerationConfig | None) -> dict[str, Any]:

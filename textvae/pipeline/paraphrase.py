@@ -75,9 +75,5 @@ def _nearest_first(
     codec: Codec, candidates: list[list[str]], mean: torch.Tensor, ids: list[int] | None
 ) -> list[list[str]]:
     """The candidates of each text by the distance of their posterior mean from that of the text (N, 1, Z)."""
-    flat = [text for found in candidates for text in found]
-    ids = ids and [i for i, found in zip(ids, candidates, strict=True) for _ in found]
-    means, _ = codec.posteriors(codec.tokenize(flat, ids))
-    owns = means.split([len(found) for found in candidates])
-    orders = [(own - center).norm(dim=-1).argsort().tolist() for own, center in zip(owns, mean, strict=True)]
+    orders = [apart.argsort().tolist() for apart in codec.distances(candidates, mean.squeeze(1), ids)]
     return [[found[i] for i in order] for found, order in zip(candidates, orders, strict=True)]

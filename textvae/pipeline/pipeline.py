@@ -23,6 +23,7 @@ from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
 from textvae.modeling.pretrained import named_errors
 from textvae.pipeline.codec import Codec, Written
+from textvae.pipeline.controls import with_beams
 from textvae.pipeline.hub import push
 from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset, as_latents
 from textvae.pipeline.paraphrase import find_paraphrases
@@ -45,8 +46,10 @@ class TextVAEPipeline:
       With `do_sample=True` words are drawn too, and the result also depends on `batch_size`.
     - `progress`: show a bar if there are more than a few batches.
     - `generation_kwargs`: the decoding controls of Hugging Face's `generate`: `num_beams`, `do_sample`, `top_p`,
-      `repetition_penalty`, `num_return_sequences`, a whole `generation_config`, … The default is greedy decoding of at
-      most `max_length` tokens.
+      `repetition_penalty`, `num_return_sequences`, a whole `generation_config`, … By default `sample` and `paraphrase`
+      use 4 beams, and the others decode greedily; a text has at most `max_length` tokens.
+    - `num_candidates`, beside them: for each z so many texts are written, by beams or `do_sample`, and the one whose
+      own posterior mean is nearest to the z is kept. Not for a model of pairs, whose encoder cannot read them.
     - `label`: only for a model with labels, which needs it: one name for all texts, or a list of one for each. Style
       transfer is `decode(encode(texts, label="negative"), label="positive")`.
 
@@ -138,7 +141,7 @@ class TextVAEPipeline:
         save_merged(self.model, self.tokenizers, path, self.prior)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
-        """Upload what `save_pretrained` writes, with model card and metrics; see [`textvae.pipeline.hub.push`]."""
+        """Upload what `save_pretrained` writes, and model card and metrics; see [`textvae.pipeline.hub.push`]."""
         push(self.save_pretrained, self.model.config.name_or_path, repo_id, private, token)
 
     # text → z → text
@@ -219,7 +222,7 @@ class TextVAEPipeline:
         Raises:
             InputError: if `num_samples` is below 1, there is no such prior, or `temperature` makes z too large.
         """
-        codec = self._codec(batch_size, progress, seed, generation_kwargs)
+        codec = self._codec(batch_size, progress, seed, with_beams(generation_kwargs, self.model))
         num_samples = whole("num_samples", num_samples, COUNT)
         temperature = number("temperature", temperature, NOT_NEGATIVE)
         ids = codec.label_ids(label, num_samples)
@@ -249,8 +252,7 @@ class TextVAEPipeline:
             path: `linear` or `spherical`, see [`textvae.latents.interpolate`].
             label: of a path and both its ends.
 
-        Returns:
-            `num_steps` texts, or a list of them for each path.
+        Returns: `num_steps` texts, or a list of them for each path.
 
         Raises:
             InputError: if `num_steps` is below 2, the path is unknown, or the two lists differ in length.
@@ -280,13 +282,13 @@ class TextVAEPipeline:
         Args:
             num_candidates: z for each text in a round; four times `num_return_sequences` if not given.
 
-        Returns:
-            up to `num_return_sequences` texts, or a list of them for each text.
+        Returns: up to `num_return_sequences` texts, or a list of them for each text.
 
         Raises:
             InputError: if a number is below 1, or `temperature` is negative or makes z too large.
         """
-        codec = self._codec(batch_size, progress, seed, generation_kwargs | {"num_return_sequences": 1})
+        controls = with_beams(generation_kwargs, self.model)
+        codec = self._codec(batch_size, progress, seed, controls | {"num_return_sequences": 1})
         wanted = whole("num_return_sequences", num_return_sequences, COUNT)
         drawn = 4 * wanted if num_candidates is None else whole("num_candidates", num_candidates, COUNT)
         temperature = number("temperature", temperature, NOT_NEGATIVE)
@@ -310,10 +312,7 @@ class TextVAEPipeline:
         It grows with the length of a text. All texts share the same K draws of noise, so that no score depends on the
         other texts; for the likelihood of a dataset independent draws are better, see [`evaluate`].
 
-        Returns: nats of each text; one number for one string.
-
-        Raises:
-            InputError: if `num_samples` is below 1.
+        Returns: nats of each text; one number for one string. Raises InputError if `num_samples` is below 1.
         """
         codec, num_samples = self._codec(batch_size, progress, seed), whole("num_samples", num_samples, COUNT)
         read, single = codec.read(texts, label)
