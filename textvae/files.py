@@ -204,4 +204,4 @@ def damaged_json(directory: Path) -> str | None:
 def brief(error: Exception) -> str:
     """The first two lines of an error, for the middle of a sentence."""
     lines = " ".join(str(error).strip().split("\n")[:2]) or type(error).__name__
-    return shorten(lines, 200, placeholder=" …").rstrip(".")
+    return shorten(lines, 180, placeholder=" …").rstrip(".")

@@ -55,7 +55,7 @@ def test_prior_samples_are_what_the_pipeline_writes_from_draws_of_the_prior(make
         mean, logvar = model.prior_parameters(ids)
     latents = mean + (logvar / 2).exp() * noise_of_texts(3, SAMPLES, range(9))(1, 5)[0]
     labels = [LABELS[i % 2] for i in range(9)] if label_names else None
-    written = TextVAEPipeline(model, tokenizer, max_length=12).decode(latents, label=labels)
+    written = TextVAEPipeline(model, tokenizer, max_length=12).decode(latents, label=labels, num_beams=4)
     for batch_size in (2, 16):
         texts = in_batches(tokenizer, label_names, batch_size)
         assert prior_samples(model, texts, 9, 12, seed=3) == written

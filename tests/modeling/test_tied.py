@@ -12,6 +12,7 @@ from textvae.training.optimization import make_optimizer, reset_decoder
 from textvae.training.train import train
 
 SIZES = {"gru": {**GRU, "embedding_size": 16}, "gpt2": GPT2, "wider": GRU}
+TIED = {"decoder": SIZES["gru"], "tie_encoder_embeddings": True}
 SPECIAL = {"vocab_size": 40, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 
 
@@ -82,7 +83,7 @@ def test_a_new_decoder_keeps_what_the_encoder_reads():
 def tied(tmp_path_factory):
     """The directory of a finished run whose model shares its embeddings."""
     place = tmp_path_factory.mktemp("tied")
-    settings = config(write_lines(place / "texts.txt"), place / "run", decoder=SIZES["gru"], save_steps=3)
+    settings = config(write_lines(place / "texts.txt"), place / "run", **TIED, save_steps=3)
     assert train(settings).model.config.tie_encoder_embeddings
     return place
 
@@ -94,7 +95,7 @@ def test_a_run_is_resumed_exactly(tied):
         config(
             tied / "texts.txt",
             tied / "run",
-            decoder=SIZES["gru"],
+            **TIED,
             save_steps=3,
             resume_from_checkpoint=str(tied / "run" / "checkpoint-3"),
         )
@@ -106,7 +107,7 @@ def test_a_run_is_resumed_exactly(tied):
 @pytest.mark.parametrize("changes", [{"freeze_encoder": True}, {"freeze_decoder": True}, {"lora": ["decoder"]}])
 def test_a_part_that_is_frozen_has_its_own(tied, tmp_path, changes):
     before = weights_of(TextVAEPipeline.from_pretrained(tied / "run").model)
-    settings = {"model_name_or_path": str(tied / "run"), "decoder": SIZES["gru"], "learning_rate": 0.1, **changes}
+    settings = {"model_name_or_path": str(tied / "run"), **TIED, "learning_rate": 0.1, **changes}
     pipeline = train(config(tied / "texts.txt", tmp_path / "tuned", **settings))
     frozen = 0 if "freeze_encoder" in changes else 1
     now = weights_of(pipeline.model)
@@ -117,7 +118,7 @@ def test_a_part_that_is_frozen_has_its_own(tied, tmp_path, changes):
 
 def test_new_pieces_are_shared_too(tied, tmp_path):
     corpus = write_lines(tmp_path / "new.txt", [f"{text} quixotic zebra" for text in SENTENCES])
-    settings = {"model_name_or_path": str(tied / "run"), "decoder": SIZES["gru"], "extend_tokenizer": 2}
+    settings = {"model_name_or_path": str(tied / "run"), **TIED, "extend_tokenizer": 2}
     pipeline = train(config(corpus, tmp_path / "tuned", **settings))
     first, second = weights_of(pipeline.model)
     assert first is second and len(first) == len(pipeline.tokenizer)

@@ -27,11 +27,11 @@ def test_the_fitted_prior_is_that_of_the_texts(pipeline):
 
 def test_samples_come_from_the_fitted_prior_unless_the_standard_one_is_asked_for(pipeline):
     noise = torch.randn(9, LATENT_SIZE, generator=torch.Generator().manual_seed(4))
-    assert pipeline.sample(9, seed=4) == pipeline.decode(pipeline.prior.draw(noise))
+    assert pipeline.sample(9, seed=4) == pipeline.decode(pipeline.prior.draw(noise), num_beams=4)
     assert pipeline.sample(9, seed=4, prior="fitted", batch_size=2) == pipeline.sample(9, seed=4)
-    assert pipeline.sample(9, seed=4, prior="standard") == pipeline.decode(noise)
+    assert pipeline.sample(9, seed=4, prior="standard") == pipeline.decode(noise, num_beams=4)
     assert pipeline.sample(9, seed=4, prior="standard") == build().sample(9, seed=4)
-    assert pipeline.sample(3, temperature=0.0) == [pipeline.decode(pipeline.prior.mean[0])] * 3
+    assert pipeline.sample(3, temperature=0.0) == [pipeline.decode(pipeline.prior.mean[0], num_beams=4)] * 3
 
 
 def test_each_label_is_drawn_from_its_own():
@@ -40,7 +40,7 @@ def test_each_label_is_drawn_from_its_own():
     noise = torch.randn(4, LATENT_SIZE, generator=torch.Generator().manual_seed(4))
     label = [LABELS[1], LABELS[0], LABELS[0], LABELS[1]]
     z = pipeline.prior.draw(noise, [1, 0, 0, 1])
-    assert pipeline.sample(4, seed=4, label=label) == pipeline.decode(z, label=label)
+    assert pipeline.sample(4, seed=4, label=label) == pipeline.decode(z, label=label, num_beams=4)
 
 
 def test_evaluation_measures_it(pipeline):

@@ -243,7 +243,7 @@ def test_a_seed_makes_every_verb_reproducible_and_leaves_the_random_state_alone(
 
 
 def test_a_sample_at_temperature_zero_is_the_text_of_the_origin(gru):
-    assert gru.sample(2, temperature=0.0) == [gru.decode(torch.zeros(12))] * 2
+    assert gru.sample(2, temperature=0.0, num_beams=1) == [gru.decode(torch.zeros(12))] * 2
 
 
 @pytest.mark.parametrize("path", ["linear", "spherical"])

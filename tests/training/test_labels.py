@@ -512,7 +512,7 @@ def test_a_language_model_with_labels_and_fine_tuning(table, tmp_path):
     made = train(config(table, tmp_path / "lm", **brief, latent_injection="none"))
     assert results(tmp_path / "lm")["kl"] == 0
     assert share_of("gloomy", made.sample(20, seed=0, label="gloomy", do_sample=True)) > 0.8
-    options = {"model_name_or_path": str(tmp_path / "lm"), "max_steps": 1}
+    options = {"model_name_or_path": str(tmp_path / "lm"), "max_steps": 1, "latent_injection": "none"}
     assert train(config(table, tmp_path / "more", **{**brief, **options})).model.config.label_names == sorted(WORDS)
     unknown = write_table(tmp_path / "u.csv", [(text, name.replace("sunny", "foggy")) for text, name in toy_rows()])
     said = refusal(config(unknown, tmp_path / "u", **{**brief, **options}))
@@ -561,9 +561,9 @@ def test_every_verb_takes_a_label(pipeline):
 
 def test_a_sample_is_of_the_labels_prior(pipeline):
     mean, _ = pipeline.model.prior_parameters(torch.tensor([1, 0]))
-    assert pipeline.sample(2, temperature=0.0, label=["sunny", "gloomy"]) == pipeline.decode(
-        mean.detach(), label=["sunny", "gloomy"]
-    )
+    label = ["sunny", "gloomy"]
+    options = {"temperature": 0.0, "label": label, "prior": "standard", "num_beams": 1}
+    assert pipeline.sample(2, **options) == pipeline.decode(mean.detach(), label=label)
     assert pipeline.sample(4, seed=1, label="sunny") == pipeline.sample(4, seed=1, label=["sunny"] * 4)
 
 

@@ -114,8 +114,8 @@ def leave_an_interrupted_evaluation(model: Path, partial: Path) -> None:
         SENTENCES, num_importance_samples=7, num_prior_samples=2, batch_size=16, cache=partial
     )
     header, first, *others = partial.read_text().splitlines()[:4]
-    (index, value), *rest = json.loads(first)
-    partial.write_text("\n".join([header, json.dumps([[index, value + 200], *rest]), *others]) + "\n")
+    (index, values), *rest = json.loads(first)
+    partial.write_text("\n".join([header, json.dumps([[index, [v + 200 for v in values]], *rest]), *others]) + "\n")
 
 
 def judges(directory: Path) -> list[str]:

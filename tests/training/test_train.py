@@ -535,8 +535,8 @@ def test_attention_that_cannot_be_had_is_refused(corpus, tmp_path):
         ({"num_train_epochs": 2, "gradient_accumulation_steps": 5}, 5),  # 24 batches in fives
         ({"num_train_epochs": 0.25}, 3),
         ({"num_train_epochs": 3, "max_steps": 2}, 2),
-        ({"num_train_epochs": None, "gradient_accumulation_steps": 2}, 7),  # least, where 0.8 epochs are 5
-        ({"num_train_epochs": None, "per_device_train_batch_size": 8}, 19),  # 0.8 epochs of 23, more than least
+        ({"num_train_epochs": None, "gradient_accumulation_steps": 2}, 7),  # least, where 0.5 epochs are 3
+        ({"num_train_epochs": None, "per_device_train_batch_size": 8}, 12),  # 0.5 epochs of 23, more than least
     ],
 )
 def test_the_number_of_steps_is_a_ceiling(corpus, tmp_path, optimizer_steps, monkeypatch, changes, steps):

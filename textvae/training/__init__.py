@@ -1,7 +1,7 @@
 """A run from settings to a saved pipeline, on one process or many: `setup` makes what it needs, `train` is the loop.
 
-Length. Unless `--num_train_epochs` or `--max_steps` is given, a run reads the corpus 0.8 times, and takes at least
-2,400 steps, so a small corpus is read more often. A validation runs after each epoch, or every `--eval_steps`; a line
+Length. Unless `--num_train_epochs` or `--max_steps` is given, a run reads the corpus 0.5 times, and takes at least
+1,500 steps, so a small corpus is read more often. A validation runs after each epoch, or every `--eval_steps`; a line
 gives its result. The model with the lowest −ELBO is kept.
 
 Fine-tuning. `--model_name_or_path runs/chitchat` trains a saved model on another corpus. The model keeps its

@@ -17,7 +17,7 @@ from textvae.training.config import TrainingConfig
 
 # The length of a run without num_train_epochs and max_steps. In fewer steps a decoder does not learn to read z, however
 # small the corpus.
-DEFAULT_EPOCHS, LEAST_DEFAULT_STEPS = 0.8, 2_400
+DEFAULT_EPOCHS, LEAST_DEFAULT_STEPS = 0.5, 1_500
 
 Batches = LengthGroupedBatches | StreamedBatches
 

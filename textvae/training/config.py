@@ -35,7 +35,7 @@ BOTTLENECK = (
 ENCODER = {
     "model_type": "bert",
     "hidden_size": 256,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "intermediate_size": 1024,
     "hidden_dropout_prob": 0.0,
@@ -97,7 +97,7 @@ class TrainingConfig:
     decoder: dict = setting(DECODER, "the config of a new decoder: a causal language model, or gru")
     latent_size: int = setting(64, "Z, the dimensions of z", COUNT)
     latent_injection: list[str] = setting(
-        ["prefix"],
+        ["embedding", "output"],
         "prefix: z as soft tokens; embedding: z in every input; output: z in every state; several; none",
     )
     latent_tokens: int = setting(1, "soft tokens of the injection prefix", COUNT)
@@ -106,13 +106,13 @@ class TrainingConfig:
     )
     pooling_queries: int = setting(8, "learned queries, each of which gives its share of the dimensions of z", COUNT)
     position_waves: int = setting(
-        0, "waves by which mean pooling and the injections embedding and output tell positions apart", NOT_NEGATIVE
+        4, "waves by which mean pooling and the injections embedding and output tell positions apart", NOT_NEGATIVE
     )
     tie_encoder_embeddings: bool = setting(
         True, "new encoder and decoder share their token embeddings, if these have one shape"
     )
     initializer_range: float = setting(
-        0.08, "standard deviation of the initial weights of the maps to and from z", POSITIVE
+        0.04, "standard deviation of the initial weights of the maps to and from z", POSITIVE
     )
     committed_rate: float = setting(0.0, "δ of a δ-VAE: the least KL of each dimension, in nats", NOT_NEGATIVE)
     mean_batch_norm: float = setting(0.0, "γ of a BN-VAE: the standard deviation of the means in a batch", NOT_NEGATIVE)
@@ -129,7 +129,7 @@ class TrainingConfig:
     decoder_quantization: Literal["none", "8bit", "4bit"] = setting("none", "quantization of a frozen decoder")
 
     # The objective, in nats: reconstruction + β · KL with free bits.
-    beta: float = setting(0.3, "β at the end of its schedule; 1 with free_bits 0 trains the true ELBO")
+    beta: float = setting(0.4, "β at the end of its schedule; 1 with free_bits 0 trains the true ELBO")
     kl_schedule: Literal["constant", "linear", "logistic", "cosine", "cyclical"] = setting("linear", "how β climbs")
     kl_warmup: float = setting(0.2, "share of the steps in which β climbs; a cyclical schedule has kl_ramp")
     kl_zero_phase: float = setting(0.0, "share of the steps (cyclical: of each cycle) with β = 0, before β climbs")
@@ -164,13 +164,13 @@ class TrainingConfig:
     per_device_eval_batch_size: int = setting(128, "texts in a batch of the evaluation, per process", COUNT)
     gradient_accumulation_steps: int = setting(1, "batches in an optimizer step", COUNT)
     num_train_epochs: float | None = setting(
-        None, "passes over the texts; if not given 0.8, and at least 2,400 steps", POSITIVE
+        None, "passes over the texts; if not given 0.5, and at least 1,500 steps", POSITIVE
     )
     max_steps: int | None = setting(None, "number of optimizer steps; replaces num_train_epochs", COUNT)
     optimizer: Literal["adamw", "muon"] = setting(
-        "adamw", "muon: AdamW with orthogonal updates of the hidden matrices, which learn faster"
+        "muon", "muon: AdamW with orthogonal updates of the hidden matrices, which learn faster"
     )
-    learning_rate: float = setting(2e-3, "learning rate after the warm-up", POSITIVE)
+    learning_rate: float = setting(4e-3, "learning rate after the warm-up", POSITIVE)
     encoder_learning_rate: float | None = setting(None, "another learning rate for the encoder", POSITIVE)
     decoder_learning_rate: float | None = setting(None, "another learning rate for the decoder", POSITIVE)
     lr_scheduler_type: Literal[
