@@ -4,13 +4,17 @@ A new pretrained family goes into `families`, a new way to tell the decoder abou
 
 Where z enters the decoder, `latent_injection`, one or several of:
 
-- `prefix` (default): `latent_tokens` soft tokens in front of the text. It gives the best likelihood.
-- `embedding`: a linear map of z is added to every input embedding. It suits texts above some 20 words.
+- `prefix`: `latent_tokens` soft tokens in front of the text, which serving engines take as they are.
+- `embedding` (default, with `output`): a linear map of z is added to every input embedding.
 - `output`: a linear map of z is added to every state that the softmax reads (Skip-VAE, Dieng et al. 2019).
 - `none`: the decoder alone, a language model. It is the baseline: KL 0, and its likelihood is exact.
 
 `pooling` makes one vector of the encoder's states: `mean`, `cls`, `last`, `max` or `attention`; use `last` for a
 causal language model as encoder. `queries` makes several, each of which gives its share of the dimensions of z.
+
+`position_waves` W gives pooling `mean` and the injections `embedding` and `output` sines and cosines of the position:
+they sum and add other vectors at each position, so z holds which word stands where. `tie_encoder_embeddings`: a new
+encoder and a new decoder share their token embeddings, where these have one shape.
 
 Pretrained parts. An encoder and a causal language model, by path or Hub name, each with its own tokenizer:
 

@@ -7,7 +7,8 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `reconstruct(texts)`: each text, written back from its posterior mean.
 - `interpolate(start, end, num_steps)`: the texts on the way from one to the other, both ends included.
 - `paraphrase(texts, num_return_sequences)`: other texts near each text, the nearest first.
-- `sample(num_samples)`: texts from the prior.
+- `sample(num_samples)`: texts from the prior that training has fitted; `prior="standard"` is N(0, I).
+- `fit_prior(texts)`: fit that prior to other texts.
 - `score(texts)`: an upper bound on −log p(x) in nats. A lower score is a more usual text; longer texts score higher.
 - `evaluate(texts)`: the whole report, see `textvae.evaluation`.
 
@@ -27,6 +28,9 @@ of others is refused. The `temperature` of `sample` and `paraphrase` is that of 
 `generation_config`.
 
 Arguments are checked first, and one that cannot be used raises `InputError`, one sentence.
+
+`num_candidates=8` writes eight texts for each z and keeps the one whose own z is nearest. By default `sample` and
+`paraphrase` use 4 beams, and the others decode greedily.
 
 z is a plain tensor, for a search index, a numpy array, or a classifier, here of scikit-learn:
 

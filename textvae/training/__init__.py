@@ -28,6 +28,12 @@ labels. For the pretrained parts, or those of a saved model:
 Such a run saves only what it trained. `merge.py` writes a directory that needs neither base model nor peft. New
 embeddings cannot be trained in a frozen or adapted part: `extend_tokenizer`, and a decoder without EOS, are refused.
 
+Optimizer. `muon` (default) moves the matrices between hidden states along the orthogonal factor of their momentum, and
+all other weights as `adamw` does. Its updates are as large as AdamW's, so `learning_rate` means the same for both.
+
+Prior. At the end a Gaussian is fitted to the z of up to 10,000 training texts, and saved with the model as
+`prior.safetensors`; `sample` draws from it, and the report has the bounds with it.
+
 Overfitting costs likelihood on a small corpus. Against it: `dropout`, `variational_dropout` and `weight_dropout` of
 the GRU, and `weight_averaging` ema or swa.
 
