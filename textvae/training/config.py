@@ -106,13 +106,13 @@ class TrainingConfig:
     )
     pooling_queries: int = setting(8, "learned queries, each of which gives its share of the dimensions of z", COUNT)
     position_waves: int = setting(
-        4, "waves by which mean pooling and the injections embedding and output tell positions apart", NOT_NEGATIVE
+        0, "waves by which mean pooling and the injections embedding and output tell positions apart", NOT_NEGATIVE
     )
     tie_encoder_embeddings: bool = setting(
         True, "new encoder and decoder share their token embeddings, if these have one shape"
     )
     initializer_range: float = setting(
-        0.04, "standard deviation of the initial weights of the maps to and from z", POSITIVE
+        0.08, "standard deviation of the initial weights of the maps to and from z", POSITIVE
     )
     committed_rate: float = setting(0.0, "δ of a δ-VAE: the least KL of each dimension, in nats", NOT_NEGATIVE)
     mean_batch_norm: float = setting(0.0, "γ of a BN-VAE: the standard deviation of the means in a batch", NOT_NEGATIVE)
@@ -129,7 +129,7 @@ class TrainingConfig:
     decoder_quantization: Literal["none", "8bit", "4bit"] = setting("none", "quantization of a frozen decoder")
 
     # The objective, in nats: reconstruction + β · KL with free bits.
-    beta: float = setting(0.4, "β at the end of its schedule; 1 with free_bits 0 trains the true ELBO")
+    beta: float = setting(0.3, "β at the end of its schedule; 1 with free_bits 0 trains the true ELBO")
     kl_schedule: Literal["constant", "linear", "logistic", "cosine", "cyclical"] = setting("linear", "how β climbs")
     kl_warmup: float = setting(0.2, "share of the steps in which β climbs; a cyclical schedule has kl_ramp")
     kl_zero_phase: float = setting(0.0, "share of the steps (cyclical: of each cycle) with β = 0, before β climbs")
