@@ -20,6 +20,7 @@ from textvae.config_fields import COUNT, check_settings, setting
 from textvae.data.corpora import load_texts
 from textvae.data.words import word_count
 from textvae.errors import InputError
+from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.table import as_csv, as_markdown
 from textvae.files import check_place, whole_file, write_whole
 from textvae.processes import say
@@ -89,8 +90,8 @@ def measure(model: str, groups: dict[tuple[int, int], Dataset], batch_size: int)
         raise InputError(f"{model} has labels: add --label_column.")
     rows = []
     for (start, end), texts in groups.items():
-        few = {"num_importance_samples": 1, "num_importance_texts": 1, "num_prior_samples": 1}
-        report = pipeline.evaluate(texts, **few, batch_size=batch_size)
+        few = EvaluationConfig(1, num_importance_texts=1, num_prior_samples=1, batch_size=batch_size)
+        report = pipeline.evaluate(texts, few)
         nats_per_token = report["reconstruction"] * len(texts) / report["num_tokens"]
         values = {"model": model, "from_words": start, "to_words": end, "texts": len(texts)}
         values |= {name: report[name] for name in ("kl", "bleu", "exact_match")}

@@ -110,7 +110,7 @@ class TextVAEPreTrainedModel(PreTrainedModel):
         names = {}
         if self.config.tie_encoder_embeddings and self.encoder is not None:
             names = tied_names(self.encoder, self.decoder)
-        self._tied_weights_keys = names or None
+        self._tied_weights_keys = names
         self.config.tie_encoder_embeddings = bool(names)
         if names:
             self.config.tie_word_embeddings = True  # or transformers ties nothing of this model

@@ -33,5 +33,5 @@ def untie(model) -> None:
     embeddings.weight = nn.Parameter(embeddings.weight.clone())
     for name in model._tied_weights_keys:
         del model.all_tied_weights_keys[name]
-    model._tied_weights_keys = None
+    model._tied_weights_keys = {}
     model.config.tie_encoder_embeddings = False
