@@ -3,12 +3,12 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
 from tiny_runs import SENTENCES, config, write_lines
 
 from textvae import TextVAEPipeline
+from textvae.data.tokenize import tokenize_corpus
 from textvae.latents import GaussianPrior
 from textvae.training import fit_prior
 from textvae.training.train import train
@@ -35,26 +35,31 @@ def test_a_language_model_has_none(tmp_path):
     assert not (tmp_path / "run" / "prior.safetensors").exists()
 
 
-def test_of_a_large_corpus_some_texts_are_enough_and_of_each_label_as_many(tmp_path, monkeypatch):
+def test_of_a_large_corpus_some_texts_are_enough_and_of_each_label_as_many(monkeypatch):
     monkeypatch.setattr(fit_prior, "MOST_TEXTS", 20)
     labels = ["rare"] * 4 + ["frequent"] * 196
-    table = {"text": SENTENCES, "label": labels}
-    pipeline = run(tmp_path, table, label_column="label")
-    ids = np.array([pipeline.model.config.label_names.index(label) for label in labels])
-    rows = Dataset.from_dict({"text": SENTENCES, "label_id": ids.tolist()})
-    seen = []
-    monkeypatch.setattr(pipeline, "fit_prior", lambda texts, label: seen.extend(zip(texts, label, strict=True)))
-    fit_prior.fit_prior(pipeline, rows, seed=0)
-    assert {text for text, label in seen if label == "rare"} == set(SENTENCES[:4])
-    assert sum(label == "frequent" for _, label in seen) == 10
+    rows = Dataset.from_dict({"text": SENTENCES, "label_id": [int(label == "rare") for label in labels]})
+    seen = fit_prior.some_texts(rows, num_labels=2, seed=0)
+    assert {text for text, label in zip(seen["text"], seen["label_id"], strict=True) if label} == set(SENTENCES[:4])
+    assert sum(label == 0 for label in seen["label_id"]) == 10
+    assert len(fit_prior.some_texts(rows, num_labels=0, seed=0)) == 20
 
 
 def test_of_a_stream_the_first_texts_are_taken(tmp_path):
     pipeline = run(tmp_path, {"train": SENTENCES[:150], "validation": SENTENCES[150:]})
     expected = GaussianPrior.fit(*_posteriors(pipeline, SENTENCES[:150]))
     stream = IterableDataset.from_generator(lambda: ({"text": text} for text in SENTENCES[:150]))
-    fit_prior.fit_prior(pipeline, stream, seed=0)
+    fit_prior.fit_prior(pipeline, tokenize_corpus(stream, pipeline.tokenizers, pipeline.max_length), seed=0)
     torch.testing.assert_close(pipeline.prior.scale, expected.scale)
+
+
+def test_each_label_of_a_run_has_the_prior_of_its_texts(tmp_path):
+    table = {"text": SENTENCES, "label": ["dot", "mark"] * 100}
+    pipeline = run(tmp_path, {"train": table, "validation": table}, label_column="label")
+    for label, texts in (("dot", SENTENCES[::2]), ("mark", SENTENCES[1::2])):
+        center = pipeline.encode(texts, label=label).mean(0)
+        row = pipeline.model.config.label_names.index(label)
+        torch.testing.assert_close(pipeline.prior.mean[row], center)
 
 
 def _posteriors(pipeline, texts):

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import SENTENCES, config, contents, refusal, results, write_lines
+from tiny_runs import GRU, SENTENCES, config, contents, refusal, results, weights, write_lines
 
 from textvae.files import checksum
 from textvae.training import changes
 from textvae.training.config import TrainingConfig
+from textvae.training.resume import BEFORE
 from textvae.training.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +117,24 @@ def test_checkpoints_of_older_versions_go_on(corpus, run_dir):
     manifest.write_text(json.dumps(content))
     train(config(corpus, run_dir, **GOES_ON))
     assert results(run_dir)["steps"] == 4
+
+
+def test_a_run_from_before_a_setting_goes_on_without_its_default(corpus, tmp_path):
+    """Its files name none of the settings that are newer, whose defaults would be another optimizer and model."""
+    decoder = {**GRU, "embedding_size": 16}  # which the encoder could share
+    train(config(corpus, tmp_path / "run", decoder=decoder, save_steps=3))
+    whole = weights(tmp_path / "run")
+    manifest = tmp_path / "run" / "checkpoint-3" / "checkpoint.json"
+    content = json.loads(manifest.read_text())
+    for name in BEFORE:
+        del content["about"]["settings"][name]
+        content["about"]["model"].pop(name, None)
+    manifest.write_text(json.dumps(content))
+    newer = {"optimizer": "muon", "tie_encoder_embeddings": True, "resume_from_checkpoint": str(manifest.parent)}
+    train(config(corpus, tmp_path / "run", decoder=decoder, save_steps=3, **newer))
+    found = weights(tmp_path / "run")
+    assert found.keys() == whole.keys() and all(found[name].equal(whole[name]) for name in whole)
+    assert TrainingConfig.from_yaml(tmp_path / "run" / "training_config.yaml").optimizer == "adamw"
 
 
 def test_going_on_with_a_finished_run_says_so(corpus, run_dir, caplog):

@@ -21,8 +21,9 @@ A new measure goes here. The values of a report, in nats per text unless it says
 - `exact_match`, `bleu`: share of texts written back exactly, and corpus BLEU; greedy, from the posterior mean. Both
   compare with the text as it was given, whatever the tokenizer changes or cuts; for a word tokenizer, with its words.
 - `distinct_samples`, `distinct_2_samples`: shares of distinct texts, and of distinct word bigrams, in
-  `num_prior_samples` prior samples, 500 by default, written greedily. `distinct_2_held_out`: the same share in as many
-  held-out texts. It falls as texts are added, so compare values of the same number.
+  `num_prior_samples` prior samples, 500 by default: drawn from the fitted prior if there is one, and written with 4
+  beams. `distinct_2_held_out`: the same share in as many held-out texts. It falls as texts are added, so compare values
+  of the same number.
 - `<name>_standard_error`: over the texts. `num_unknown`: tokens that the tokenizer does not know.
 
 For pairs, all values about a decoded text are those of the target. With labels, the KL is that of q(z|x, c) from

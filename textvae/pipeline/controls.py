@@ -43,7 +43,8 @@ _TOKENS = ("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "f
 _LISTS_OF_FUNCTIONS = ("logits_processor", "stopping_criteria")
 _FUNCTIONS = (*_LISTS_OF_FUNCTIONS, "prefix_allowed_tokens_fn")
 _CHECKED = (*_WHOLE, *_NUMBERS, *_FLAGS, *_TOKENS, *_FUNCTIONS, "stop_strings")
-_CHOOSING = ("num_beams", "do_sample", "generation_config", "num_candidates", "num_return_sequences")
+_CHOOSING = ("num_beams", "do_sample")  # how words are chosen
+_CHOOSING_TOO = ("generation_config", "num_candidates", "num_return_sequences")
 _OF_VERBS = ("num_candidates", "seed", "batch_size", "progress", "label", "generation_config")
 
 # Of a `GenerationConfig`, but no controls of a verb, and why.
@@ -165,8 +166,8 @@ def candidates_in(given: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
 def with_beams(given: Mapping[str, Any], model: TextVAEModel) -> dict[str, Any]:
     """The controls with four beams, unless they, or the model's own `generation_config`, say how words are chosen."""
     own = vars(model.generation_config)
-    says = any(given.get(name) is not None for name in _CHOOSING) or any(own.get(name) for name in _CHOOSING[:2])
-    return dict(given) if says else {**given, "num_beams": BEAMS}
+    is_said = any(given.get(name) is not None for name in (*_CHOOSING, *_CHOOSING_TOO))
+    return dict(given) if is_said or any(own.get(name) for name in _CHOOSING) else {**given, "num_beams": BEAMS}
 
 
 def _of_config(config: GenerationConfig | None) -> dict[str, Any]:

@@ -53,13 +53,15 @@ def of_held_out(pipeline: TextVAEPipeline, held_out: Dataset, seed: int) -> list
         return labels and [labels[i] for i in rows]
 
     wanted = [""] * len(read) if targets is None else [f" ({targets[i]})" for i in read]
-    # What is written in another language than the encoder's cannot be read back.
-    written = {"num_candidates": CANDIDATES if targets is None else 1}
-    backs = pipeline.reconstruct([texts[i] for i in read], label=of(read), **written)
+    # A target cannot be read back, since the encoder reads other texts.
+    num_candidates = CANDIDATES if targets is None else 1
+    backs = pipeline.reconstruct([texts[i] for i in read], label=of(read), num_candidates=num_candidates)
     reconstructed = [f"{texts[i]} → {back}{target}" for i, back, target in zip(read, backs, wanted, strict=True)]
     parts = [("Reconstructions", reconstructed)]
     for start, end in zip(ends[::2], ends[1::2], strict=False):
-        walk = pipeline.interpolate(texts[start], texts[end], num_steps=7, label=of([start]), **written)
+        walk = pipeline.interpolate(
+            texts[start], texts[end], num_steps=7, label=of([start]), num_candidates=num_candidates
+        )
         parts.append((f"From “{texts[start]}” to “{texts[end]}”", cast("list[str]", walk)))
     for i in sources:
         found = pipeline.paraphrase(texts[i], num_return_sequences=5, seed=seed, label=of([i]))

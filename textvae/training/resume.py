@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -22,8 +22,16 @@ from textvae.training.run import Run
 
 logger = logging.getLogger(__name__)
 
-# Settings of a model that a checkpoint may be older than, and what it was then.
-OLDER = {"label_names": [], "tie_encoder_embeddings": False, "pooling_queries": 8, "position_waves": 0}
+# Settings that a checkpoint may be older than, and what every run did then.
+BEFORE = {"optimizer": "adamw", "tie_encoder_embeddings": False, "pooling_queries": 8, "position_waves": 0}
+
+
+def as_it_began(config: TrainingConfig, checkpoint: Path | None) -> TrainingConfig:
+    """The config of a resumed run, which does not take the default of a setting that is newer than its checkpoint."""
+    if checkpoint is None:
+        return config
+    settings = checkpoints.about(checkpoint).get("settings", {})
+    return replace(config, **{name: value for name, value in BEFORE.items() if name not in settings})
 
 
 def describe(
@@ -57,7 +65,7 @@ def resume(run: Run, checkpoint: Path) -> None:
     """
     saved, about = checkpoints.about(checkpoint), run.about
     _check_controller(checkpoint, saved.get("kl_controller"), about["kl_controller"])
-    architecture = {**OLDER, **saved["model"]}
+    architecture = {"label_names": [], **BEFORE, **saved["model"]}
     wrong = [name for name in about["model"] if architecture.get(name) != about["model"][name]]
     if wrong:
         raise InputError(

@@ -34,7 +34,7 @@ from textvae.training.optimization import make_average, make_optimizer
 from textvae.training.output_dir import checkpoint_to_resume, prepare_output_dir
 from textvae.training.precision import choose_mixed_precision, warn_of_slow_bf16
 from textvae.training.progress import Meter, Progress
-from textvae.training.resume import describe, resume
+from textvae.training.resume import as_it_began, describe, resume
 from textvae.training.run import Run
 from textvae.training.trainable import checkpoint_activations
 
@@ -50,6 +50,7 @@ def set_up(config: TrainingConfig, texts: Texts | None = None) -> Run:
     this_process()
     config, texts = _with_source(config, texts)
     checkpoint = checkpoint_to_resume(config)
+    config = as_it_began(config, checkpoint)
     accelerator = _make_accelerator(config, checkpoint)
     open_judges(config.judge, config.judge_encoder, torch.device("cpu"))  # one that cannot be is told before training
     set_seed(config.seed, device_specific=True)
