@@ -384,7 +384,8 @@ def test_a_language_model_is_measured_exactly_and_knows_nothing_of_z(make_model,
 def test_what_was_learnt_by_heart_is_read_back(fitted, tokenizer):
     report = evaluated(fitted, tokenizer, batch_size=2, num_importance_samples=200)
     assert report["exact_match"] == 1 and report["bleu"] == pytest.approx(100)
-    assert all(report[name] > 5 for name in GAPS)
+    least = math.log(6) - report["reconstruction"]  # one z for all six texts gives them log 6 nats or more on average
+    assert least > 1 and all(report[name] > least for name in GAPS)
     assert report["active_units"] >= 3
     assert report["mutual_information"] == pytest.approx(math.log(6), abs=0.05)
     assert report["mutual_information"] <= min(report["kl"], math.log(6) + 1e-6)
