@@ -5,8 +5,8 @@ python recipes/benchmark.py --config recipes/configs/ptb-transformer.yaml      #
 python recipes/benchmark.py --encoder_name_or_path ENCODER --decoder_name_or_path DECODER --lora decoder
 
 Training: FLOPs of the model per second, as a share of this machine's matrix-multiply speed at the same dtype; the share
-of the time for the collapse monitor; the share of padding; the peak memory. Decoding: texts/s of TextVAEModel.generate,
-relative to its decoder alone.
+of the time for the collapse monitor; the share of padding; the peak memory; the shares of a step that its phases and
+torch's operators take. Decoding: texts/s of TextVAEModel.generate, relative to its decoder alone.
 """
 
 import statistics
@@ -19,6 +19,7 @@ from typing import cast
 
 import torch
 from accelerate import Accelerator
+from torch.profiler import profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from textvae.cli.arguments import parse_training_config
@@ -41,6 +42,8 @@ from textvae.training.trainable import checkpoint_activations
 
 ROUNDS, BATCHES, MOST_TEXTS = 5, 8, 50_000
 DECODED_TEXTS, DECODED_TOKENS = 128, 16
+PHASES = ("forward", "backward", "update")
+SHOWN_OPERATORS = 8
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -72,11 +75,14 @@ def matmul_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
 
 def one_step(accelerator, wrapped, optimizer, batch: dict, config: TrainingConfig) -> None:
     """Run an optimizer step as in `train`, without its bookkeeping."""
-    output = wrapped(**batch)
-    accelerator.backward(objective(config, output, config.beta))
-    accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
-    optimizer.step()
-    optimizer.zero_grad()
+    with record_function("forward"):
+        loss = objective(config, wrapped(**batch), config.beta)
+    with record_function("backward"):
+        accelerator.backward(loss)
+    with record_function("update"):
+        accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def measure_training(config: TrainingConfig, accelerator: Accelerator, model: TextVAEModel, batches) -> None:
@@ -103,6 +109,7 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
         shares.append(flops / spent / peak)
         speeds.append(tokens / spent)
     memory = peak_memory(device)
+    where = profile_of(lambda: [one_step(accelerator, wrapped, optimizer, b, config) for b in sample])
     total, trained = (model.num_parameters(only_trainable=only) / 1e6 for only in (False, True))
     size = f"{total:.1f}M parameters, {trained:.2f}M of them trainable"
     print(f"decoder {model.decoder.config.model_type}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}")
@@ -115,6 +122,21 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
     print(f"padding: {batches.padding_share():.1%} of positions")
     if memory is not None:
         print(f"peak memory: {memory / 2**20:,.0f} MiB")
+    print(where)
+
+
+def profile_of(work: Callable[[], object]) -> str:
+    """The shares of the host's time that the phases of these steps and their slowest operators take: two lines."""
+    with profile() as profiler:
+        work()
+    events = profiler.key_averages()
+    phases = {event.key: event.cpu_time_total for event in events if event.key in PHASES}
+    operators = [event for event in events if event.key not in PHASES]
+    operators.sort(key=lambda event: -event.self_cpu_time_total)
+    total = sum(phases.values())
+    lines = ["phases: " + ", ".join(f"{name} {phases[name] / total:.0%}" for name in PHASES)]
+    shown = [f"{event.key} {event.self_cpu_time_total / total:.0%}" for event in operators[:SHOWN_OPERATORS]]
+    return "\n".join([*lines, "operators: " + ", ".join(shown)])
 
 
 def _check_seconds(config: TrainingConfig, accelerator: Accelerator, model, wrapped, batch: dict) -> float:
