@@ -27,6 +27,7 @@ from textvae.cli.main import run
 from textvae.data.labels import labels_in
 from textvae.data.special_tokens import IGNORED
 from textvae.data.tokenize import tokenize_corpus
+from textvae.data.training_batches import NOT_FOR_THE_MODEL
 from textvae.evaluation.evaluate import PRECISIONS
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.training.batches import make_batches
@@ -94,7 +95,8 @@ def measure_training(config: TrainingConfig, accelerator: Accelerator, model: Te
     device = accelerator.device
     sample = [dict(batches[index]) for index in range(BATCHES)]
     for batch in sample:
-        batch.pop("num_texts")
+        for name in NOT_FOR_THE_MODEL:
+            batch.pop(name)
         batch.update({name: tensor.to(device) for name, tensor in batch.items()})
     tokens = sum(int((batch["labels"] != IGNORED).sum()) for batch in sample)
     with FlopCounterMode(display=False) as counter:

@@ -61,6 +61,7 @@ def test_an_item_has_the_promised_shapes_and_shift(dataset, tokenizer):
     item = batches(dataset, tokenizer)[0]
     rows, width = item["input_ids"].shape
     assert item["num_texts"] == rows
+    assert [tuple(dataset[i]["input_ids"]) for i in item["rows"].tolist()] == clean_rows(item)
     assert item["noise"].shape == (rows, 5) and item["noise"].dtype == torch.float32
     assert torch.equal(item["input_ids"] != PAD, item["attention_mask"] == 1)
     assert torch.equal(item["labels"], item["input_ids"].masked_fill(item["attention_mask"] == 0, -100))

@@ -15,6 +15,7 @@ from textvae.objectives.terms import (
     negative_elbo,
     normal_kl,
     normal_log_density,
+    similarity_difference,
 )
 
 
@@ -287,3 +288,17 @@ def test_a_bound_from_no_sample_is_refused(linear):
     log_likelihood, _, mean, logvar = linear
     with pytest.raises(InputError, match="num_samples is 0, it must be at least 1"):
         importance_weighted_bound(log_likelihood, mean, logvar, 0)
+
+
+def test_similarities_that_are_equal_do_not_differ():
+    embeddings = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    rotation = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(1)))[0]
+    centred = embeddings - embeddings.mean(0)
+    assert float(similarity_difference(3 * centred @ rotation, embeddings + 2)) == pytest.approx(0, abs=1e-10)
+
+
+def test_the_difference_of_similarities_of_two_texts_by_hand():
+    """The embeddings of two texts are opposite once their mean is taken away: −1 off the diagonal."""
+    means, embeddings = torch.tensor([[2.0, 0.0], [0.0, 3.0]]), torch.tensor([[1.0, 0.0, 4.0], [5.0, 2.0, 1.0]])
+    assert float(similarity_difference(means, embeddings)) == pytest.approx((0 + 1 + 1 + 0) / 4)
+    assert float(similarity_difference(-embeddings, embeddings)) > 0

@@ -298,6 +298,7 @@ def test_a_wrong_value_is_one_sentence_with_its_name(name, value):
         ({"extend_tokenizer": 5}, "name one in model_name_or_path"),
         ({"mean_batch_norm": 0.6, "weight_averaging": "ema"}, "not those of an average"),
         ({"streaming": True, "max_steps": 5, "dataloader_num_workers": 2}, "dataloader_num_workers to 0 or 1"),
+        ({"teacher": "a", "streaming": True, "max_steps": 5}, "leave teacher or streaming out"),
         ({"extend_tokenizer": -1, "model_name_or_path": "a"}, "extend_tokenizer is -1"),
     ],
 )
@@ -314,6 +315,7 @@ NEEDING_Z = {
     "mmd_weight": 1.0,
     "committed_rate": 0.1,
     "mean_batch_norm": 0.6,
+    "teacher": "a",
 }
 
 

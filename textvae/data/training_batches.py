@@ -9,6 +9,7 @@ An item is a dictionary with this process's rows of one global batch:
     decoder_input_ids           (b, T)  the targets shifted right behind the start token, with word dropout
     noise                       (b, Z)  standard normal, for the latent sample
     label_ids                   (b,)    only of a dataset with the column `label_id`
+    rows                        (b,)    only of a dataset, and not of a stream: the places of the texts in it
     num_texts                   int     n
 
 The targets are the tokens that are read, unless the dataset has the column `target_ids`: `tokenize_corpus` adds it for
@@ -34,6 +35,7 @@ from textvae.data.tokenize import has_targets
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.errors import InputError
 
+NOT_FOR_THE_MODEL = ("rows", "num_texts")
 _MEGABATCH = 100  # global batches that are sorted by length together
 _ORDER, _INPUT_NOISE, _WORD_DROPOUT, _LATENT_NOISE = range(4)  # independent streams of random numbers
 
@@ -174,7 +176,9 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
         rows = self._batches(epoch)[position]
         targets = None if self._targets is None else self._targets.take(rows)
         label_ids = None if self._label_ids is None else self._label_ids[rows]
-        return self._collate(self._read.take(rows), targets, index, label_ids)
+        item = self._collate(self._read.take(rows), targets, index, label_ids)
+        own = rows[self.plan.process_index :: self.plan.num_processes]
+        return {**item, "rows": torch.from_numpy(own.astype(np.int64))}
 
     def padding_share(self, epoch: int = 0) -> float:
         """The share of positions that hold padding in the global batches of an epoch, in inputs and targets."""

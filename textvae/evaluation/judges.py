@@ -61,15 +61,22 @@ class SentenceEncoder:
     """An encoder whose states, averaged over a text and with norm 1, are near for texts that are alike."""
 
     def __init__(self, name: str, device: torch.device):
-        """Open the encoder, by path or Hub name; raises InputError if that cannot be, or without scikit-learn."""
-        require_scikit_learn()
+        """Open the encoder, by path or Hub name; raises InputError if that cannot be."""
         self.model, self.tokenizer = _on_device(load_encoder(name, torch.float32), device), _open_tokenizer(name)
         _check_sizes(self.model, self.tokenizer, name)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """(N, H), on the CPU. An empty text is read as padding."""
+        return _read(self._tokenize(texts), self._embed, self.model.device, "embedding")
+
+    @torch.no_grad()
+    def embed_batch(self, texts: Sequence[str]) -> Tensor:
+        """The same (B, H) of a batch of this process alone, on the encoder's device and in the caller's precision."""
+        return self._embed(*_padded(self._tokenize(texts), self.model.device))
+
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         read = self.tokenizer(list(texts), truncation=True, max_length=_limit(self.model))["input_ids"]
-        return _read([ids or [0] for ids in read], self._embed, self.model.device, "embedding")
+        return [ids or [0] for ids in read]
 
     def _embed(self, ids: Tensor, mask: Tensor) -> Tensor:
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()  # (B, T, H)
@@ -85,6 +92,8 @@ class Judges(NamedTuple):
 
 def open_judges(judge: str | None, judge_encoder: str | None, device: torch.device) -> Judges:
     """The judges with these names or paths; raises InputError if one of them cannot be opened."""
+    if judge_encoder is not None:
+        require_scikit_learn()
     return Judges(
         None if judge is None else LanguageModel(judge, device),
         None if judge_encoder is None else SentenceEncoder(judge_encoder, device),
@@ -112,11 +121,16 @@ def _read(
     found = []
     with torch.autocast(device.type, enabled=False):
         for batch in chain.from_iterable(shared_rounds(range(len(rows)), lengths, batch_size, name)):
-            width = max(lengths[i] for i in batch)
-            ids = torch.tensor([rows[i] + [0] * (width - len(rows[i])) for i in batch], device=device)
-            mask = torch.tensor([[1] * len(rows[i]) + [0] * (width - len(rows[i])) for i in batch], device=device)
-            found.append((batch, {"value": function(ids, mask).cpu()}))
+            found.append((batch, {"value": function(*_padded([rows[i] for i in batch], device)).cpu()}))
     return gather_rows(found)["value"]
+
+
+def _padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and mask, (B, T) with T at least 2."""
+    width = max(2, *map(len, rows))
+    ids = [row + [0] * (width - len(row)) for row in rows]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
 def _on_device(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:

@@ -41,6 +41,9 @@ Techniques against posterior collapse, with R = −log p(x|z). Each is a setting
 - `bag_of_words_weight` w: + w · −Σ_t log softmax(W tanh(V z))_{x_t}: z alone predicts the words (kgCVAE, Zhao et al.
   2017).
 - `mmd_weight` w: + w · MMD(q(z), p(z)); with `beta` = 1 − α and w = α + λ − 1 this is the InfoVAE (Zhao et al. 2017).
+- `teacher` with `teacher_weight` w: + w · mean_ij (cos(μ_i, μ_j) − cos(e_i, e_j))²: the means keep the similarities
+  that a pretrained sentence encoder sees in the texts of a batch, of each process (Tung & Mori 2019, there on the
+  activations of two networks).
 """
 
 from textvae.objectives.controllers import RateController
@@ -54,6 +57,7 @@ from textvae.objectives.terms import (
     normal_kl,
     normal_log_density,
     reparameterize,
+    similarity_difference,
 )
 
 __all__ = [
@@ -67,4 +71,5 @@ __all__ = [
     "normal_kl",
     "normal_log_density",
     "reparameterize",
+    "similarity_difference",
 ]

@@ -160,6 +160,24 @@ def maximum_mean_discrepancy(latents: Tensor, prior: Tensor) -> Tensor:
     return within(latents) + within(prior) - 2 * _inverse_multiquadratic(latents, prior).mean()
 
 
+def similarity_difference(means: Tensor, embeddings: Tensor) -> Tensor:
+    """The mean squared difference of two similarities over all pairs of texts (Tung & Mori 2019, eq. 4).
+
+    One is cos(μ_i, μ_j). The other is cos(e_i − ē, e_j − ē) with the mean ē of these embeddings: embeddings share a
+    direction, which says nothing of a text.
+
+    Args:
+        means: (B, Z), of the posteriors.
+        embeddings: (B, H), of the same texts.
+
+    Returns:
+        A scalar without a unit, between 0 and 4.
+    """
+    normal = torch.nn.functional.normalize
+    own, other = normal(means, dim=1), normal(embeddings - embeddings.mean(0), dim=1)
+    return (own @ own.T - other @ other.T).square().mean()
+
+
 def _inverse_multiquadratic(first: Tensor, second: Tensor) -> Tensor:
     """The kernel C / (C + ‖a − b‖²) of every pair: (B, Z), (B, Z) -> (B, B)."""
     scale = 2 * first.shape[1]

@@ -30,6 +30,7 @@ SAID = {
     *("model_name_or_path", "encoder_name_or_path", "decoder_name_or_path", "extend_tokenizer"),
     *("beta", "kl_schedule", "kl_warmup", "kl_zero_phase", "kl_num_cycles", "kl_ramp", "kl_start", "free_bits"),
     *("free_bits_mode", "kl_target", "kl_controller_gain", "kl_reset_decoder", "bag_of_words_weight", "mmd_weight"),
+    *("teacher", "teacher_weight"),
     *("word_dropout", "noise_drop", "noise_mask", "noise_substitute", "noise_shuffle", "bottleneck_phase"),
     *("num_train_epochs", "max_steps", "learning_rate", "encoder_learning_rate", "decoder_learning_rate"),
     *("lr_scheduler_type", "warmup_ratio", "max_grad_norm", "ema_decay", "swa_start"),

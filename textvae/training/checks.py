@@ -10,7 +10,7 @@ from textvae.modeling.configuration import refuse_with_labels
 
 NEEDS_LATENTS = (
     *("kl_target", "kl_reset_decoder", "aggressive_encoder", "bag_of_words_weight", "mmd_weight", "committed_rate"),
-    "mean_batch_norm",
+    *("mean_batch_norm", "teacher"),
 )
 NEEDS_STANDARD_PRIOR = ("committed_rate", "mean_batch_norm", "mmd_weight")
 NEEDS_PRETRAINED = ("freeze_encoder", "freeze_decoder", "lora", "bottleneck_phase")
@@ -148,6 +148,10 @@ TRAINABLE = (
 )
 
 TECHNIQUES = (
+    Check(
+        lambda c: c.teacher is not None and c.streaming,
+        "A teacher reads the texts of a batch again, which a stream has left: leave teacher or streaming out.",
+    ),
     Check(
         lambda c: c.kl_reset_decoder and c.kl_target is not None,
         "kl_reset_decoder follows the KL schedule, and kl_target has none: leave one of them out.",

@@ -151,6 +151,8 @@ class TrainingConfig:
     )
     bag_of_words_weight: float = setting(0.0, "weight of a term that predicts the words from z alone", NOT_NEGATIVE)
     mmd_weight: float = setting(0.0, "weight of MMD(q(z), p(z))", NOT_NEGATIVE)
+    teacher: str | None = setting(None, "a pretrained sentence encoder: z keeps the similarities that it sees in texts")
+    teacher_weight: float = setting(600.0, "weight of the difference between the two similarities", POSITIVE)
     word_dropout: float = setting(0.0, "share of the decoder's input tokens that are masked")
     noise_drop: float = setting(0.0, "share of the encoder's input tokens that are dropped")
     noise_mask: float = setting(0.0, "share of the encoder's input tokens that are masked")

@@ -17,6 +17,7 @@ from textvae.training.batches import Batches
 from textvae.training.collapse import CollapseMonitor
 from textvae.training.config import TrainingConfig
 from textvae.training.progress import Meter, Progress
+from textvae.training.teacher import Teacher
 
 LEAST_EVALUATION_STEPS = 100  # between validations, unless eval_steps is given
 
@@ -29,6 +30,7 @@ class Run:
         wrapped: the model as Accelerate has prepared it.
         scheduler: of the learning rate. It is not prepared: Accelerate would step it once for every process.
         controller: steers β, if `kl_target` asks for it.
+        teacher: if the config names one.
         train_set: the training texts, tokenized.
         held_out: the validation texts, tokenized.
         validation: the same in batches.
@@ -45,6 +47,7 @@ class Run:
     scheduler: Any
     average: WeightAverage[TextVAEModel]
     controller: RateController | None
+    teacher: Teacher | None
     batches: Batches
     train_set: Dataset | IterableDataset
     held_out: Dataset

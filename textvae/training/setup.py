@@ -3,6 +3,7 @@
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -36,6 +37,7 @@ from textvae.training.precision import choose_mixed_precision, warn_of_slow_bf16
 from textvae.training.progress import Meter, Progress
 from textvae.training.resume import as_it_began, describe, resume
 from textvae.training.run import Run
+from textvae.training.teacher import Teacher
 from textvae.training.trainable import checkpoint_activations
 
 logger = logging.getLogger(__name__)
@@ -169,6 +171,12 @@ def _warn_of_unknown(held_out: Dataset, tokenizer: PreTrainedTokenizerBase) -> N
         logger.warning("In the validation texts %s", unknown_sentence(tokenizer, num_unknown, sum(map(len, ids))))
 
 
+def _teacher(config: TrainingConfig, train_set: Dataset | IterableDataset, device: torch.device) -> Teacher | None:
+    if config.teacher is None:
+        return None
+    return Teacher(config.teacher, cast(Dataset, train_set), device)  # the config refuses a stream
+
+
 def _assemble(
     config: TrainingConfig,
     accelerator: Accelerator,
@@ -200,6 +208,7 @@ def _assemble(
         scheduler=scheduler,
         average=average,
         controller=config.new_rate_controller(),
+        teacher=_teacher(config, train_set, accelerator.device),
         batches=batches,
         train_set=train_set,
         held_out=held_out,

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from textvae.data.training_batches import NOT_FOR_THE_MODEL
 from textvae.modeling.autoencoder import TextVAEOutput
 from textvae.objectives.terms import maximum_mean_discrepancy, negative_elbo
 from textvae.processes import reduced
@@ -75,11 +76,14 @@ class Stepper:
         num_texts = [batch["num_texts"] for batch in micro_batches]  # of all processes
         kl = total_loss = torch.zeros((), device=accelerator.device)
         for number, batch in enumerate(micro_batches):
-            batch = self._on_device(batch)
+            rows, batch = batch.get("rows"), self._on_device(batch)
             with nullcontext() if number + 1 == len(micro_batches) else accelerator.no_sync(self.run.wrapped):
                 output = self.run.wrapped(**batch)
                 kl_sum = reduced(accelerator, output.kl.detach().sum(0), "sum")  # (Z,)
                 loss = objective(self.config, output, beta, kl_sum / num_texts[number])
+                if self.run.teacher is not None:
+                    difference = self.run.teacher.difference(output.mean, cast(Tensor, rows))
+                    loss = loss + self.config.teacher_weight * difference
                 # Gradients are averaged over processes and summed over micro-batches: so every text of the step
                 # has the same weight, also if a last batch is smaller.
                 share = len(batch["labels"]) * accelerator.num_processes / sum(num_texts)
@@ -93,7 +97,8 @@ class Stepper:
 
     def _on_device(self, batch: dict) -> dict[str, Tensor]:
         device = self.accelerator.device
-        return {name: value.to(device, non_blocking=True) for name, value in batch.items() if name != "num_texts"}
+        read = {name: value for name, value in batch.items() if name not in NOT_FOR_THE_MODEL}
+        return {name: value.to(device, non_blocking=True) for name, value in read.items()}
 
     def _waiting(self) -> Sequence[nn.Parameter]:
         """Parameters that the bottleneck phase holds back in this step."""
