@@ -1,0 +1,64 @@
+"""Measure how well z tells the classes of texts, beside other vectors. Prints a table of accuracies.
+
+python recipes/evaluate_latents.py runs/mine --train_file train.csv --test_file test.csv --label_column intent
+
+The model is one without labels. A text of the test file is told by its five nearest texts of the train file, and by a
+linear probe. `--judge_encoder` adds the embeddings of a sentence encoder, and as many of their principal components as
+z has dimensions.
+"""
+
+import argparse
+from pathlib import Path
+
+from textvae import TextVAEPipeline
+from textvae.cli.arguments import FILE_HELP
+from textvae.cli.main import run
+from textvae.data.corpora import load_texts
+from textvae.evaluation.judges import SentenceEncoder
+from textvae.evaluation.mauve import require_scikit_learn
+from textvae.evaluation.probes import TITLES, accuracies, principal_components, word_vectors
+from textvae.evaluation.table import as_csv, as_markdown
+from textvae.files import check_place, write_whole
+from textvae.processes import say
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a directory that train.py wrote")
+    for split in ("train", "test"):
+        parser.add_argument(f"--{split}_file", nargs="+", action="extend", required=True, help=FILE_HELP)
+    parser.add_argument("--text_column", default="text")
+    parser.add_argument("--label_column", default="label", help="column of the classes")
+    parser.add_argument("--judge_encoder", help="a sentence encoder to compare with, by path or Hub name")
+    parser.add_argument("--output", help="write the table to this CSV file, too")
+    arguments = parser.parse_args()
+    require_scikit_learn()
+    if arguments.output:
+        check_place(Path(arguments.output))
+    columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}
+    train, test = (load_texts(file, **columns) for file in (arguments.train_file, arguments.test_file))
+    vae = TextVAEPipeline.from_pretrained(arguments.model)
+    encoder = SentenceEncoder(arguments.judge_encoder, vae.device) if arguments.judge_encoder else None
+    rows = []
+    for name, (own, other) in vectors_of(vae, encoder, train["text"][:], test["text"][:]).items():
+        rows.append({"vectors": name, "size": own.shape[1]})
+        rows[-1] |= accuracies(own, train["label"][:], other, test["label"][:])
+    if arguments.output:
+        write_whole(Path(arguments.output), as_csv(rows))
+    shown = [[row["vectors"], str(row["size"]), *(f"{row[name]:.1%}" for name in TITLES)] for row in rows]
+    say(as_markdown(["vectors", "size", *TITLES.values()], shown))
+
+
+def vectors_of(vae: TextVAEPipeline, encoder: SentenceEncoder | None, train: list[str], test: list[str]) -> dict:
+    """Name → the vectors of the texts of both files."""
+    size = vae.model.config.latent_size
+    found = {"z": tuple(vae.encode(texts).numpy() for texts in (train, test))}
+    if encoder is not None:
+        embeddings, others = (encoder.embed(texts).numpy() for texts in (train, test))
+        found["sentence encoder"] = embeddings, others
+        found["its principal components"] = principal_components(embeddings, others, size)
+    return found | {"TF-IDF of words, SVD": word_vectors(train, test, size)}
+
+
+if __name__ == "__main__":
+    run(main)

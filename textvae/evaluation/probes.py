@@ -1,0 +1,69 @@
+"""Probes: what vectors of texts say of their classes, by scikit-learn.
+
+N texts to learn from · M to be told · H size of a vector
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from textvae.errors import InputError
+from textvae.evaluation.mauve import require_scikit_learn
+
+NEIGHBOURS = 5
+TITLES = {
+    "neighbours_cosine": f"{NEIGHBOURS} nearest neighbours, cosine",
+    "neighbours_euclidean": f"{NEIGHBOURS} nearest neighbours, Euclidean",
+    "linear": "linear probe",
+}
+
+
+def accuracies(
+    vectors: np.ndarray, classes: Sequence[str], test_vectors: np.ndarray, test_classes: Sequence[str]
+) -> dict[str, float]:
+    """The share of test texts whose class is told from their vectors, by the names of `TITLES`.
+
+    The neighbours of a text take a vote. The linear probe is a logistic regression of the standardized dimensions.
+
+    Args:
+        vectors: (N, H).
+        test_vectors: (M, H).
+
+    Raises:
+        InputError: without scikit-learn, for fewer texts than neighbours, or fewer than two classes.
+    """
+    require_scikit_learn()
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(vectors) < NEIGHBOURS or len(set(classes)) < 2:
+        raise InputError(f"A probe needs {NEIGHBOURS} texts to learn from, and two classes: give more texts.")
+    probes = {
+        "neighbours_cosine": KNeighborsClassifier(NEIGHBOURS, metric="cosine"),
+        "neighbours_euclidean": KNeighborsClassifier(NEIGHBOURS),
+        "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+    }
+    return {
+        name: float(probe.fit(vectors, classes).score(test_vectors, test_classes)) for name, probe in probes.items()
+    }
+
+
+def principal_components(vectors: np.ndarray, test_vectors: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `size` principal components of `vectors` (N, H), and those of other vectors (M, H) on the same axes."""
+    from sklearn.decomposition import PCA
+
+    axes = PCA(min(size, *vectors.shape), random_state=0).fit(vectors)
+    return axes.transform(vectors), axes.transform(test_vectors)
+
+
+def word_vectors(texts: Sequence[str], test_texts: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `size` singular directions of the TF-IDF of words: (N, size) and (M, size)."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = TfidfVectorizer(sublinear_tf=True).fit(texts)
+    matrix = words.transform(texts)
+    directions = TruncatedSVD(min(size, matrix.shape[1] - 1), random_state=0).fit(matrix)
+    return directions.transform(matrix), directions.transform(words.transform(test_texts))
