@@ -81,5 +81,7 @@ def _budget(one: SweepRun, reached: Outcome) -> str:
     steps = reached.results.get("steps", one.config.max_steps)
     if steps:
         return f"{steps:,} steps"
-    epochs = one.config.num_train_epochs
+    epochs, minutes = one.config.num_train_epochs, one.config.max_minutes
+    if minutes:
+        return f"{minutes:g} minutes"
     return f"{epochs:g} epochs" if epochs else "the default length"

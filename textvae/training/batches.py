@@ -1,7 +1,9 @@
 """The batches of a run, and how many optimizer steps they make."""
 
 import math
+import sys
 from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 import torch
@@ -53,10 +55,12 @@ def make_batches(
 
 
 def count_steps(config: TrainingConfig, batches: Batches) -> tuple[int, int]:
-    """Optimizer steps of the run and of an epoch; a stream is one epoch long."""
+    """Optimizer steps of the run and of an epoch; with `max_minutes` of a default run, until they are planned.
+
+    A stream is one epoch long.
+    """
     if isinstance(batches, StreamedBatches):
-        assert config.max_steps is not None, "checked with the config"
-        return config.max_steps, config.max_steps
+        return config.max_steps or LEAST_DEFAULT_STEPS, config.max_steps or sys.maxsize
     steps_per_epoch = math.ceil(batches.batches_per_epoch / config.gradient_accumulation_steps)
     epochs = config.num_train_epochs or DEFAULT_EPOCHS
     total = math.ceil(batches.batches_per_epoch * epochs / config.gradient_accumulation_steps)
@@ -65,9 +69,9 @@ def count_steps(config: TrainingConfig, batches: Batches) -> tuple[int, int]:
     return config.max_steps or total, steps_per_epoch
 
 
-def read_batches(config: TrainingConfig, batches: Batches, step: int, total_steps: int) -> Iterator[dict]:
-    """Micro-batches from optimizer step `step` on."""
-    first, end = (number * config.gradient_accumulation_steps for number in (step, total_steps))
+def read_batches(config: TrainingConfig, batches: Batches, step: int) -> Iterator[dict]:
+    """Micro-batches from optimizer step `step` on, without end."""
+    first = step * config.gradient_accumulation_steps
     options = {
         "batch_size": None,
         "num_workers": config.dataloader_num_workers,
@@ -78,7 +82,7 @@ def read_batches(config: TrainingConfig, batches: Batches, step: int, total_step
     if isinstance(batches, StreamedBatches):
         batches.start_index = first
         return _in_one_sentence(DataLoader(batches, **options))
-    return _in_one_sentence(DataLoader(batches, sampler=range(first, end), **options))
+    return _in_one_sentence(DataLoader(batches, sampler=count(first), **options))
 
 
 def _in_one_sentence(loader: DataLoader) -> Iterator[dict]:

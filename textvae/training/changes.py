@@ -32,7 +32,8 @@ SAID = {
     *("free_bits_mode", "kl_target", "kl_controller_gain", "kl_reset_decoder", "bag_of_words_weight", "mmd_weight"),
     *("teacher", "teacher_weight"),
     *("word_dropout", "noise_drop", "noise_mask", "noise_substitute", "noise_shuffle", "bottleneck_phase"),
-    *("num_train_epochs", "max_steps", "learning_rate", "encoder_learning_rate", "decoder_learning_rate"),
+    *("num_train_epochs", "max_steps", "max_minutes"),
+    *("learning_rate", "encoder_learning_rate", "decoder_learning_rate"),
     *("lr_scheduler_type", "warmup_ratio", "max_grad_norm", "ema_decay", "swa_start"),
     *("gradient_checkpointing", "attn_implementation", "torch_compile", "eval_steps", "early_stopping_patience"),
 }

@@ -26,7 +26,7 @@ class Check(NamedTuple):
 
 def check(config) -> None:
     """Raises InputError with the sentence of the first check that applies to a `TrainingConfig`."""
-    for one in (*CORPUS, *_parts(), *TRAINABLE, *_trainable_parts(), *TECHNIQUES):
+    for one in (*CORPUS, *_parts(), *_length(), *TRAINABLE, *_trainable_parts(), *TECHNIQUES):
         if one.applies(config):
             raise InputError(one.sentence)
     for part in config.lora:
@@ -64,7 +64,10 @@ def _starts_new(config) -> bool:
 
 
 CORPUS = (
-    Check(lambda c: c.streaming and c.max_steps is None, "A stream has no end: give max_steps with streaming."),
+    Check(
+        lambda c: c.streaming and c.max_steps is None and c.max_minutes is None,
+        "A stream has no end: give max_steps or max_minutes with streaming.",
+    ),
     Check(
         lambda c: c.streaming and c.tokenizer == "word",
         "A word vocabulary needs the whole corpus: leave streaming out, or name a tokenizer.",
@@ -106,6 +109,20 @@ def _parts() -> Iterator[Check]:
         yield Check(
             lambda c, name=name: getattr(c, name) and _starts_new(c),
             f"{name} is for a saved model or pretrained parts: name them, or leave it out.",
+        )
+
+
+def _length() -> Iterator[Check]:
+    """What does not go with a length in minutes."""
+    for name in ("max_steps", "num_train_epochs"):
+        yield Check(
+            lambda c, name=name: c.max_minutes is not None and getattr(c, name) is not None,
+            f"max_minutes and {name} both say how long to train: leave one of them out, or set it to none.",
+        )
+    for name in ("aggressive_encoder", "kl_reset_decoder"):
+        yield Check(
+            lambda c, name=name: c.max_minutes is not None and getattr(c, name),
+            f"{name} needs a number of steps that is known from the start: give max_steps in place of max_minutes.",
         )
 
 

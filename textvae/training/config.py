@@ -71,7 +71,7 @@ class TrainingConfig:
     drop_duplicates: bool = setting(
         False, "drop texts that the corpus has already, and held-out texts that training has"
     )
-    streaming: bool = setting(False, "read a corpus larger than memory while training; needs max_steps")
+    streaming: bool = setting(False, "read a corpus larger than memory while training; needs max_steps or max_minutes")
     max_train_samples: int | None = setting(None, "use only the first so many training texts", COUNT)
     max_validation_samples: int | None = setting(None, "use only the first so many validation texts", COUNT)
     max_length: int | None = setting(
@@ -169,6 +169,11 @@ class TrainingConfig:
         None, "passes over the texts; if not given 0.5, and at least 1,500 steps", POSITIVE
     )
     max_steps: int | None = setting(None, "number of optimizer steps; replaces num_train_epochs", COUNT)
+    max_minutes: float | None = setting(
+        None,
+        "minutes of training, validations included; in place of max_steps and num_train_epochs",
+        POSITIVE,
+    )
     optimizer: Literal["adamw", "muon"] = setting(
         "muon", "muon: AdamW with orthogonal updates of the hidden matrices, which learn faster"
     )

@@ -1,7 +1,11 @@
 """The optimizer of a run, the average of its weights, and a new start of its decoder."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import get_scheduler
 
 from textvae.modeling.adapters import LORA_MARK
 from textvae.modeling.autoencoder import TextVAEModel
@@ -41,8 +45,29 @@ def make_optimizer(config: TrainingConfig, model: TextVAEModel) -> torch.optim.O
 
 def make_average(config: TrainingConfig, model: TextVAEModel, total_steps: int) -> WeightAverage[TextVAEModel]:
     """The average of the weights that `weight_averaging` asks for."""
-    start = config.swa_start * total_steps if config.weight_averaging == "swa" else 0
+    start = average_start(config, total_steps)
     return WeightAverage(model, config.weight_averaging, config.ema_decay, start)
+
+
+def average_start(config: TrainingConfig, total_steps: int) -> float:
+    """The step after which weights are averaged."""
+    return config.swa_start * total_steps if config.weight_averaging == "swa" else 0
+
+
+def rate_schedule(config: TrainingConfig, total_steps: int) -> Callable[[int], float]:
+    """The share of the learning rate at each step."""
+    none = torch.optim.SGD([torch.zeros(())])  # transformers gives the function with an optimizer only
+    warmup_steps = int(config.warmup_ratio * total_steps)
+    return get_scheduler(config.lr_scheduler_type, none, warmup_steps, total_steps).lr_lambdas[0]
+
+
+def set_learning_rates(scheduler: LambdaLR, learning_rates: list[float]) -> None:
+    """Set the learning rates that a scheduler scales, also for the next step."""
+    scheduler.base_lrs = learning_rates
+    groups = scheduler.optimizer.param_groups
+    for group, rate, schedule in zip(groups, learning_rates, scheduler.lr_lambdas, strict=True):
+        group["initial_lr"] = rate
+        group["lr"] = rate * schedule(scheduler.last_epoch)
 
 
 def parameter_groups(model: TextVAEModel, config: TrainingConfig) -> list[dict]:

@@ -24,6 +24,7 @@ class Progress:
         seconds: of training, sessions before a checkpoint included.
         is_aggressive: whether the encoder trains ahead of the decoder; until z holds no more of x than before.
         most_information: the highest mutual information of a validation.
+        planned_steps: the steps that fit into `max_minutes`; None before they are planned, and without.
     """
 
     step: int = 0
@@ -32,6 +33,7 @@ class Progress:
     evaluations_since_best: int = 0
     is_aggressive: bool = False
     most_information: float = -math.inf
+    planned_steps: int | None = None
 
     def __post_init__(self):
         self.start_clock()
@@ -65,11 +67,15 @@ class Meter:
         self.shuffle_gap: float | None = None
         self._reset()
 
-    def start(self, step: int, total_steps: int) -> None:
-        """Show the bar from this step on."""
+    def start(self, step: int, total_steps: int | None) -> None:
+        """Show the bar from this step on; the total may follow."""
         hidden = not self.accelerator.is_main_process
         self.bar = tqdm(total=total_steps, initial=step, desc="training", disable=hidden)
         self._reset()
+
+    def set_total(self, total_steps: int) -> None:
+        self.bar.total = total_steps
+        self.bar.refresh()
 
     def _reset(self) -> None:
         device = self.accelerator.device

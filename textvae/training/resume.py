@@ -18,6 +18,8 @@ from textvae.training import checkpoints
 from textvae.training.changes import changed
 from textvae.training.checks import PARTS
 from textvae.training.config import CONFIG_FILE, TrainingConfig
+from textvae.training.optimization import set_learning_rates
+from textvae.training.planner import keep_plan
 from textvae.training.run import Run
 
 logger = logging.getLogger(__name__)
@@ -87,8 +89,9 @@ def resume(run: Run, checkpoint: Path) -> None:
     learning_rates = list(run.scheduler.base_lrs)
     options = {} if about["model"]["base"] is None else {"strict": False}
     checkpoints.load_checkpoint(run.accelerator, checkpoint, **options)
-    _set_learning_rates(run.scheduler, learning_rates)
+    set_learning_rates(run.scheduler, learning_rates)
     run.progress.seconds += saved.get("seconds", 0.0)  # where older versions kept it
+    keep_plan(run, saved.get("settings", {}).get("max_minutes"))
 
 
 def _architecture(config: TextVAEConfig) -> dict:
@@ -147,12 +150,3 @@ def _check_controller(checkpoint: Path, saved: str | None, kind: str | None) -> 
             f"The checkpoint {checkpoint} was trained {theirs}, and this run is {ours}: "
             "resume with what it was trained with, or start anew in another --output_dir."
         )
-
-
-def _set_learning_rates(scheduler, learning_rates: list[float]) -> None:
-    """Set the learning rates of this run, not those of the checkpoint."""
-    scheduler.base_lrs = learning_rates
-    groups = scheduler.optimizer.param_groups
-    for group, rate, schedule in zip(groups, learning_rates, scheduler.lr_lambdas, strict=True):
-        group["initial_lr"] = rate
-        group["lr"] = rate * schedule(scheduler.last_epoch)

@@ -71,6 +71,11 @@ class Run:
         """Steps between checks for posterior collapse; None for no check, as in a language model."""
         return None if self.model.config.is_language_model else self.config.monitor_steps
 
+    @property
+    def is_unplanned(self) -> bool:
+        """Whether the number of steps is still to be planned from their speed; `total_steps` is then a first guess."""
+        return self.config.max_minutes is not None and self.progress.planned_steps is None
+
     def is_over(self) -> bool:
         """Whether all steps are done, or early stopping has run out of patience."""
         patience = self.config.early_stopping_patience

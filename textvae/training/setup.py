@@ -10,7 +10,8 @@ from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
-from transformers import PreTrainedTokenizerBase, get_scheduler
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedTokenizerBase
 
 from textvae.data.corpora import Texts, load_corpus
 from textvae.data.coverage import count_unknown, unknown_sentence
@@ -31,7 +32,7 @@ from textvae.training.build_tokenizers import Corpus, prepare_tokenizers
 from textvae.training.collapse import CollapseMonitor
 from textvae.training.config import TrainingConfig
 from textvae.training.fine_tuning import report_coverage
-from textvae.training.optimization import make_average, make_optimizer
+from textvae.training.optimization import make_average, make_optimizer, rate_schedule
 from textvae.training.output_dir import checkpoint_to_resume, prepare_output_dir
 from textvae.training.precision import choose_mixed_precision, warn_of_slow_bf16
 from textvae.training.progress import Meter, Progress
@@ -190,8 +191,7 @@ def _assemble(
     batches = make_batches(config, train_set, tokenizers, model, accelerator)
     total_steps, steps_per_epoch = count_steps(config, batches)
     optimizer = make_optimizer(config, model)
-    warmup_steps = int(config.warmup_ratio * total_steps)
-    scheduler = get_scheduler(config.lr_scheduler_type, optimizer, warmup_steps, total_steps)
+    scheduler = LambdaLR(optimizer, rate_schedule(config, total_steps))
     if config.gradient_checkpointing:
         checkpoint_activations(model)
     average = make_average(config, model, total_steps)

@@ -45,7 +45,6 @@ class Stepper:
     def __init__(self, run: Run):
         self.run, self.accelerator, self.config = run, run.accelerator, run.config
         self.joining = joining_parameters(run.model)
-        self.joins_at = run.config.bottleneck_phase * run.total_steps
         self.last_batch: dict[str, Tensor] = {}
 
     def step(self, micro_batches: list[dict], beta: float) -> Tensor:
@@ -102,7 +101,8 @@ class Stepper:
 
     def _waiting(self) -> Sequence[nn.Parameter]:
         """Parameters that the bottleneck phase holds back in this step."""
-        return self.joining if self.run.progress.step < self.joins_at else ()
+        joins_at = self.config.bottleneck_phase * self.run.total_steps
+        return self.joining if self.run.progress.step < joins_at else ()
 
     @staticmethod
     def _hold_back(parameters: Iterable[nn.Parameter]) -> None:

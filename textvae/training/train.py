@@ -27,6 +27,7 @@ from textvae.training.config import CONFIG_FILE, TrainingConfig
 from textvae.training.fit_prior import fit_prior
 from textvae.training.optimization import reset_decoder
 from textvae.training.output_dir import BEST, replace_best
+from textvae.training.planner import Planner
 from textvae.training.run import Run
 from textvae.training.setup import set_up
 from textvae.training.step import Stepper, train_encoder
@@ -60,9 +61,9 @@ def train(config: TrainingConfig, texts: Texts | None = None) -> TextVAEPipeline
 
 def _take_steps(run: Run) -> None:
     """Take the optimizer steps that are left, with validations and checkpoints in between."""
-    config, stepper, progress = run.config, Stepper(run), run.progress
-    micro_batches = read_batches(config, run.batches, progress.step, run.total_steps)
-    run.meter.start(progress.step, run.total_steps)
+    config, stepper, planner, progress = run.config, Stepper(run), Planner(run), run.progress
+    micro_batches = read_batches(config, run.batches, progress.step)
+    run.meter.start(progress.step, None if run.is_unplanned else run.total_steps)
     run.model.train()
     progress.start_clock()
     while not run.is_over():
@@ -80,8 +81,10 @@ def _take_steps(run: Run) -> None:
         if run.controller is not None:
             run.controller.update(float(kl.sum()))
         _show(run, stepper, beta)
-        if run.is_due(run.evaluation_steps):
-            _keep_if_best(run)
+        if run.is_due(run.evaluation_steps) or planner.needs_validation():
+            with planner.validation():
+                _keep_if_best(run)
+        planner.look()
         if run.is_due(config.save_steps):
             progress.count_seconds()
             limit = config.save_total_limit
