@@ -28,7 +28,7 @@ from tiny_runs import (
 )
 
 from textvae.pipeline.pipeline import TextVAEPipeline
-from textvae.training.checkpoints import checkpoints_in
+from textvae.training.checkpoints import checkpoints_in, step_of
 from textvae.training.config import TrainingConfig
 from textvae.training.train import train
 
@@ -140,6 +140,9 @@ def runs(corpus, tmp_path_factory):
         halved = settings(corpus, directory / f"two-{name}", **changes, per_device_train_batch_size=8)
         (directory / f"{name}.yaml").write_text(yaml.safe_dump(halved))
         calls.append(["train.py", "--config", directory / f"{name}.yaml"])
+    minutes = {"max_steps": None, "max_minutes": 0.05, "save_steps": 1, "lr_scheduler_type": "cosine"}
+    (directory / "minutes.yaml").write_text(yaml.safe_dump(settings(corpus, directory / "two-minutes", **minutes)))
+    calls.append(["train.py", "--config", directory / "minutes.yaml"])
     for name in ("two", "cut"):
         calls.append(
             [
@@ -182,6 +185,13 @@ def test_two_processes_equal_one_with_the_same_global_batch(runs, name):
     for states in controller:
         assert states[1].pop("kind") == states[0].pop("kind") and states[0]["updates"] == 12
         assert states[1] == pytest.approx(states[0], rel=1e-4)
+
+
+def test_two_processes_agree_on_a_plan(runs):
+    """Each would wait for the other for ever if one took another number of steps."""
+    last = checkpoints_in(runs / "two-minutes")[-1]
+    assert (last / "random_states_1.pkl").exists(), "there were two of them"
+    assert progress_of(last)["planned_steps"] == results(runs / "two-minutes")["steps"] == step_of(last)
 
 
 def test_the_monitor_sees_the_texts_of_both_processes(runs):

@@ -1,6 +1,7 @@
 """The optimizer of a run, the average of its weights, and a new start of its decoder."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
@@ -58,10 +59,11 @@ def rate_schedule(config: TrainingConfig, total_steps: int) -> Callable[[int], f
     """The share of the learning rate at each step."""
     none = torch.optim.SGD([torch.zeros(())])  # transformers gives the function with an optimizer only
     warmup_steps = int(config.warmup_ratio * total_steps)
-    return get_scheduler(config.lr_scheduler_type, none, warmup_steps, total_steps).lr_lambdas[0]
+    scheduler = cast(LambdaLR, get_scheduler(config.lr_scheduler_type, none, warmup_steps, total_steps))
+    return scheduler.lr_lambdas[0]
 
 
-def set_learning_rates(scheduler: LambdaLR, learning_rates: list[float]) -> None:
+def set_learning_rates(scheduler, learning_rates: list[float]) -> None:
     """Set the learning rates that a scheduler scales, also for the next step."""
     scheduler.base_lrs = learning_rates
     groups = scheduler.optimizer.param_groups

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from tqdm.auto import tqdm
@@ -94,7 +95,7 @@ class Planner:
 
     def _plan(self) -> tuple[int, bool]:
         """The total number of steps by the speed so far, and whether that is the plan."""
-        progress, budget = self.run.progress, 60 * self.run.config.max_minutes
+        progress, budget = self.run.progress, 60 * cast(float, self.run.config.max_minutes)
         progress.count_seconds()
         measured = time.perf_counter() - self.measured_since
         costs = measured / (self.steps_taken - WARM_UP), self.validation_seconds, self.run.evaluation_steps
