@@ -11,6 +11,7 @@ FLOORS = [
     "errors",
     "files",
     "config_fields",
+    "cores",
     "processes",
     "objectives",
     "latents",

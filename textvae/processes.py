@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from torch import Tensor
 
+from textvae.cores import usable_cores
 from textvae.errors import InputError
 
 T = TypeVar("T")
@@ -23,9 +24,17 @@ def this_process() -> PartialState:
     """
     one_of_several = "LOCAL_RANK" in os.environ and not torch.accelerator.is_available()
     state = PartialState(cpu=one_of_several or parse_flag_from_env("ACCELERATE_USE_CPU"))
-    if device_of(state).type == "cpu" and state.num_processes == 1 and _launched_on_one_thread():
-        torch.set_num_threads(torch.get_num_interop_threads())  # all cores: OMP_NUM_THREADS does not limit these
+    if state.num_processes == 1:
+        _choose_threads(device_of(state))
     return state
+
+
+def _choose_threads(device: torch.device) -> None:
+    """Have no more threads than cores that this process may use; a number that the user chose stays."""
+    if device.type == "cpu" and _launched_on_one_thread():
+        torch.set_num_threads(min(torch.get_num_interop_threads(), usable_cores()))  # OMP_NUM_THREADS limits neither
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
 
 
 def device_of(state: PartialState) -> torch.device:
