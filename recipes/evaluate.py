@@ -5,6 +5,10 @@ accelerate launch recipes/evaluate.py runs/chitchat --file mine.txt --num_import
 Partial results are saved in scores.json.partial: after an interruption, the same command resumes from them.
 """
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is loaded: a thread that waits leaves its core
+
 import argparse
 import json
 from pathlib import Path

@@ -25,6 +25,10 @@ results on --test_file (`test.json` of each run), or without it those on the val
 fails (for example with a NaN loss), the table shows the reason, the next run starts, and the exit code is 1 at the end.
 """
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is loaded: a thread that waits leaves its core
+
 import argparse
 import shlex
 import sys

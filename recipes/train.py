@@ -7,6 +7,10 @@ accelerate launch recipes/train.py --model_name_or_path runs/chitchat --train_fi
 accelerate launch recipes/train.py --resume_from_checkpoint latest                  # resume an interrupted run
 """
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is loaded: a thread that waits leaves its core
+
 from textvae.cli.arguments import parse_training_config
 from textvae.cli.main import run
 from textvae.training.train import train

@@ -56,7 +56,7 @@ def planned_steps(checkpoint):
 
 def planned_at(run):
     """The step after which the plan was made, of a run that keeps all of its checkpoints."""
-    return next(step_of(one) for one in checkpoints_in(run) if planned_steps(one) is not None)
+    return next(step_of(one) for one in checkpoints_in(run) if planned_steps(one))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_as_many_steps_as_fit(seconds, step, validation, every, steps):
 def test_a_run_ends_with_its_plan(whole):
     plans = [planned_steps(one) for one in checkpoints_in(whole)]
     steps, made = results(whole)["steps"], planned_at(whole)
-    assert plans == [*[None] * (made - 1), *[steps] * (steps - made + 1)]
+    assert plans == [*[0] * (made - 1), *[steps] * (steps - made + 1)]
     assert steps > made > planner.WARM_UP
 
 
@@ -105,7 +105,7 @@ def test_a_resumed_run_keeps_the_plan_bit_for_bit(corpus, whole, tmp_path, share
 def test_a_run_that_is_cut_before_its_plan_makes_it_then(corpus, tmp_path, monkeypatch):
     run = config(corpus, tmp_path / "run", **PLANNED, save_steps=3)
     kill_in_a_step(run, 6, monkeypatch)
-    assert planned_steps(tmp_path / "run" / "checkpoint-3") is None
+    assert planned_steps(tmp_path / "run" / "checkpoint-3") == 0
     run.resume_from_checkpoint = "latest"
     train(run)
     steps = results(tmp_path / "run")["steps"]

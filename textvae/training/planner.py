@@ -42,7 +42,7 @@ def keep_plan(run: Run, minutes_before: float | None) -> None:
     if minutes is None:
         return
     if minutes != minutes_before:
-        progress.planned_steps = None
+        progress.planned_steps = 0
     left, so_far = 60 * minutes - progress.seconds, progress.seconds / progress.step
     set_length(run, progress.planned_steps or progress.step + steps_that_fit(left, so_far, 0.0, 1))
 

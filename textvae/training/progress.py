@@ -24,7 +24,7 @@ class Progress:
         seconds: of training, sessions before a checkpoint included.
         is_aggressive: whether the encoder trains ahead of the decoder; until z holds no more of x than before.
         most_information: the highest mutual information of a validation.
-        planned_steps: the steps that fit into `max_minutes`; None before they are planned, and without.
+        planned_steps: the steps that fit into `max_minutes`; 0 before they are planned, and without.
     """
 
     step: int = 0
@@ -33,7 +33,7 @@ class Progress:
     evaluations_since_best: int = 0
     is_aggressive: bool = False
     most_information: float = -math.inf
-    planned_steps: int | None = None
+    planned_steps: int = 0
 
     def __post_init__(self):
         self.start_clock()

@@ -74,7 +74,7 @@ class Run:
     @property
     def is_unplanned(self) -> bool:
         """Whether the number of steps is still to be planned from their speed; `total_steps` is then a first guess."""
-        return self.config.max_minutes is not None and self.progress.planned_steps is None
+        return self.config.max_minutes is not None and not self.progress.planned_steps
 
     def is_over(self) -> bool:
         """Whether all steps are done, or early stopping has run out of patience."""
