@@ -1,7 +1,9 @@
-"""The cores that a process may use: the quota of its control groups, of both versions, and of all above them."""
+"""The cores that a process may use, by the quota of its control groups; and how its threads wait for each other."""
 
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from textvae.cores import cpu_quota, usable_cores
 from textvae.processes import this_process
 
+ROOT = Path(__file__).parents[1]
 NESTED = {"a/cpu.max": "400000 100000", "a/b/cpu.max": "max 100000", "cpu.max": "800000 100000"}
 
 
@@ -43,8 +46,8 @@ def test_without_control_groups_there_is_no_quota(tmp_path):
     assert cpu_quota(tmp_path, tmp_path / "none") == math.inf
 
 
-@pytest.mark.skipif(not Path("/proc/self/cgroup").exists(), reason="only Linux pins a process to cores")
-def test_a_process_that_is_pinned_has_no_more_cores(monkeypatch):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux pins a process to cores")
+def test_a_process_that_is_pinned_has_no_more_cores():
     all_cores = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(all_cores)})
@@ -67,3 +70,14 @@ def test_threads_are_not_more_than_cores_unless_the_user_chose_them(monkeypatch,
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other OpenMP libraries show it in other words")
+@pytest.mark.parametrize(("chosen", "used"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_the_threads_of_a_recipe_wait_passively_unless_the_user_says_otherwise(chosen, used):
+    """What the library itself says that it has read, which it does as torch is loaded."""
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment = {**inherited, "PYTHONPATH": str(ROOT), "OMP_DISPLAY_ENV": "true", **chosen}
+    command = [sys.executable, str(ROOT / "recipes" / "train.py"), "--none"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert f"OMP_WAIT_POLICY = '{used}'" in done.stderr and "no flag '--none'" in done.stderr

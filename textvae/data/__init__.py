@@ -71,8 +71,9 @@ combined with `streaming`, nor with `committed_rate`, `mean_batch_norm` and `mmd
     accelerate launch recipes/train.py --train_file reviews.csv --label_column sentiment --output_dir runs/reviews
     accelerate launch recipes/evaluate.py runs/reviews --file test.csv --label_column sentiment
 
-Streaming. `--streaming true --max_steps 100000` reads a corpus larger than memory during training. The first row of
-each file is checked at the start; a bad line further on ends the run when it is reached, and is named.
+Streaming. `--streaming true --max_steps 100000` (or `--max_minutes 60`) reads a corpus larger than memory during
+training. The first row of each file is checked at the start; a bad line further on ends the run when it is reached, and
+is named.
 
 Noise. `noise_drop`, `noise_mask`, `noise_substitute`, `noise_shuffle` corrupt what the encoder reads, `word_dropout`
 masks input words of the decoder; targets stay clean.

@@ -4,6 +4,13 @@ Length. Unless `--num_train_epochs` or `--max_steps` is given, a run reads the c
 1,500 steps, so a small corpus is read more often. A validation runs after each epoch, or every `--eval_steps`; a line
 gives its result. The model with the lowest −ELBO is kept.
 
+Minutes. `--max_minutes 10` stands in place of both: training takes about ten minutes on any machine, validations
+included. The tokenizer before it and the report after it are not counted. The number of steps is planned from the
+speed of the first ones, which is measured for 5 to 10 % of the time, and for at most a minute. Until then the schedules
+follow an estimate, made anew after 4, 8, 16 … steps, and the bar shows no total. The plan is made once and is part of
+the checkpoints; a resumed run keeps it, unless `max_minutes` is another. If the machine becomes slower later, training
+takes longer.
+
 Fine-tuning. `--model_name_or_path runs/chitchat` trains a saved model on another corpus. The model keeps its
 architecture, and its `max_length` unless another is given. Dropout can be changed. A setting for another `latent_size`
 or decoder is refused.

@@ -14,7 +14,7 @@ from textvae.training.optimization import average_start, rate_schedule, set_lear
 from textvae.training.run import Run
 
 LONGEST, SHARE = 60.0, 0.1  # the speed is measured for so many seconds at most, and this share of the time
-WARM_UP = 4  # steps of a session that are not measured, since the first ones are slower
+WARM_UP = 2  # steps of a session that are not measured, since the first ones are slower
 
 
 def steps_that_fit(seconds: float, step_seconds: float, validation_seconds: float, every: int) -> int:
@@ -50,10 +50,10 @@ def keep_plan(run: Run, minutes_before: float | None) -> None:
 class Planner:
     """Plans the steps of a run with `max_minutes`; in any other run, and once they are planned, it does nothing.
 
-    It looks at the speed of a session after 8, 16, 32 … steps, and each time gives the run as many steps as fit into
-    its minutes. So the schedules follow the time from the start, and hardly change when the plan is made. The last look
-    makes it: when the steps were measured for over half of the time that this may take. A validation after 4 steps
-    tells what the others will cost. The main process measures, and all agree.
+    It looks at the speed of a session after 4, 8, 16 … steps, and each time gives the run as many steps as fit into
+    its minutes. So the schedules follow the time almost from the start, and hardly change when the plan is made. The
+    last look makes it: when the steps were measured for over half of the time that this may take. A validation after 2
+    steps tells what the others will cost. The main process measures, and all agree.
     """
 
     def __init__(self, run: Run):
