@@ -171,7 +171,7 @@ class TrainingConfig:
     max_steps: int | None = setting(None, "number of optimizer steps; replaces num_train_epochs", COUNT)
     max_minutes: float | None = setting(
         None,
-        "minutes of training, validations included; in place of max_steps and num_train_epochs",
+        "minutes of training, with its validations, without the report; in place of max_steps",
         POSITIVE,
     )
     optimizer: Literal["adamw", "muon"] = setting(
