@@ -5,11 +5,12 @@ import re
 import pytest
 
 from textvae.errors import InputError
-from textvae.training.checks import CORPUS, TECHNIQUES, TRAINABLE, Check, _parts, _trainable_parts
+from textvae.training.checks import CORPUS, TECHNIQUES, TRAINABLE, Check, _length, _parts, _trainable_parts
 from textvae.training.config import TrainingConfig
 
-RULES = [*CORPUS, *_parts(), *TRAINABLE, *_trainable_parts(), *TECHNIQUES]
+RULES = [*CORPUS, *_parts(), *_length(), *TRAINABLE, *_trainable_parts(), *TECHNIQUES]
 STREAM = {"streaming": True, "max_steps": 5}
+MINUTES = {"max_minutes": 3.0}
 SAVED = {"model_name_or_path": "a/model"}
 RESET = {"kl_reset_decoder": True, "kl_zero_phase": 0.3}
 BROKEN = [
@@ -26,6 +27,10 @@ BROKEN = [
     {"freeze_decoder": True},
     {"lora": ["encoder", "decoder"]},
     {"bottleneck_phase": 0.1},
+    {**MINUTES, "max_steps": 5},
+    {**MINUTES, "num_train_epochs": 1.0},
+    {**MINUTES, "aggressive_encoder": True},
+    {**MINUTES, **RESET},
     {**SAVED, "extend_tokenizer": 5, "lora": ["decoder"]},
     {**SAVED, "weights_dtype": "bfloat16"},
     {"decoder_name_or_path": "a/decoder", "decoder_quantization": "4bit"},
@@ -36,6 +41,7 @@ BROKEN = [
     {**SAVED, "freeze_decoder": True, "lora": ["decoder"]},
     {**SAVED, "freeze_encoder": True, "encoder_learning_rate": 1e-3},
     {**SAVED, "freeze_decoder": True, "decoder_learning_rate": 1e-3},
+    {"teacher": "an/encoder", **STREAM},
     {**RESET, "kl_target": 5.0},
     {"kl_reset_decoder": True},
     {**RESET, **SAVED},
@@ -58,7 +64,7 @@ def expected_order() -> list[Check]:
     trainable_parts = list(_trainable_parts())
     half = len(trainable_parts) // 2
     pairs = [rule for pair in zip(trainable_parts[:half], trainable_parts[half:], strict=True) for rule in pair]
-    return [*CORPUS, *_parts(), *TRAINABLE, *pairs, *TECHNIQUES]
+    return [*CORPUS, *_parts(), *_length(), *TRAINABLE, *pairs, *TECHNIQUES]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.sentence.split(":")[0])
