@@ -25,61 +25,8 @@ results on --test_file (`test.json` of each run), or without it those on the val
 fails (for example with a NaN loss), the table shows the reason, the next run starts, and the exit code is 1 at the end.
 """
 
-import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is loaded: a thread that waits leaves its core
-
-import argparse
-import shlex
-import sys
-
-from textvae.cli.arguments import parse_with_training_flags
-from textvae.cli.main import run
-from textvae.processes import from_main, say
-from textvae.sweeps.compare import require_matplotlib
-from textvae.sweeps.file import read_sweep
-from textvae.sweeps.measurement import columns_to_test, read_test_set
-from textvae.sweeps.results import outcome, write_comparison
-from textvae.sweeps.run import run_all
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        usage="%(prog)s SWEEP.yaml [--test_file FILE ...] [--only NAME ...] [--list | --table] [--name value ...]",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("sweep", help="the YAML file")
-    parser.add_argument("--test_file", nargs="+", action="extend", help="texts that every finished run is measured on")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="train only these runs")
-    parser.add_argument("--list", action="store_true", help="print the state of each run, and write nothing")
-    parser.add_argument("--table", action="store_true", help="write table and plot of the finished runs, train nothing")
-    flags = parse_with_training_flags(parser)
-    file, test_file, only, list_only, table_only = (
-        flags.pop(name) for name in ("sweep", "test_file", "only", "list", "table")
-    )
-    sweep = read_sweep(file, flags)
-    chosen = sweep.select(only)
-    test = read_test_set(test_file, columns_to_test(sweep.runs), sweep.evaluation) if test_file else None
-    if list_only:
-        say("\n".join(f"{one}: {outcome(one, test).state} ({one.directory})" for one in chosen))
-        return
-    require_matplotlib()
-    command = as_typed(file, {"test_file": test_file, **flags})
-    failed = not table_only and run_all(sweep, chosen, test, command)
-    say(from_main(lambda: write_comparison(sweep, test, command)))
-    if failed:
-        sys.exit(1)
-
-
-def as_typed(file: str, flags: dict) -> str:
-    """The command that gives the whole table, without --only and --table."""
-    words = ["python", sys.argv[0], file]
-    for name, value in flags.items():
-        words += [] if value is None else [f"--{name}", *(value if isinstance(value, list) else [value])]
-    return shlex.join(words)
-
+from textvae.cli.main import run_recipe
+from textvae.cli.runs import sweep
 
 if __name__ == "__main__":
-    run(main)
+    run_recipe(sweep, __doc__)

@@ -7,13 +7,8 @@ accelerate launch recipes/train.py --model_name_or_path runs/chitchat --train_fi
 accelerate launch recipes/train.py --resume_from_checkpoint latest                  # resume an interrupted run
 """
 
-import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is loaded: a thread that waits leaves its core
-
-from textvae.cli.arguments import parse_training_config
-from textvae.cli.main import run
-from textvae.training.train import train
+from textvae.cli.main import run_recipe
+from textvae.cli.runs import train
 
 if __name__ == "__main__":
-    run(lambda: train(parse_training_config(__doc__)))
+    run_recipe(train, __doc__)

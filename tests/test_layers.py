@@ -24,6 +24,7 @@ FLOORS = [
     "sweeps",
     "__init__",
     "cli",
+    "__main__",
     "recipes",
 ]
 FILES = sorted([*(ROOT / "textvae").rglob("*.py"), *(ROOT / "recipes").glob("*.py")])

@@ -13,8 +13,10 @@ from accelerate.commands.launch import launch_command_parser
 from tiny_runs import BERT, GRU, SENTENCES, settings
 from torch.distributed.run import get_args_parser
 
-from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline, TrainingConfig, train
-from textvae.cli.arguments import parse_training_config, parse_with_training_flags
+from textvae import InputError, TextVAEConfig, TextVAEModel, TextVAEPipeline, TrainingConfig, train
+from textvae.cli.arguments import Parser, training_config
+from textvae.cli.main import COMMANDS as SUB_COMMANDS
+from textvae.cli.main import make_parser
 from textvae.data import train_word_tokenizer
 from textvae.sweeps import read_sweep
 
@@ -22,18 +24,19 @@ ROOT = Path(__file__).parents[1]
 READMES = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "recipes/README.md")}
 # Where commands stand too: docstrings of the folders, headers of the configs.
 OTHERS = [*(ROOT / "textvae").glob("*/__init__.py"), *(ROOT / "recipes" / "configs").glob("*.yaml")]
-LAUNCHERS = ("accelerate launch", "torchrun", "python")
+LAUNCHERS = ("accelerate launch", "torchrun", "python", "textvae")
+RUN = re.compile(rf"recipes/\w+\.py|(?:^| )textvae (?:{'|'.join(SUB_COMMANDS)}) \S")
 MENTIONED = {"--cpu"}  # of accelerate launch, in a sentence
 
 
 def commands(text: str) -> list[str]:
-    """Every command that runs a recipe: on a line of its own, or as inline code."""
+    """Every command that runs a recipe or `textvae`: on a line of its own, behind a pipe, or as inline code."""
     text = re.sub(r"\\+\n[# ]*", "", text)
     found = []
     for line in text.splitlines():
-        on_its_own = [part.strip() for part in line.lstrip("# ").split("&&")]
+        on_its_own = [part.strip() for part in re.split(r"&&|\|", line.lstrip("# "))]
         for part in on_its_own + re.findall(r"`([^`]+)`", line):
-            if part.startswith(LAUNCHERS) and re.search(r"recipes/\w+\.py", part):
+            if part.startswith(LAUNCHERS) and RUN.search(part):
                 found.append(part)
     return found
 
@@ -67,23 +70,23 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def stop_when_parsed(monkeypatch):
     """Recipes raise `Parsed` with their parser and what it found, instead of doing their work."""
-    parse_args = argparse.ArgumentParser.parse_args
+    for kind in (argparse.ArgumentParser, Parser):
+        monkeypatch.setattr(kind, "parse_args", stopping(kind.parse_args))
 
+
+def stopping(parse_args):
     def parse_and_stop(self, *args, **kwargs):
         self.allow_abbrev = False  # a README writes flags out, and a part of one is a slip
         raise Parsed(self, vars(parse_args(self, *args, **kwargs)))
 
-    def parse_flags_and_stop(parser, arguments=None):
-        raise Parsed(parser, parse_with_training_flags(parser, arguments))
-
-    monkeypatch.setattr("argparse.ArgumentParser.parse_args", parse_and_stop)
-    for module in ("textvae.cli", "textvae.cli.arguments"):
-        monkeypatch.setattr(f"{module}.parse_with_training_flags", parse_flags_and_stop)
+    return parse_and_stop
 
 
 def script_of(command: str) -> tuple[str, list[str]]:
     """The recipe of a command and its arguments, those of the launcher parsed by the launcher."""
     words = shlex.split(command, comments=True)
+    if words[0] == "textvae":
+        return words[0], words[1:]
     if words[0] == "python":
         return words[1], words[2:]
     parser, words = (get_args_parser(), words[1:]) if words[0] == "torchrun" else (launch_command_parser(), words[2:])
@@ -95,6 +98,9 @@ def script_of(command: str) -> tuple[str, list[str]]:
 def parse(recipe: str, arguments: list[str]) -> tuple[argparse.ArgumentParser, dict]:
     """What the recipe's own parser makes of the arguments."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed) as parsed:
+        if recipe == "textvae":
+            name, *rest = arguments
+            make_parser([name])[1][name].parse_args(rest)
         patch.setattr(sys, "argv", [recipe, *arguments])
         runpy.run_path(recipe, run_name="__main__")
     return parsed.value.args
@@ -111,19 +117,19 @@ def test_every_command_parses_and_every_config_loads(source, here, request):
             assert Path(recipe).is_file()
             continue
         _, values = parse(recipe, arguments)
-        if recipe == "recipes/sweep.py":
+        if "sweep" in values:
+            values.pop("work", None)
             own = {name: values.pop(name) for name in ("sweep", "test_file", "only", "list", "table")}
             assert read_sweep(own["sweep"], values).select(own["only"])
         elif "config" in values:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("textvae.cli.arguments.parse_with_training_flags", parse_with_training_flags)
-                parse_training_config("", arguments)
+            training_config(argparse.Namespace(**values))
 
 
 def test_every_flag_in_a_sentence_is_one_of_a_recipe(here, stop_when_parsed):
     needed = {
         "evaluate": ["m", "--file", "f"],
         "interpolate": ["m", "a", "b"],
+        "evaluate_latents": ["m", "--train_file", "f", "--test_file", "f"],
         "lengths": ["m", "--file", "f"],
         "merge": ["m", "o"],
         "packaged_weights": ["d"],
@@ -241,12 +247,13 @@ def test_the_two_commands_stand_in_the_readme():
 
 def test_a_command_is_found_wherever_it_stands():
     text = "```bash\npip install x && accelerate launch recipes/train.py\n```\nor `python recipes/a.py b`\n" + (
-        "#   accelerate launch recipes/train.py \\\n#       --config c.yaml\n"
+        "#   accelerate launch recipes/train.py \\\n#       --config c.yaml\ncat x | textvae score m | sort\n"
     )
     assert commands(text) == [
         "accelerate launch recipes/train.py",
         "python recipes/a.py b",
         "accelerate launch recipes/train.py --config c.yaml",
+        "textvae score m",
     ]
 
 
@@ -255,4 +262,6 @@ def test_a_misspelt_flag_is_found(here, stop_when_parsed, capsys):
         parse("recipes/paraphrase.py", ["runs/chitchat", "--num_return_sequence", "2"])
     with pytest.raises(SystemExit):
         parse("recipes/train.py", ["--learning_rte", "1"])
+    with pytest.raises(InputError):
+        parse("textvae", ["score", "m", "--num_sampels", "2"])
     assert "'--learning_rate'" in capsys.readouterr().err

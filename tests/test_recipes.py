@@ -42,6 +42,7 @@ def call(request):
         arguments = (*arguments, "--num_prior_samples", 3) if recipe == "evaluate.py" else arguments
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", [recipe, *map(str, arguments)])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO())))
             runpy.run_path(str(RECIPES / recipe), run_name="__main__")
 
     return call

@@ -7,6 +7,8 @@ import pytest
 import torch
 from tiny_pipelines import LATENT_SIZE, TEXTS, pipeline
 
+from textvae.pipeline.draws import Draws
+
 WORDS = {"do_sample": True, "batch_size": 3, "max_new_tokens": 3}
 FEW = {"num_return_sequences": 2, "num_candidates": 3}
 CALLS = {
@@ -57,3 +59,16 @@ def test_a_seed_gives_the_numbers_of_torchs_own_generator():
     for call in CALLS.values():
         torch.manual_seed(5)
         assert call(pipeline(), None) == call(pipeline(), 5)
+
+
+@pytest.mark.parametrize("size", [(3,), (16,), (64,), (2, 5, 7)])
+def test_rows_of_noise_do_not_depend_on_how_many_are_drawn_at_once(size):
+    whole = Draws(8, torch.device("cpu")).noise(41, *size)
+    draws = Draws(8, torch.device("cpu"))
+    assert torch.equal(torch.cat([draws.noise(count, *size) for count in (1, 2, 37, 1)]), whole)
+    assert whole.std().item() == pytest.approx(1, abs=0.3) and len(whole.unique()) == whole.numel()
+
+
+def test_paraphrases_of_a_text_do_not_depend_on_the_texts_after_it():
+    vae = pipeline()
+    assert vae.paraphrase(TEXTS, seed=1, **FEW)[:1] == vae.paraphrase(TEXTS[:1], seed=1, **FEW)

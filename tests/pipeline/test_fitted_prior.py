@@ -6,6 +6,7 @@ from tiny_pipelines import LABELS, LATENT_SIZE, TEXTS, build
 
 from textvae import InputError, TextVAEConfig, TextVAEModel, TextVAEPipeline
 from textvae.latents import GaussianPrior
+from textvae.pipeline.draws import Draws
 from textvae.pipeline.priors import PRIOR_FILE
 
 
@@ -26,7 +27,7 @@ def test_the_fitted_prior_is_that_of_the_texts(pipeline):
 
 
 def test_samples_come_from_the_fitted_prior_unless_the_standard_one_is_asked_for(pipeline):
-    noise = torch.randn(9, LATENT_SIZE, generator=torch.Generator().manual_seed(4))
+    noise = Draws(4, torch.device("cpu")).noise(9, LATENT_SIZE)
     assert pipeline.sample(9, seed=4) == pipeline.decode(pipeline.prior.draw(noise), num_beams=4)
     assert pipeline.sample(9, seed=4, prior="fitted", batch_size=2) == pipeline.sample(9, seed=4)
     assert pipeline.sample(9, seed=4, prior="standard") == pipeline.decode(noise, num_beams=4)
@@ -37,7 +38,7 @@ def test_samples_come_from_the_fitted_prior_unless_the_standard_one_is_asked_for
 def test_each_label_is_drawn_from_its_own():
     pipeline = build(label_names=LABELS)
     pipeline.fit_prior(TEXTS, label=[LABELS[0], LABELS[0], LABELS[1], LABELS[1]])
-    noise = torch.randn(4, LATENT_SIZE, generator=torch.Generator().manual_seed(4))
+    noise = Draws(4, torch.device("cpu")).noise(4, LATENT_SIZE)
     label = [LABELS[1], LABELS[0], LABELS[0], LABELS[1]]
     z = pipeline.prior.draw(noise, [1, 0, 0, 1])
     assert pipeline.sample(4, seed=4, label=label) == pipeline.decode(z, label=label, num_beams=4)

@@ -33,6 +33,7 @@ from textvae.evaluation import metrics
 from textvae.evaluation.evaluate import evaluate
 from textvae.evaluation.likelihood import IMPORTANCE, POSTERIOR, importance_weighted_nll
 from textvae.pipeline.codec import Codec
+from textvae.pipeline.draws import Draws
 from textvae.training.build_tokenizers import make_tokenizers
 from textvae.training.progress import Meter
 from textvae.training.setup import read_corpus
@@ -244,7 +245,7 @@ def test_every_verb_reads_with_one_tokenizer_and_writes_with_the_other(pipeline)
     assert pipeline.reconstruct(texts) == pipeline.decode(means)
     labels = torch.tensor([[*pipeline.tokenizer(texts[0])["input_ids"], pipeline.tokenizer.eos_token_id]])
     batch = {"input_ids": encoded[0], "attention_mask": torch.ones_like(encoded[0]), "labels": labels}
-    noise = torch.randn(9, 1, means.shape[1], generator=torch.Generator().manual_seed(0))
+    noise = Draws(0, torch.device("cpu")).noise(9, 1, means.shape[1])
     expected = importance_weighted_nll(pipeline.model, batch, 9, lambda k: noise[:k]).item()
     assert pipeline.score(texts[0], num_samples=9) == pytest.approx(expected, abs=1e-3)
     assert pipeline.interpolate(texts[0], texts[1], 2) == pipeline.reconstruct(texts[:2])

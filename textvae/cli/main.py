@@ -1,22 +1,122 @@
-"""The command line: one sentence and exit code 2 for bad input and for files that cannot be read or written."""
+"""The command `textvae`: its sub-commands, and one sentence and exit code 2 for what cannot be used."""
 
+import argparse
 import atexit
 import io
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-import datasets
-import transformers
-
+from textvae.cli.arguments import Parser
+from textvae.cli.read import encode, score
+from textvae.cli.runs import evaluate, merge, sweep, train
+from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample
+from textvae.config_fields import nearest
 from textvae.errors import InputError
 from textvae.files import brief
-from textvae.processes import this_process
+
+# Adds its arguments to a parser, and gives the function that does the work with them.
+Command = Callable[[Parser], Callable[[argparse.Namespace], object]]
+
+COMMANDS: dict[str, Command] = {
+    "train": train,
+    "evaluate": evaluate,
+    "encode": encode,
+    "decode": decode,
+    "reconstruct": reconstruct,
+    "sample": sample,
+    "interpolate": interpolate,
+    "paraphrase": paraphrase,
+    "score": score,
+    "sweep": sweep,
+    "merge": merge,
+}
 
 
-def run(main: Callable[[], object]) -> None:
-    """Call `main`; an `InputError` or `OSError` becomes one sentence on stderr and exit code 2."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the sub-command that these words name, by default those of the command line."""
+    wait_passively()
+    with sentences():
+        work = read_command(sys.argv[1:] if words is None else list(words))
+        quiet_libraries()
+        work()
+
+
+def run(work: Callable[[], object]) -> None:
+    """Call `work`; an `InputError` or `OSError` becomes one sentence on stderr and exit code 2."""
+    wait_passively()
+    with sentences():
+        quiet_libraries()
+        work()
+
+
+def run_recipe(command: Command, description: str | None) -> None:
+    """Run a sub-command as a recipe, whose docstring is the description."""
+    parser = Parser(prog=f"python {sys.argv[0]}", description=description)
+
+    def work() -> None:
+        function = command(parser)
+        function(parser.parse_args())
+
+    run(work)
+
+
+def read_command(words: list[str]) -> Callable[[], object]:
+    """What these words ask for, as a function without arguments.
+
+    Raises:
+        InputError: for an unknown sub-command or flag, with the nearest right one, and for what is missing.
+    """
+    name = words[0] if words else ""
+    if name and not name.startswith("-") and name not in COMMANDS:
+        raise InputError(f"There is no command {name!r}; did you mean {nearest(name, COMMANDS)!r}?")
+    parser, commands = make_parser([name])
+    arguments, unknown = parser.parse_known_args(words)
+    commands[name].refuse(unknown)
+    return lambda: arguments.work(arguments)
+
+
+def make_parser(filled: Sequence[str] = tuple(COMMANDS)) -> tuple[Parser, dict[str, Parser]]:
+    """The parser of `textvae` and those of its sub-commands, of which only the `filled` ones have their arguments.
+
+    Those of `train` are read from its config, which needs torch.
+    """
+    parser = Parser(prog="textvae", description="Text VAEs: train them, and read and write texts with them.")
+    group = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    commands = {}
+    for name, command in COMMANDS.items():
+        said = command.__doc__ or ""
+        own = group.add_parser(name, help=said.splitlines()[0].rstrip("."), description=unindented(said))
+        if name in filled:
+            own.set_defaults(work=command(own))
+        commands[name] = own
+    return parser, commands
+
+
+def full_parser() -> Parser:
+    """The parser of all sub-commands, from which a tool such as shtab makes completions."""
+    return make_parser()[0]
+
+
+def unindented(docstring: str) -> str:
+    """A docstring without the indentation of its lines."""
+    return "\n".join(line.removeprefix("    ") for line in docstring.strip().splitlines())
+
+
+def wait_passively() -> None:
+    """Let threads that wait leave their core to others, unless you chose otherwise; torch reads it as it loads."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def quiet_libraries() -> None:
+    """Leave it to this package to speak, on the main process; this must be done before anything uses Accelerate."""
+    import datasets
+    import transformers
+
+    from textvae.processes import this_process
+
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.utils.logging.set_verbosity(logging.CRITICAL)  # its errors become an InputError
@@ -24,13 +124,18 @@ def run(main: Callable[[], object]) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING if state.is_main_process else logging.ERROR)
     logging.getLogger("accelerate.utils").setLevel(logging.ERROR)  # speaks of tied weights at every checkpoint
     atexit.register(state.destroy_process_group)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """A context in which what is not a bug ends the process with one sentence on stderr and exit code 2."""
     for stream in (sys.stdout, sys.stderr):  # `--help` on a terminal that is not in UTF-8
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        main()
+        yield
     except InputError as error:
-        if state.is_main_process:
+        if os.environ.get("RANK", "0") == "0":  # of several processes the main one
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone

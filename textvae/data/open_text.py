@@ -31,26 +31,32 @@ def lines_of(path: Path) -> Iterator[str]:
         InputError: when iterated, if the file cannot be opened or decompressed, or is not text in these encodings; the
             message names the line.
     """
-    number = 0
     try:
         with _open_bytes(path) as file:
-            start = file.peek(1 << 12)
-            encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8-sig")
-            if encoding == "utf-8-sig" and b"\0" in start:
-                raise InputError(f"{path} is a binary file: give text in UTF-8.")
-            with io.TextIOWrapper(file, encoding, newline="") as text:
-                for line in text:
-                    number += 1
-                    yield line
+            yield from lines_in(file, str(path))
+    except BROKEN_FILE as error:
+        raise unreadable(path, error) from error
+
+
+def lines_in(file: io.BufferedReader, name: str) -> Iterator[str]:
+    """The lines of a file that is open, such as standard input; its `name` is for messages, see `lines_of`."""
+    number = 0
+    try:
+        start = file.peek(1 << 12)
+        encoding = next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), "utf-8-sig")
+        if encoding == "utf-8-sig" and b"\0" in start:
+            raise InputError(f"{name} is binary: give text in UTF-8.")
+        with io.TextIOWrapper(file, encoding, newline="") as text:
+            for line in text:
+                number += 1
+                yield line
     except UnicodeDecodeError as error:
         # All lines before the block that cannot be decoded were given away.
         number += 1 + error.object[: error.start].decode(error.encoding, "replace").count("\n")
-        name = "UTF-8" if error.encoding.startswith("utf-8") else error.encoding.upper()
+        encoding = "UTF-8" if error.encoding.startswith("utf-8") else error.encoding.upper()
         raise InputError(
-            f"{path}, line {number} is not {name}: convert it to UTF-8, for instance with iconv."
+            f"{name}, line {number} is not {encoding}: convert it to UTF-8, for instance with iconv."
         ) from error
-    except BROKEN_FILE as error:
-        raise unreadable(path, error) from error
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

@@ -45,6 +45,8 @@ Each weight file keeps a checksum of its tensors in its metadata, which is compa
 without one opens, too. No program code that lies beside a model is ever run (`auto_map`), and nobody is asked.
 """
 
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
 from textvae.modeling.autoencoder import TextVAEModel, TextVAEOutput, shift_right
 from textvae.modeling.configuration import TextVAEConfig
 from textvae.modeling.families import DECODERS, ENCODERS
@@ -64,3 +66,9 @@ __all__ = [
     "load_model",
     "shift_right",
 ]
+
+AutoConfig.register("gru", GRUConfig)
+AutoModel.register(GRUConfig, GRUModel)
+AutoModelForCausalLM.register(GRUConfig, GRUForCausalLM)
+AutoConfig.register("textvae", TextVAEConfig)
+AutoModel.register(TextVAEConfig, TextVAEModel)

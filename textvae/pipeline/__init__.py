@@ -37,7 +37,7 @@ z is a plain tensor, for a search index, a numpy array, or a classifier, here of
     classifier = LogisticRegression().fit(vae.encode(texts).numpy(), classes)
 
 With a model that has labels, every verb needs `label=`: one name for all texts, or a list with one for each.
-`evaluate` also takes a dataset with a column `label`; recipes have `--label` or `--label_column`.
+`evaluate` also takes a dataset with a column `label`; commands have `--label` or `--label_column`.
 
     vae.sample(5, label="positive")
     vae.decode(vae.encode(texts, label="negative"), label="positive")  # style transfer
@@ -50,8 +50,11 @@ was, and no old weights stay.
 
 From the command line:
 
-    python recipes/interpolate.py runs/chitchat "I love music." "Where do you come from?"
-    python recipes/paraphrase.py runs/chitchat "I love listening to music at night."
+    textvae interpolate runs/chitchat "I love music." "Where do you come from?"
+    textvae paraphrase runs/chitchat "I love listening to music at night."
+    cat mine.txt | textvae score runs/chitchat | sort -g | tail
+
+Each verb is a sub-command, see `textvae.cli`.
 """
 
 from textvae.pipeline.codec import Codec

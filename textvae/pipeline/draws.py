@@ -37,11 +37,16 @@ class Draws:
                 self._of_words = torch.Generator(device).manual_seed(seed)
 
     def noise(self, *size: int) -> Tensor:
-        """Standard normal noise of this size, on the CPU."""
+        """Standard normal noise of this size, on the CPU.
+
+        Rows that are drawn in several calls are those that one call draws.
+        """
+        # torch draws 16 numbers at a time, and what is left at the end in another way.
+        blocks = *size[:-1], -(-size[-1] // 16) * 16
         if self._of_noise is not None:
-            return torch.randn(size, generator=self._of_noise, device="cpu")
+            return torch.randn(blocks, generator=self._of_noise, device="cpu")[..., : size[-1]]
         with _TURNS:
-            return torch.randn(size, device="cpu")
+            return torch.randn(blocks, device="cpu")[..., : size[-1]]
 
     @contextmanager
     def words(self) -> Iterator[None]:

@@ -57,13 +57,14 @@ def find_paraphrases(
     mean, stddev = (part.unsqueeze(1) for part in codec.posteriors(source))  # (N, 1, Z)
     read = [codec.tokenizers.decoder.decode(tokens, skip_special_tokens=True) for tokens in source.target_ids]
     candidates = [Candidates(copies) for copies in zip(source.texts, cast("list[str]", read), strict=True)]
+    # Of all rounds at once, so that the noise of a text depends neither on the other texts nor on what they still lack.
+    noise = codec.draws.noise(len(source), ROUNDS, drawn, mean.shape[-1])
     for attempt in range(ROUNDS):
         lacking = [i for i, found in enumerate(candidates) if len(found.texts) < wanted]
         if not lacking:
             break
-        # For all texts, so that the noise of one does not depend on which others still lack paraphrases.
-        noise = codec.draws.noise(len(source), drawn, mean.shape[-1])
-        around = finite_draws(mean + temperature * GROWTH**attempt * stddev * noise, temperature)[lacking]
+        drawn_around = mean + temperature * GROWTH**attempt * stddev * noise[:, attempt]
+        around = finite_draws(drawn_around, temperature)[lacking]
         written = codec.write_each(around, ids and [ids[i] for i in lacking])
         for i, texts in zip(lacking, written, strict=True):
             candidates[i].add(texts)

@@ -1,0 +1,95 @@
+"""Sub-commands that read texts: encode, score."""
+
+import argparse
+from dataclasses import dataclass
+from typing import cast
+
+from textvae.cli.arguments import Parser, add_flags, settings_of
+from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
+from textvae.cli.texts import Row, add_texts, read_texts
+from textvae.cli.vectors import NAME
+from textvae.cli.verbs import Using, add_model, add_using, labels, open_model, skip_noise, stream
+from textvae.config_fields import COUNT, check_settings, setting
+
+
+@dataclass
+class Encoding:
+    sample: bool = setting(False, "a draw of q(z|x) for each text, in place of its mean")
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
+class Scoring:
+    num_samples: int = setting(100, "draws of z for each text; more give a tighter bound", COUNT)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+def encode(parser: Parser):
+    """Give the vector z of each text.
+
+    textvae encode runs/chitchat --file mine.txt --output codes.npy
+
+    An --output that ends in .npy, .safetensors (a tensor `latents`) or .parquet (columns `text` and `latents`) holds
+    float32 vectors. Lines of text are numbers between tabs, which `textvae decode` reads.
+    """
+    add_model(parser)
+    add_texts(parser)
+    add_flags(parser, Encoding)
+    add_using(parser)
+    add_output(parser)
+    return _encode
+
+
+def _encode(arguments: argparse.Namespace) -> None:
+    using, encoding = settings_of(Using, arguments), settings_of(Encoding, arguments)
+    layout = Layout(lambda result: "\t".join(f"{value:.9g}" for value in result[NAME]), [])  # all of float32
+    output = check_output(arguments, layout, has_vectors=True)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+    size = vae.model.config.latent_size
+    layout.columns.extend(["text", *(f"z_{number}" for number in range(1, size + 1))])
+    if encoding.sample:
+        skip_noise(output, size)
+
+    def verb(rows: list[Row]) -> list[Result]:
+        given = [row.text for row in rows]
+        latents = vae.encode(
+            given, encoding.sample, batch_size=using.batch_size, progress=False, label=labels(using, rows)
+        )
+        return [{"text": text, NAME: z} for text, z in zip(given, latents.tolist(), strict=True)]
+
+    stream(texts, output, layout, using.batch_size, verb)
+
+
+def score(parser: Parser):
+    """Score texts: an upper bound on −log p(x) in nats; the lower, the more usual.
+
+    cat mine.txt | textvae score runs/chitchat | sort -g | tail
+
+    A line is the score with four decimals, a tab, and the text. A longer text has a higher score.
+    """
+    add_model(parser)
+    add_texts(parser)
+    add_flags(parser, Scoring)
+    add_using(parser)
+    add_output(parser)
+    return _score
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    using, scoring = settings_of(Using, arguments), settings_of(Scoring, arguments)
+    layout = Layout(lambda result: f"{result['score']:.4f}\t{one_line(result['text'])}", ["score", "text"])
+    output = check_output(arguments, layout)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+
+    def verb(rows: list[Row]) -> list[Result]:
+        given, label = [row.text for row in rows], labels(using, rows)
+        scores = vae.score(given, scoring.num_samples, using.seed, using.batch_size, progress=False, label=label)
+        return [{"score": round(nats, 4), "text": text} for text, nats in zip(given, cast(list, scores), strict=True)]
+
+    stream(texts, output, layout, using.batch_size, verb)

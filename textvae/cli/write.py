@@ -1,0 +1,215 @@
+"""Sub-commands that write texts: decode, reconstruct, sample, interpolate, paraphrase."""
+
+import argparse
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from textvae.cli.arguments import Parser, add_flags, settings_of
+from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
+from textvae.cli.texts import Pair, Row, add_pairs, add_texts, read_pairs, read_texts
+from textvae.cli.vectors import read_vectors
+from textvae.cli.verbs import (
+    Using,
+    add_model,
+    add_using,
+    decoding_of,
+    labels,
+    open_model,
+    refuse_drawn_words,
+    skip_noise,
+    stream,
+)
+from textvae.config_fields import COUNT, NOT_NEGATIVE, Range, check_settings, setting
+
+
+@dataclass
+class Sampling:
+    num_samples: int = setting(10, "number of texts", COUNT)
+    temperature: float = setting(1.0, "of z; a lower one gives more usual texts", NOT_NEGATIVE)
+    prior: str | None = setting(None, "fitted, or standard for N(0, I); none is the fitted one if there is one")
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
+class Walking:
+    num_steps: int = setting(
+        7, "number of sentences, both ends included", Range("at least 2", lambda value: value >= 2)
+    )
+    path: Literal["linear", "spherical"] = setting("linear", "the path from one z to the other")
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
+class Paraphrasing:
+    num_return_sequences: int = setting(5, "maximum number of paraphrases of a text", COUNT)
+    temperature: float = setting(1.0, "of z; a higher one gives texts that are farther away", NOT_NEGATIVE)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+def decode(parser: Parser):
+    """Write the text of each vector z.
+
+    textvae decode runs/chitchat --file codes.npy
+
+    Reads what `textvae encode` writes: .npy, .safetensors or .parquet, or standard input with the numbers of one vector
+    in a line.
+    """
+    add_model(parser)
+    parser.add_argument("--file", nargs="+", action="extend", help="vectors: files of .npy, .safetensors or .parquet")
+    add_using(parser, decoding=True)
+    add_output(parser)
+    return _decode
+
+
+def _decode(arguments: argparse.Namespace) -> None:
+    using, controls = settings_of(Using, arguments), decoding_of(arguments)
+    layout = Layout(lambda result: one_line(result["text"]), ["text"])
+    output = check_output(arguments, layout)
+    refuse_drawn_words(output, controls)
+    vectors = read_vectors(arguments.file)
+    vae = open_model(arguments, using)
+
+    def verb(rows: list) -> list[Result]:
+        written = vae.decode(rows, batch_size=using.batch_size, progress=False, label=using.label, **controls)
+        return [{"text": text} for text in written]
+
+    stream(vectors, output, layout, using.batch_size, verb)
+
+
+def reconstruct(parser: Parser):
+    """Write each text back from its z.
+
+    textvae reconstruct runs/chitchat "I love listening to music." --num_beams 4
+    """
+    add_model(parser)
+    add_texts(parser)
+    add_using(parser, decoding=True)
+    add_output(parser)
+    return _reconstruct
+
+
+def _reconstruct(arguments: argparse.Namespace) -> None:
+    using, controls = settings_of(Using, arguments), decoding_of(arguments)
+    layout = Layout(lambda result: one_line(result["reconstruction"]), ["text", "reconstruction"])
+    output = check_output(arguments, layout)
+    refuse_drawn_words(output, controls)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+
+    def verb(rows: list[Row]) -> list[Result]:
+        given, label = [row.text for row in rows], labels(using, rows)
+        written = vae.reconstruct(given, batch_size=using.batch_size, progress=False, label=label, **controls)
+        return [{"text": text, "reconstruction": new} for text, new in zip(given, written, strict=True)]
+
+    stream(texts, output, layout, using.batch_size, verb)
+
+
+def sample(parser: Parser):
+    """Write texts from the prior.
+
+    textvae sample runs/chitchat --num_samples 3 --temperature 0.7 --seed 1
+    """
+    add_model(parser)
+    add_flags(parser, Sampling)
+    add_using(parser, decoding=True)
+    add_output(parser)
+    return _sample
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    using, sampling, controls = settings_of(Using, arguments), settings_of(Sampling, arguments), decoding_of(arguments)
+    layout = Layout(lambda result: one_line(result["text"]), ["text"])
+    output = check_output(arguments, layout)
+    refuse_drawn_words(output, controls)
+    vae = open_model(arguments, using)
+    skip_noise(output, vae.model.config.latent_size)
+    options: dict[str, Any] = {"batch_size": using.batch_size, "progress": False, "label": using.label, **controls}
+
+    def verb(numbers: list[int]) -> list[Result]:
+        written = vae.sample(len(numbers), sampling.temperature, prior=sampling.prior, **options)
+        return [{"text": text} for text in written]
+
+    stream(range(sampling.num_samples), output, layout, using.batch_size, verb)
+
+
+def interpolate(parser: Parser):
+    """Write the texts on the way from one text to another; the ends are their reconstructions.
+
+    textvae interpolate runs/chitchat "I love music." "Where do you come from?" --num_steps 5 --path spherical
+
+    For many pairs give a --file with a column for each end, or on standard input two texts in a line, with a tab
+    between them.
+    """
+    add_model(parser)
+    add_pairs(parser)
+    add_flags(parser, Walking)
+    add_using(parser, decoding=True)
+    add_output(parser)
+    return _interpolate
+
+
+def _interpolate(arguments: argparse.Namespace) -> None:
+    using, walking, controls = settings_of(Using, arguments), settings_of(Walking, arguments), decoding_of(arguments)
+    columns = ["start", "end", *(f"text_{number}" for number in range(1, walking.num_steps + 1))]
+    layout = Layout(lambda result: "\n".join(map(one_line, result["texts"])), columns, has_one_line=False)
+    output = check_output(arguments, layout)
+    refuse_drawn_words(output, controls)
+    pairs = read_pairs(arguments)
+    vae = open_model(arguments, using)
+
+    def verb(rows: list[Pair]) -> list[Result]:
+        options = {"batch_size": using.batch_size, "progress": False, "label": labels(using, rows), **controls}
+        starts, ends = [row.start for row in rows], [row.end for row in rows]
+        ways = vae.interpolate(starts, ends, walking.num_steps, walking.path, **options)
+        return [{"start": row.start, "end": row.end, "texts": way} for row, way in zip(rows, ways, strict=True)]
+
+    stream(pairs, output, layout, using.batch_size, verb)
+
+
+def paraphrase(parser: Parser):
+    """Write other texts near each text, the nearest first.
+
+    textvae paraphrase runs/chitchat "It was really nice to meet you." --num_return_sequences 3
+
+    Lines of text are the text and, two spaces further in, its paraphrases. With --format tsv or jsonl each text has one
+    line.
+    """
+    add_model(parser)
+    add_texts(parser)
+    add_flags(parser, Paraphrasing)
+    add_using(parser, decoding=True)
+    add_output(parser)
+    return _paraphrase
+
+
+def _paraphrase(arguments: argparse.Namespace) -> None:
+    from textvae.pipeline.paraphrase import ROUNDS
+
+    using, controls = settings_of(Using, arguments), decoding_of(arguments)
+    settings = settings_of(Paraphrasing, arguments)
+    wanted, temperature = settings.num_return_sequences, settings.temperature
+    columns = ["text", *(f"paraphrase_{number}" for number in range(1, wanted + 1))]
+    layout = Layout(_indented, columns, has_one_line=False)
+    output = check_output(arguments, layout)
+    refuse_drawn_words(output, controls)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+    skip_noise(output, ROUNDS, controls.get("num_candidates", 4 * wanted), vae.model.config.latent_size)
+
+    def verb(rows: list[Row]) -> list[Result]:
+        given = [row.text for row in rows]
+        options = {"batch_size": using.batch_size, "progress": False, "label": labels(using, rows), **controls}
+        found = vae.paraphrase(given, wanted, temperature, **options)
+        return [{"text": text, "paraphrases": own} for text, own in zip(given, found, strict=True)]
+
+    stream(texts, output, layout, using.batch_size, verb)
+
+
+def _indented(result: Result) -> str:
+    return "\n".join([one_line(result["text"]), *(f"  {one_line(text)}" for text in result["paraphrases"])])
