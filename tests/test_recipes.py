@@ -253,6 +253,20 @@ def test_paraphrase_reads_texts_and_files(call, model, tmp_path, capsys):
     assert 3 < len(lines) <= 3 + 3 * 3
 
 
+def test_paraphrases_are_measured_beside_copies_and_references(call, model, tmp_path, capsys):
+    sources, one, two = (write_lines(tmp_path / f"{k}.txt", SENTENCES[k : k + 6]) for k in (0, 6, 12))
+    given = ["--file", sources, "--reference_file", one, two, "--num_candidates", 3]
+    call("evaluate_paraphrase.py", model, *given, "--output", tmp_path / "measures.json")
+    printed = capsys.readouterr().out
+    measured = json.loads((tmp_path / "measures.json").read_text())
+    assert printed.count("\n|") == 2 + 3 and printed.endswith("6 texts, 2 references of each\n")
+    assert str(model) in measured and len(measured) == 4 and all(f"| {row} |" in printed for row in measured)
+    rows = zip(SENTENCES[:6], SENTENCES[6:12], SENTENCES[12:18], strict=True)
+    table = write_lines(tmp_path / "table.tsv", ["text\tone\ttwo", *map("\t".join, rows)])
+    call("evaluate_paraphrase.py", model, "--file", table, "--reference_column", "one", "two", "--num_candidates", 3)
+    assert capsys.readouterr().out == printed
+
+
 @pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.py")))
 def test_every_recipe_has_help_that_starts_with_its_docstring(call, recipe, capsys):
     with pytest.raises(SystemExit) as done:
@@ -429,6 +443,17 @@ MISTAKES = {
     "no text so long": ("lengths.py", ["{model}", "--file", "{corpus}", "--edges", "90", "99"], "No group"),
     "no such folder": ("lengths.py", ["{model}", "--file", "{corpus}", "--output", "no/where"], "no/where"),
     "no texts": ("paraphrase.py", ["{model}"], "--file"),
+    "no references": ("evaluate_paraphrase.py", ["{model}", "--file", "{corpus}"], "--reference_column"),
+    "references of other texts": (
+        "evaluate_paraphrase.py",
+        ["{model}", "--file", "{corpus}", "--reference_file", "{line}"],
+        "line.txt has 1 rows",
+    ),
+    "measures over the corpus": (
+        "evaluate_paraphrase.py",
+        ["{model}", "--file", "{corpus}", "--reference_file", "{corpus}", "--output", "{corpus}"],
+        "than results",
+    ),
     "blank text": ("paraphrase.py", ["{model}", "  "], "blank"),
 }
 

@@ -107,6 +107,7 @@ def arguments(draw, verb: str, label_names: tuple[str, ...]):
             "num_return_sequences": COUNT,
             "temperature": ANY_NUMBER,
             "num_candidates": st.none() | COUNT,
+            "min_distance": COUNT,
         },
         "score": {"texts": texts, "num_samples": COUNT},
         "evaluate": {

@@ -258,14 +258,12 @@ def test_interpolation_goes_from_one_reconstruction_to_the_other(pipeline, path)
     assert ways[1] == pipeline.decode(points)
 
 
-def test_paraphrases_are_other_texts_nearest_first(pipeline):
+def test_paraphrases_are_other_texts(pipeline):
     found = pipeline.paraphrase(TEXTS[:6], num_return_sequences=4, seed=0)
     assert len(found) == 6
     for text, paraphrases in zip(TEXTS, found, strict=False):
         assert 1 <= len(paraphrases) <= 4
         assert len({plain(text), *map(plain, paraphrases)}) == 1 + len(paraphrases)
-        distances = (pipeline.encode(paraphrases) - pipeline.encode(text)).norm(dim=-1)
-        assert (distances.diff() >= -1e-5).all()
 
 
 def test_a_source_that_differs_only_in_what_the_tokenizer_drops_is_not_its_own_paraphrase(gru):

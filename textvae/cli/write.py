@@ -1,7 +1,7 @@
 """Sub-commands that write texts: decode, reconstruct, sample, interpolate, paraphrase."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from textvae.cli.arguments import Parser, add_flags, settings_of
@@ -47,6 +47,8 @@ class Walking:
 class Paraphrasing:
     num_return_sequences: int = setting(5, "maximum number of paraphrases of a text", COUNT)
     temperature: float = setting(1.0, "of z; a higher one gives texts that are farther away", NOT_NEGATIVE)
+    min_distance: int = setting(1, "least number of words in which a paraphrase differs from its text", COUNT)
+    reranker: str | None = setting(None, "a sentence encoder, by path or Hub name, that ranks in place of the model")
 
     def __post_init__(self):
         check_settings(self)
@@ -173,7 +175,7 @@ def _interpolate(arguments: argparse.Namespace) -> None:
 
 
 def paraphrase(parser: Parser):
-    """Write other texts near each text, the nearest first.
+    """Write other texts near each text, the best first.
 
     textvae paraphrase runs/chitchat "It was really nice to meet you." --num_return_sequences 3
 
@@ -190,22 +192,26 @@ def paraphrase(parser: Parser):
 
 def _paraphrase(arguments: argparse.Namespace) -> None:
     from textvae.pipeline.paraphrase import ROUNDS
+    from textvae.pipeline.ranking import as_reranker
 
     using, controls = settings_of(Using, arguments), decoding_of(arguments)
     settings = settings_of(Paraphrasing, arguments)
-    wanted, temperature = settings.num_return_sequences, settings.temperature
+    wanted, reranker = settings.num_return_sequences, settings.reranker
     columns = ["text", *(f"paraphrase_{number}" for number in range(1, wanted + 1))]
     layout = Layout(_indented, columns, has_one_line=False)
     output = check_output(arguments, layout)
     refuse_drawn_words(output, controls)
     texts = read_texts(arguments)
     vae = open_model(arguments, using)
+    if reranker is not None:  # opened once, and not for each part
+        reranker = as_reranker(reranker, vae.device)
     skip_noise(output, ROUNDS, controls.get("num_candidates", 4 * wanted), vae.model.config.latent_size)
 
     def verb(rows: list[Row]) -> list[Result]:
         given = [row.text for row in rows]
-        options = {"batch_size": using.batch_size, "progress": False, "label": labels(using, rows), **controls}
-        found = vae.paraphrase(given, wanted, temperature, **options)
+        options: dict[str, Any] = {"batch_size": using.batch_size, "progress": False, "label": labels(using, rows)}
+        options |= asdict(settings) | controls | {"reranker": reranker}
+        found = vae.paraphrase(given, **options)
         return [{"text": text, "paraphrases": own} for text, own in zip(given, found, strict=True)]
 
     stream(texts, output, layout, using.batch_size, verb)

@@ -1,6 +1,10 @@
 """What counts as a word."""
 
 import re
+import unicodedata
+from collections.abc import Sequence
+
+from textvae.data.normalization import normalize
 
 # Thai, Lao, Myanmar, Khmer; kana, bopomofo; Han.
 _WITHOUT_SPACES = re.compile(
@@ -19,3 +23,24 @@ def word_count(text: str) -> int:
     A per-word perplexity counts one EOS more for each text.
     """
     return len(separate_words(text).split())
+
+
+def bare_words(text: str) -> tuple[str, ...]:
+    """The words of a text without what makes no other text of it: case, spaces, and punctuation around a word."""
+    words = map(_bare, separate_words(normalize(text, "nfkc").casefold()).split())
+    return tuple(word for word in words if word)
+
+
+def _bare(word: str) -> str:
+    inside = [place for place, character in enumerate(word) if unicodedata.category(character)[0] != "P"]
+    return word[inside[0] : inside[-1] + 1] if inside else ""
+
+
+def word_distance(words: Sequence[str], others: Sequence[str]) -> int:
+    """The least number of words to insert, delete or replace to turn one text into another (Levenshtein 1966)."""
+    row = list(range(len(others) + 1))
+    for number, word in enumerate(words, 1):
+        above, row = row, [number]
+        for place, other in enumerate(others):
+            row.append(min(above[place] + (word != other), above[place + 1] + 1, row[-1] + 1))
+    return row[-1]

@@ -54,6 +54,10 @@ The output is tried before any work. An evaluation that was interrupted goes on 
 finished its values are in `scores.json.partial`. `--mixed_precision bf16` is faster, and its bounds are those of the
 model as it computes in bf16.
 
+Paraphrases are measured by `recipes/evaluate_paraphrase.py` and [`textvae.evaluation.paraphrases`], on a file that has
+paraphrases by people: BLEU to these and to the source, iBLEU, similarity to the source and fluency, beside a copy of
+the source, a random text and what people wrote.
+
 The baseline of a VAE is the same decoder without z, `--latent_injection none`, trained and measured by the same
 recipes.
 """

@@ -91,7 +91,11 @@ class Judges(NamedTuple):
 
 
 def open_judges(judge: str | None, judge_encoder: str | None, device: torch.device) -> Judges:
-    """The judges with these names or paths; raises InputError if one of them cannot be opened."""
+    """The judges with these names or paths.
+
+    Raises:
+        InputError: if one of them cannot be opened, or for an encoder without scikit-learn, which MAUVE needs.
+    """
     if judge_encoder is not None:
         require_scikit_learn()
     return Judges(

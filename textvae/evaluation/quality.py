@@ -57,7 +57,7 @@ def report_of_quality(
         backs = [reconstructed[i] for i in order if i in reconstructed]
         kinds = {"samples": samples, "reconstructions": backs[:num_samples], "held_out": some}
         for kind, judged in kinds.items():
-            report |= _fluency(judges.language_model, f"fluency_{kind}", judged)
+            report |= fluency(judges.language_model, f"fluency_{kind}", judged)
     if judges.encoder is not None:
         number = min(num_samples, len(texts) // 2)
         half, others = order[:number], order[number : 2 * number]
@@ -118,8 +118,8 @@ def _written(
     return gather_rows(found)["text"]
 
 
-def _fluency(judge: LanguageModel, name: str, texts: Sequence[str]) -> dict[str, float]:
-    """Nats per token, over all tokens of the texts; infinite if there is none."""
+def fluency(judge: LanguageModel, name: str, texts: Sequence[str]) -> dict[str, float]:
+    """Nats per token by this name, over all tokens of the texts, and its standard error; infinite without a token."""
     nats, tokens = (part.double() for part in judge.nats(texts))
     if not tokens.any():
         return {name: math.inf, name + STANDARD_ERROR: math.inf}

@@ -6,7 +6,7 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `decode(latents)` → the text of one z, or of each of many.
 - `reconstruct(texts)`: each text, written back from its posterior mean.
 - `interpolate(start, end, num_steps)`: the texts on the way from one to the other, both ends included.
-- `paraphrase(texts, num_return_sequences)`: other texts near each text, the nearest first.
+- `paraphrase(texts, num_return_sequences)`: other texts near each text, the best first.
 - `sample(num_samples)`: texts from the prior that training has fitted; `prior="standard"` is N(0, I).
 - `fit_prior(texts)`: fit that prior to other texts.
 - `score(texts)`: an upper bound on −log p(x) in nats. A lower score is a more usual text; longer texts score higher.

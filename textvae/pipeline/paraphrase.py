@@ -1,80 +1,116 @@
-"""Paraphrases: texts written around the posterior of a source text, without copies of it, the nearest first.
+"""Paraphrases: texts written around the posterior of a source text, without copies of it, the best first.
 
 N texts · M candidates of each · Z latent_size
 """
 
-import unicodedata
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
-import torch
+from torch import Tensor
 
+from textvae.config_fields import COUNT, NOT_NEGATIVE, number, whole
 from textvae.data.inference_batches import InferenceBatches
-from textvae.data.normalization import normalize
+from textvae.data.words import bare_words, word_distance
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.draws import finite_draws
+from textvae.pipeline.ranking import Ranking
+
+Scored = list[tuple[str, float]]
+Paraphrases = list[str] | list[list[str]] | Scored | list[Scored]
 
 ROUNDS = 4
 GROWTH = 1.5  # of the temperature, from round to round
 
 
-class Candidates:
-    """Distinct texts, none of them among `copies`."""
+class Search(NamedTuple):
+    """How paraphrases are looked for.
 
-    def __init__(self, copies: Sequence[str]):
+    Attributes:
+        wanted: paraphrases of each text.
+        drawn: z for each text in a round.
+        temperature: of these z.
+        min_distance: words in which a paraphrase differs from its text, at least.
+    """
+
+    wanted: int
+    drawn: int
+    temperature: float
+    min_distance: int
+
+
+def as_search(wanted: object, drawn: object, temperature: object, min_distance: object) -> Search:
+    """The search with these arguments of `paraphrase`; raises InputError if one of them cannot be used."""
+    wanted = whole("num_return_sequences", wanted, COUNT)
+    drawn = 4 * wanted if drawn is None else whole("num_candidates", drawn, COUNT)
+    temperature = number("temperature", temperature, NOT_NEGATIVE)
+    return Search(wanted, drawn, temperature, whole("min_distance", min_distance, COUNT))
+
+
+class Candidates:
+    """Distinct texts that differ from each of the `copies` in `min_distance` words or more."""
+
+    def __init__(self, copies: Sequence[str], min_distance: int):
         self.texts: list[str] = []
-        self.seen = {"", *map(_comparable, copies)}
+        self.copies, self.min_distance = {*map(bare_words, copies)}, min_distance
+        self.seen: set[tuple[str, ...]] = {()}
 
     def add(self, texts: Sequence[str]) -> None:
         for text in texts:
-            if (key := _comparable(text)) not in self.seen:
-                self.seen.add(key)
+            words = bare_words(text)
+            if words not in self.seen and self._differs(words):
+                self.seen.add(words)
                 self.texts.append(text)
 
-
-def _comparable(text: str) -> str:
-    """The text without case, extra spaces and final punctuation, which alone make no paraphrase."""
-    text = normalize(text, "nfkc").casefold()
-    while text and unicodedata.category(text[-1])[0] in "PZ":
-        text = text[:-1]
-    return text
+    def _differs(self, words: Sequence[str]) -> bool:
+        return all(word_distance(words, copy) >= self.min_distance for copy in self.copies)
 
 
-def find_paraphrases(
-    codec: Codec, source: InferenceBatches, wanted: int, drawn: int, temperature: float
-) -> list[list[str]]:
-    """Up to `wanted` paraphrases of each text, the nearest first.
+def find_paraphrases(codec: Codec, source: InferenceBatches, search: Search, ranking: Ranking) -> list[Scored]:
+    """Up to `search.wanted` paraphrases of each text and their scores, the best first.
 
     Args:
         codec: one that writes one text of each z.
         source: the N texts.
-        drawn: z for each text in a round.
 
     Raises:
-        InputError: if the temperature makes a z too large to compute with.
+        InputError: if the temperature makes a z too large to compute with, or the scores cannot be used.
     """
+    posteriors = codec.posteriors(source)
+    candidates = _candidates(codec, source, search, *posteriors)
+    if not any(candidates):
+        return [[] for _ in candidates]
+    scores = ranking(codec, source, posteriors, candidates)
+    return [_best(*pair, search.wanted) for pair in zip(candidates, scores, strict=True)]
+
+
+def _candidates(
+    codec: Codec, source: InferenceBatches, search: Search, mean: Tensor, stddev: Tensor
+) -> list[list[str]]:
+    """At least `search.wanted` texts around the posterior (N, Z) of each source, if so many are found."""
     ids = source.label_ids
-    mean, stddev = (part.unsqueeze(1) for part in codec.posteriors(source))  # (N, 1, Z)
     read = [codec.tokenizers.decoder.decode(tokens, skip_special_tokens=True) for tokens in source.target_ids]
-    candidates = [Candidates(copies) for copies in zip(source.texts, cast("list[str]", read), strict=True)]
+    pairs = zip(source.texts, cast("list[str]", read), strict=True)
+    candidates = [Candidates(copies, search.min_distance) for copies in pairs]
     # Of all rounds at once, so that the noise of a text depends neither on the other texts nor on what they still lack.
-    noise = codec.draws.noise(len(source), ROUNDS, drawn, mean.shape[-1])
+    noise = codec.draws.noise(len(source), ROUNDS, search.drawn, mean.shape[-1])
     for attempt in range(ROUNDS):
-        lacking = [i for i, found in enumerate(candidates) if len(found.texts) < wanted]
+        lacking = [i for i, found in enumerate(candidates) if len(found.texts) < search.wanted]
         if not lacking:
             break
-        drawn_around = mean + temperature * GROWTH**attempt * stddev * noise[:, attempt]
-        around = finite_draws(drawn_around, temperature)[lacking]
+        away = search.temperature * GROWTH**attempt * stddev.unsqueeze(1) * noise[:, attempt]  # (N, M, Z)
+        around = finite_draws(mean.unsqueeze(1) + away, search.temperature)[lacking]
         written = codec.write_each(around, ids and [ids[i] for i in lacking])
         for i, texts in zip(lacking, written, strict=True):
             candidates[i].add(texts)
-    nearest = _nearest_first(codec, [found.texts for found in candidates], mean, ids)
-    return [texts[:wanted] for texts in nearest]
+    return [found.texts for found in candidates]
 
 
-def _nearest_first(
-    codec: Codec, candidates: list[list[str]], mean: torch.Tensor, ids: list[int] | None
-) -> list[list[str]]:
-    """The candidates of each text by the distance of their posterior mean from that of the text (N, 1, Z)."""
-    orders = [apart.argsort().tolist() for apart in codec.distances(candidates, mean.squeeze(1), ids)]
-    return [[found[i] for i in order] for found, order in zip(candidates, orders, strict=True)]
+def _best(texts: list[str], scores: Tensor, wanted: int) -> Scored:
+    """The texts with the highest scores (M,), the best first, and the scores; equal ones stay in order."""
+    order = scores.argsort(descending=True, stable=True)[:wanted]
+    return [(texts[i], float(scores[i])) for i in order.tolist()]
+
+
+def without_scores(found: list[Scored]) -> list[list[str]]:
+    """The texts alone."""
+    return [[text for text, _ in scored] for scored in found]

@@ -26,9 +26,10 @@ from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.controls import with_beams
 from textvae.pipeline.hub import push
 from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset, as_latents
-from textvae.pipeline.paraphrase import find_paraphrases
+from textvae.pipeline.paraphrase import Paraphrases, as_search, find_paraphrases, without_scores
 from textvae.pipeline.parts import check_max_length, check_parts, describe, usable_device, usable_dtype
 from textvae.pipeline.priors import check_prior, draw_latents, fit_prior, load_prior
+from textvae.pipeline.ranking import Reranker, as_ranking
 from textvae.pipeline.saving import save, save_merged
 from textvae.pipeline.score import score_texts
 from textvae.pipeline.walk import walk
@@ -270,30 +271,40 @@ class TextVAEPipeline:
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
+        min_distance: int = 1,
+        reranker: Reranker | str | Path | None = None,
+        return_scores: bool = False,
         **generation_kwargs,
-    ) -> Written:
-        """Write other texts near each text, the nearest first.
+    ) -> Paraphrases:
+        """Write other texts near each text, the best first.
 
         z = mean + temperature · std · ε is drawn from q(z|x) and written. Copies of the text and duplicates are
-        dropped; case, spaces and final punctuation do not count. The others are ranked by the Euclidean distance
-        between the mean of their own q(z|x) and that of the text. For texts with too few, more are drawn at 1.5 times
-        the temperature, in at most 4 rounds; so there may be fewer than asked for, or none.
+        dropped; case, spaces and the punctuation around words do not count. The others are ranked by what the decoder,
+        told z of the text, thinks of them, and by how near to the text they are read: the score is in nats, see
+        [`textvae.pipeline.ranking.by_model`]. For texts with too few, more are drawn at 1.5 times the temperature, in
+        at most 4 rounds; so there may be fewer than asked for, or none.
 
         Args:
             num_candidates: z for each text in a round; four times `num_return_sequences` if not given.
+            min_distance: the least number of words to insert, delete or replace; a text that is nearer is dropped.
+            reranker: scores the candidates in place of the model, the best highest: a function of the texts and of a
+                list of candidates for each, which returns a list of numbers for each; or a sentence encoder, by path or
+                Hub name, whose scores are cosines with the text.
+            return_scores: give (text, score) in place of each text.
 
         Returns: up to `num_return_sequences` texts, or a list of them for each text.
 
         Raises:
-            InputError: if a number is below 1, or `temperature` is negative or makes z too large.
+            InputError: if a number is below 1, `temperature` is negative or makes z too large, or the reranker or its
+                scores cannot be used.
         """
         controls = with_beams(generation_kwargs, self.model)
         codec = self._codec(batch_size, progress, seed, controls | {"num_return_sequences": 1})
-        wanted = whole("num_return_sequences", num_return_sequences, COUNT)
-        drawn = 4 * wanted if num_candidates is None else whole("num_candidates", num_candidates, COUNT)
-        temperature = number("temperature", temperature, NOT_NEGATIVE)
+        search = as_search(num_return_sequences, num_candidates, temperature, min_distance)
+        return_scores, ranking = flag("return_scores", return_scores), as_ranking(reranker, self.device)
         read, single = codec.read(texts, label)
-        found = find_paraphrases(codec, read, wanted, drawn, temperature)
+        scored = find_paraphrases(codec, read, search, ranking)
+        found = scored if return_scores else without_scores(scored)
         return found[0] if single else found
 
     def score(

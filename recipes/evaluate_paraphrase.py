@@ -1,0 +1,107 @@
+"""Measure paraphrases of a model beside copies, random texts and what people wrote. Prints a table.
+
+Sources and references are columns of a table, or files of which line i belongs to line i of the others:
+
+python recipes/evaluate_paraphrase.py runs/mine --file pairs.tsv --text_column source --reference_column one two
+python recipes/evaluate_paraphrase.py runs/mine --file source.txt --reference_file one.txt two.txt \
+    --judge weights/smollm2 --judge_encoder weights/minilm --output scores.json
+
+With several models each has a row. The first, best paraphrase of each text is measured. Where a model finds none, the
+text itself stands for it.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from textvae import TextVAEPipeline
+from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
+from textvae.cli.main import run
+from textvae.config_fields import COUNT, NOT_NEGATIVE, SEED, check_settings, setting
+from textvae.data.aligned import Column, load_aligned
+from textvae.errors import InputError
+from textvae.evaluation.judges import open_judges
+from textvae.evaluation.paraphrases import ParaphraseMeasures, paraphrase_table
+from textvae.files import check_place, read_json, write_whole
+from textvae.processes import best_device, say
+
+
+@dataclass
+class Settings:
+    num_candidates: int = setting(20, "candidates for each text in a round", COUNT)
+    temperature: float = setting(1.0, "of z; a higher one gives texts that are farther away", NOT_NEGATIVE)
+    min_distance: int = setting(1, "least number of words in which a paraphrase differs from its text", COUNT)
+    reranker: str | None = setting(None, "a sentence encoder, by path or Hub name, that ranks in place of the model")
+    label: str | None = setting(None, "label of all texts, for a model with labels")
+    seed: int = setting(0, "random seed", SEED)
+    batch_size: int = setting(64, "texts in the model at a time", COUNT)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
+class JudgeSettings:
+    judge: str | None = setting(None, "a causal language model, by path or Hub name, that judges fluency")
+    judge_encoder: str | None = setting(None, "a sentence encoder, by path or Hub name, that compares with the source")
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="directories that train.py wrote")
+    parser.add_argument("--file", required=True, help=FILE_HELP)
+    parser.add_argument("--text_column", default="text", help="column of the sources (default: text)")
+    parser.add_argument("--reference_column", nargs="+", default=[], help="columns of the same file with references")
+    parser.add_argument("--reference_file", nargs="+", default=[], help="files with as many references as --file")
+    add_flags(parser, Settings)
+    add_flags(parser, JudgeSettings)
+    parser.add_argument("--output", help="write the measures to this JSON file")
+    arguments = parser.parse_args()
+    output = check_output(arguments.output)
+    settings, judges = Settings(**flags_of(Settings, arguments)), JudgeSettings(**flags_of(JudgeSettings, arguments))
+    sources, *references = load_aligned(columns_of(arguments))
+    measures = ParaphraseMeasures(
+        sources, references, open_judges(judges.judge, judges.judge_encoder, torch.device(best_device()))
+    )
+    rows = measures.baselines()
+    for model in arguments.models:
+        rows[model] = measures.of(first_paraphrases(model, sources, settings))
+    if output is not None:
+        write_whole(output, json.dumps(rows, indent=1))
+    say(paraphrase_table(rows))
+    say(f"\n{len(sources)} texts, {len(references)} references of each")
+
+
+def check_output(name: str | None) -> Path | None:
+    """The --output; raises InputError if it cannot be written, or would replace something else than results."""
+    if name is None:
+        return None
+    check_place(Path(name))
+    if Path(name).exists() and read_json(Path(name)) is None:
+        raise InputError(f"{name} holds something else than results: give another --output.")
+    return Path(name)
+
+
+def columns_of(arguments: argparse.Namespace) -> list[Column]:
+    """The column of the sources, and those of the references."""
+    names = [Column(arguments.file, name, "reference") for name in arguments.reference_column]
+    files = [Column(name) for name in arguments.reference_file]
+    if not names + files:
+        raise InputError("There are no references: name columns by --reference_column, or files by --reference_file.")
+    return [Column(arguments.file, arguments.text_column), *names, *files]
+
+
+def first_paraphrases(model: str, sources: list[str], settings: Settings) -> list[str]:
+    found = cast("list[list[str]]", TextVAEPipeline.from_pretrained(model).paraphrase(sources, 1, **asdict(settings)))
+    return [texts[0] if texts else source for texts, source in zip(found, sources, strict=True)]
+
+
+if __name__ == "__main__":
+    run(main)
