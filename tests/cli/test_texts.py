@@ -21,6 +21,11 @@ def test_arguments_come_before_files_and_blank_rows_are_left_out(textvae, models
     assert "1 rows with a blank were left out" in caplog.text
 
 
+def test_flags_may_stand_before_texts(textvae, models, opened):
+    words = [TEXTS[0], "--num_beams", 2, *TEXTS[1:]]
+    assert textvae("reconstruct", models["gru"], *words).lines == opened["gru"].reconstruct(TEXTS, num_beams=2)
+
+
 def test_standard_input_is_read_part_by_part(textvae, models, opened):
     lines, expected = "\r\n".join(TEXTS), opened["gru"].reconstruct(TEXTS)
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):  # the last two with a byte-order mark

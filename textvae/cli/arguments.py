@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
         """The arguments; raises InputError for an unknown flag, with the nearest right one."""
-        arguments, unknown = self.parse_known_args(args, namespace)
+        arguments, unknown = self.parse_known_intermixed_args(args, namespace)  # texts behind flags, too
         self.refuse(unknown)
         return arguments
 

@@ -73,8 +73,7 @@ def read_command(words: list[str]) -> Callable[[], object]:
     if name and not name.startswith("-") and name not in COMMANDS:
         raise InputError(f"There is no command {name!r}; did you mean {nearest(name, COMMANDS)!r}?")
     parser, commands = make_parser([name])
-    arguments, unknown = parser.parse_known_args(words)
-    commands[name].refuse(unknown)
+    arguments = commands[name].parse_args(words[1:]) if name in commands else parser.parse_known_args(words)[0]
     return lambda: arguments.work(arguments)
 
 
