@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--judge_encoder", help="a sentence encoder to compare with, by path or Hub name")
     parser.add_argument("--output", help="write the table to this CSV file, too")
     arguments = parser.parse_args()
-    require_scikit_learn()
+    require_scikit_learn("A probe of classes")
     if arguments.output:
         check_place(Path(arguments.output))
     columns = {"text_column": arguments.text_column, "label_column": arguments.label_column}

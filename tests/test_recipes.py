@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 from datasets import Dataset
-from tiny_runs import BERT, GRU, SENTENCES, contents, results, write_lines
+from tiny_runs import BERT, GRU, SENTENCES, contents, results, save_encoder, write_lines
 
 from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline
 from textvae.config_fields import read_yaml
@@ -363,6 +363,25 @@ def test_evaluate_computes_as_the_launcher_was_told(call, model, corpus, tmp_pat
     assert asked == launched != overruled
 
 
+def test_evaluate_edit_measures_every_way_beside_what_needs_no_model(call, model, tmp_path, capsys):
+    rows = [f"{text}\t{'plain' if text.endswith('.') else 'loud'}" for text in SENTENCES]
+    rest = [f"indeed {row}" for row in rows]
+    train, others = (write_lines(tmp_path / f"{n}.tsv", ["text\tlabel", *r]) for n, r in enumerate((rows, rest)))
+    files = ["--file", train, "--train_file", train, "--classifier_file", others, "--strengths", 0, 2]
+    encoder = save_encoder(tmp_path / "encoder")
+    options = ["--num_texts", 10, "--num_candidates", 2, "--judge_encoder", encoder, "--output", tmp_path / "rows.csv"]
+    call("evaluate_edit.py", model, *files, *options)
+    printed = capsys.readouterr().out
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        found = {row["edit"].replace(model.name, "model"): row for row in csv.DictReader(file)}
+    ways = [f"model: {way}" for way in ("rebuilt", "mean 0", "mean 2", "logistic 0", "logistic 2")]
+    assert list(found) == ["none", "word list", "nearest sentence", *ways]
+    assert "The classifier is right on 1.000 of" in printed and printed.count("| ") > len(found)
+    assert float(found["none"]["flips"]) == 0 and float(found["nearest sentence"]["flips"]) == 1
+    rebuilt = {name: value for name, value in found["model: rebuilt"].items() if name != "edit"}
+    assert all(rebuilt.items() <= found[f"model: {method} 0"].items() for method in ("mean", "logistic"))
+
+
 MISTAKES = {
     "no such file": ("train.py", ["--train_file", "nowhere.txt"], "nowhere.txt"),
     "no such column": ("train.py", ["--train_file", "{table}", "--text_column", "txt"], "text_id, words"),
@@ -453,6 +472,11 @@ MISTAKES = {
         "evaluate_paraphrase.py",
         ["{model}", "--file", "{corpus}", "--reference_file", "{corpus}", "--output", "{corpus}"],
         "than results",
+    ),
+    "no labels": (
+        "evaluate_edit.py",
+        ["{model}", *("--file", "{corpus}", "--train_file", "{corpus}", "--classifier_file", "{corpus}")],
+        "label",
     ),
     "blank text": ("paraphrase.py", ["{model}", "  "], "blank"),
 }

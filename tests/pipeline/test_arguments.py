@@ -1,5 +1,7 @@
 """Any arguments: a verb gives what its docstring promises, or one sentence that says what is wrong."""
 
+import functools
+
 import numpy as np
 import pandas
 import pytest
@@ -7,12 +9,21 @@ import torch
 from datasets import Dataset
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from tiny_pipelines import LABELS, LATENT_SIZE, WORDS, pipeline
+from tiny_pipelines import LABELS, LATENT_SIZE, TEXTS, WORDS, build
 from transformers import GenerationConfig
 
 from textvae.errors import InputError
 
 MODELS = [("gru", ()), ("llama", ()), ("gru", LABELS)]
+
+
+@functools.cache
+def pipeline(decoder: str, label_names: tuple[str, ...]):
+    """A pipeline with a direction."""
+    built = build(decoder, label_names)
+    built.fit_direction("mood", TEXTS[:2], TEXTS[2:], label=label_names[0] if label_names else None)
+    return built
+
 
 # what a user may give
 
@@ -109,6 +120,14 @@ def arguments(draw, verb: str, label_names: tuple[str, ...]):
             "num_candidates": st.none() | COUNT,
             "min_distance": COUNT,
         },
+        "edit": {"texts": texts, "name": st.just("mood"), "strength": ANY_NUMBER},
+        "analogy": {"a": texts, "b": texts, "c": texts},
+        "traverse": {
+            "texts": texts,
+            "dimension": st.integers(0, LATENT_SIZE - 1),
+            "num_steps": st.integers(2, 3),
+            "reach": ANY_NUMBER,
+        },
         "score": {"texts": texts, "num_samples": COUNT},
         "evaluate": {
             "texts": texts,
@@ -126,13 +145,14 @@ def arguments(draw, verb: str, label_names: tuple[str, ...]):
         shared["label"] = one | st.lists(one, min_size=number, max_size=number)
     names = [name for name in shared if name in ("label", "progress") or draw(st.booleans())]
     given |= {name: draw(mostly(shared[name])) for name in names}
-    if verb in ("decode", "reconstruct", "sample", "interpolate", "paraphrase"):
+    if verb not in ("encode", "score", "evaluate"):
         names = draw(st.lists(st.sampled_from(sorted(CONTROLS.keys() - given.keys())), max_size=3, unique=True))
         given |= {name: draw(mostly(CONTROLS[name])) for name in names}
     return given, count
 
 
 VERBS = ["encode", "decode", "reconstruct", "sample", "interpolate", "paraphrase", "score"]
+VERBS += ["edit", "analogy", "traverse"]
 
 
 @st.composite
@@ -164,7 +184,7 @@ def check_written(verb: str, result, given: dict, count: int | None) -> None:
     several = given.get("num_return_sequences") or 1
     rows = given["num_samples"] if verb == "sample" else 1 if count is None else count
     written = [result] if verb != "sample" and count is None else result
-    if verb == "interpolate":
+    if verb in ("interpolate", "traverse"):
         assert all(len(way) == given["num_steps"] for way in written) and len(written) == rows
         written, rows = [text for way in written for text in way], rows * given["num_steps"]
     assert len(written) == rows
@@ -177,7 +197,7 @@ def are_texts(texts) -> bool:
 
 def real_count(verb: str, given: dict, count: int | None) -> int | None:
     """The number of texts that are there, where a strange one takes the place of those that were drawn."""
-    name = {"decode": "latents", "interpolate": "start"}.get(verb, "texts")
+    name = {"decode": "latents", "interpolate": "start", "analogy": "a"}.get(verb, "texts")
     value = given.get(name)
     if verb == "decode":
         shape = np.shape(value if not isinstance(value, list) else [np.asarray(row) for row in value])

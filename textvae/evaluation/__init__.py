@@ -58,6 +58,10 @@ Paraphrases are measured by `recipes/evaluate_paraphrase.py` and [`textvae.evalu
 paraphrases by people: BLEU to these and to the source, iBLEU, similarity to the source and fluency, beside a copy of
 the source, a random text and what people wrote.
 
+Edits of an attribute are measured by `textvae.evaluation.edits` and `recipes/evaluate_edit.py`: the share that a
+held-out classifier gives the other label, BLEU to the source, similarity and fluency, beside a word list and the
+nearest sentence of the other class, which need no model.
+
 The baseline of a VAE is the same decoder without z, `--latent_injection none`, trained and measured by the same
 recipes.
 """

@@ -16,10 +16,10 @@ MIXTURES = np.linspace(1e-6, 1 - 1e-6, 25)[:, None]  # λ of the points of the c
 QUANTIZATIONS = 5  # whose values are averaged, as each k-means starts at random
 
 
-def require_scikit_learn() -> None:
-    """Raises InputError without scikit-learn, which `mauve` needs."""
+def require_scikit_learn(what: str = "judge_encoder") -> None:
+    """Raises InputError without scikit-learn, which `mauve` and other measures need."""
     if find_spec("sklearn") is None:
-        raise InputError("judge_encoder needs the package scikit-learn: pip install 'textvae[judge]'.")
+        raise InputError(f"{what} needs the package scikit-learn: pip install 'textvae[judge]'.")
 
 
 def mauve(embeddings: Tensor, others: Tensor, seed: int = 0) -> float:

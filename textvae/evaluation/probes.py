@@ -32,7 +32,7 @@ def accuracies(
     Raises:
         InputError: without scikit-learn, for fewer texts than neighbours, or fewer than two classes.
     """
-    require_scikit_learn()
+    require_scikit_learn("A probe of classes")
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -65,5 +65,5 @@ def word_vectors(texts: Sequence[str], test_texts: Sequence[str], size: int) -> 
 
     words = TfidfVectorizer(sublinear_tf=True).fit(texts)
     matrix = words.transform(texts)
-    directions = TruncatedSVD(min(size, matrix.shape[1] - 1), random_state=0).fit(matrix)
+    directions = TruncatedSVD(min(size, len(words.vocabulary_) - 1), random_state=0).fit(matrix)
     return directions.transform(matrix), directions.transform(words.transform(test_texts))

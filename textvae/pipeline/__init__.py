@@ -7,15 +7,19 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `reconstruct(texts)`: each text, written back from its posterior mean.
 - `interpolate(start, end, num_steps)`: the texts on the way from one to the other, both ends included.
 - `paraphrase(texts, num_return_sequences)`: other texts near each text, the best first.
+- `fit_direction(name, positive, negative)`: the direction of z from negative to positive texts, kept with the model.
+- `edit(texts, name, strength)`: each text, moved along that direction.
+- `analogy(a, b, c)`: a is to b as c is to this text.
+- `traverse(texts, dimension)`: each text, with one dimension of its z moved in steps.
 - `sample(num_samples)`: texts from the prior that training has fitted; `prior="standard"` is N(0, I).
 - `fit_prior(texts)`: fit that prior to other texts.
 - `score(texts)`: an upper bound on −log p(x) in nats. A lower score is a more usual text; longer texts score higher.
 - `evaluate(texts)`: the whole report, see `textvae.evaluation`.
 
-`encode`, `reconstruct`, `interpolate`, `paraphrase` and `score` take one text, or a list, tuple, numpy array, pandas
-Series or column of a dataset; of a table give the column, such as `df["text"]`. `decode` takes a tensor, an array, or a
-list of them. All verbs work in batches (`batch_size=`), are reproducible with `seed=`, and run on the GPU if there is
-one; `from_pretrained(path, device="cpu")` and `vae.to("cpu")` choose another device. `print(vae)` says what it is.
+Verbs that read texts take one text, or a list, tuple, numpy array, pandas Series or column of a dataset; of a table
+give the column, such as `df["text"]`. `decode` takes a tensor, an array, or a list of them. All verbs work in batches
+(`batch_size=`), are reproducible with `seed=`, and run on the GPU if there is one; `from_pretrained(path,
+device="cpu")` and `vae.to("cpu")` choose another device. `print(vae)` says what it is.
 
 Threads may share a pipeline, as in a web server: a seed gives the same texts among threads as alone. Calls that draw
 words (`do_sample=True`) take turns, since torch has one random state for all threads.
@@ -31,6 +35,15 @@ Arguments are checked first, and one that cannot be used raises `InputError`, on
 
 `num_candidates=8` writes eight texts for each z and keeps the one whose own z is nearest. By default `sample` and
 `paraphrase` use 4 beams, and the others decode greedily.
+
+A direction is the difference of the mean z of two classes, or the normal of a logistic regression between them; both
+without what goes with the length of a text. A strength of 1 is the distance between the classes, 0 changes nothing, and
+below 0 a text is moved to the negative class. `save_pretrained` keeps the directions by name. They hold for this model:
+another one, or this one trained further, refuses them.
+
+    vae.fit_direction("sentiment", praise, complaints, method="logistic")
+    vae.fit_direction("positive", table)  # with the columns text and label, of which one label is "positive"
+    vae.edit("the food was awful .", "sentiment", strength=2, num_candidates=8)
 
 z is a plain tensor, for a search index, a numpy array, or a classifier, here of scikit-learn:
 

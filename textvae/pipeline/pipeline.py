@@ -18,12 +18,15 @@ from textvae.data.tokenize import tokenize_corpus
 from textvae.data.tokenizer_pair import load_tokenizers
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import evaluate, one_config
+from textvae.latents.directions import Directions
 from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
 from textvae.modeling.pretrained import named_errors
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.controls import with_beams
+from textvae.pipeline.directions import check_directions, fit_direction, load_directions
+from textvae.pipeline.edit import analogy, edit, traverse
 from textvae.pipeline.hub import push
 from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset, as_latents
 from textvae.pipeline.paraphrase import Paraphrases, as_search, find_paraphrases, without_scores
@@ -65,6 +68,7 @@ class TextVAEPipeline:
         max_length: int | None = None,
         encoder_tokenizer: PreTrainedTokenizerBase | None = None,
         prior: GaussianPrior | None = None,
+        directions: Directions | None = None,
     ):
         """Put the model in evaluation mode.
 
@@ -72,6 +76,7 @@ class TextVAEPipeline:
             tokenizer: the decoder's; the encoder's, too, unless `encoder_tokenizer` is given.
             max_length: kept in the tokenizers; if not given, the one that the tokenizer has, or 64.
             prior: what `fit_prior` has fitted; `sample` draws from it.
+            directions: what `fit_direction` has fitted; `edit` moves along them.
 
         Raises:
             InputError: if `max_length` is below 2 or too long for the model, or it was built for another tokenizer.
@@ -79,7 +84,9 @@ class TextVAEPipeline:
         tokenizers = check_parts(model, tokenizer, encoder_tokenizer)
         length = tokenizers.usual_length if max_length is None else check_max_length(max_length, model)
         check_prior(prior, model)
-        self.model, self.tokenizers, self.prior = model.eval(), tokenizers.limit(length), prior
+        check_directions(directions, model)
+        self.model, self.tokenizers = model.eval(), tokenizers.limit(length)
+        self.prior, self.directions = prior, directions
 
     def __repr__(self) -> str:
         return f"TextVAEPipeline({describe(self.model, self.tokenizers)})"
@@ -127,19 +134,20 @@ class TextVAEPipeline:
         name = str(name_or_path)
         model, tokenizers = load_model(name, dtype), load_tokenizers(name)
         with named_errors(name, "text VAE", "copy or save all its files again, together"):
-            return cls(model, tokenizers.decoder, None, tokenizers.encoder, load_prior(name, model)).to(device)
+            fitted = load_prior(name, model), load_directions(name, model)
+            return cls(model, tokenizers.decoder, None, tokenizers.encoder, *fitted).to(device)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write model (safetensors), fitted prior and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
+        """Write model (safetensors), prior, directions and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
 
         The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Frozen weights of a base model are not
         written; `base` in config.json says where they are. See [`textvae.pipeline.saving.save`].
         """
-        save(self.model, self.tokenizers, path, self.prior)
+        save(self.model, self.tokenizers, path, self.prior, self.directions)
 
     def merge_and_save(self, path: str | Path) -> None:
         """Write all weights in fp32, adapters merged, so that neither base model nor peft is needed to open them."""
-        save_merged(self.model, self.tokenizers, path, self.prior)
+        save_merged(self.model, self.tokenizers, path, self.prior, self.directions)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
         """Upload what `save_pretrained` writes, and model card and metrics; see [`textvae.pipeline.hub.push`]."""
@@ -306,6 +314,108 @@ class TextVAEPipeline:
         scored = find_paraphrases(codec, read, search, ranking)
         found = scored if return_scores else without_scores(scored)
         return found[0] if single else found
+
+    # z moved
+
+    def fit_direction(
+        self,
+        name: str,
+        positive: Texts | Table | Dataset,
+        negative: Texts | None = None,
+        method: str = "mean",
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+    ) -> None:
+        """Fit the direction of z from negative to positive texts, and keep it under this name for `edit`.
+
+        Args:
+            positive, negative: lists of texts; or one table with the columns `text` and `label`, where texts with the
+                label `name` are positive, and all others negative.
+            method: `mean` or `logistic` (needs scikit-learn), see [`textvae.latents.directions.fit_step`]. Both leave
+                out what goes with the length of a text.
+            label: for a model with labels; a list has one for each text, those of positive ones first.
+
+        Raises:
+            InputError: if one class has no texts, there are fewer texts than dimensions, the classes do not differ, or
+                the name has other characters than letters and digits of ASCII, `_`, `-` and `.`.
+        """
+        codec = self._codec(batch_size, progress, None)
+        self.directions = fit_direction(codec, self.directions, name, positive, negative, method, label)
+
+    def edit(
+        self,
+        texts: Texts,
+        name: str,
+        strength: float = 1.0,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+        **generation_kwargs,
+    ) -> Written:
+        """Write each text with z moved along a fitted direction.
+
+        Args:
+            name: of a direction, see `fit_direction`.
+            strength: 1 is the distance between the means of the two classes; 0 gives what `reconstruct` writes; below 0
+                a text is moved to the negative class.
+
+        Raises:
+            InputError: if there is no such direction, or `strength` is not finite or makes z too large.
+        """
+        codec = self._codec(batch_size, progress, seed, generation_kwargs)
+        return edit(codec, self.directions, texts, name, strength, label)
+
+    def analogy(
+        self,
+        a: Texts,
+        b: Texts,
+        c: Texts,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+        **generation_kwargs,
+    ) -> Written:
+        """a is to b as c is to …: write z(c) + z(b) − z(a) (Mikolov et al. 2013; Shen et al. 2020, section 5.3).
+
+        Args:
+            a, b, c: three texts, or three lists of the same length.
+            label: of all three, and of what is written.
+
+        Raises:
+            InputError: if the lists differ in length.
+        """
+        codec = self._codec(batch_size, progress, seed, generation_kwargs)
+        return analogy(codec, a, b, c, label)
+
+    def traverse(
+        self,
+        texts: Texts,
+        dimension: int,
+        num_steps: int = 7,
+        reach: float = 3.0,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+        **generation_kwargs,
+    ) -> Written:
+        """Write each text with one dimension of its posterior mean moved in equal steps; the others stay.
+
+        Args:
+            dimension: from 0 to `latent_size` − 1.
+            num_steps: of an odd number the text in the middle is what `reconstruct` writes.
+            reach: the dimension moves by −reach to +reach; in the prior N(0, I) its standard deviation is 1.
+
+        Returns: `num_steps` texts, or a list of them for each text.
+
+        Raises:
+            InputError: if there is no such dimension, `num_steps` is below 2, or `reach` is not above 0 or too large.
+        """
+        codec = self._codec(batch_size, progress, seed, generation_kwargs)
+        return traverse(codec, texts, dimension, num_steps, reach, label)
 
     def score(
         self,

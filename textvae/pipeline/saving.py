@@ -1,17 +1,20 @@
-"""A model, its tokenizers and its fitted prior written to one directory, whole or not at all."""
+"""A model, its tokenizers and what was fitted to its z written to one directory, whole or not at all."""
 
 from pathlib import Path
 from typing import cast
 
 from textvae.data.tokenizer_pair import ENCODER_TOKENIZER, TokenizerPair, save_tokenizers
 from textvae.files import check_directory, whole_files
+from textvae.latents.directions import Directions
 from textvae.latents.priors import GaussianPrior
 from textvae.modeling.adapters import merged
+from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.base_weights import check_apart
-from textvae.modeling.pretrained_model import TextVAEPreTrainedModel
 from textvae.modeling.weight_files import add_checksum, weight_patterns
+from textvae.pipeline.directions import DIRECTIONS_FILE, check_directions
 from textvae.pipeline.priors import PRIOR_FILE
 
+FITTED_FILES = (PRIOR_FILE, DIRECTIONS_FILE)
 # What other models and tokenizers leave, and transformers would open instead.
 _OF_OTHERS = (
     *("pytorch_model*.bin*", "adapter_config.json", "adapter_model.*"),
@@ -20,25 +23,35 @@ _OF_OTHERS = (
 
 
 def save(
-    model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | Path, prior: GaussianPrior | None = None
+    model: TextVAEModel,
+    tokenizers: TokenizerPair,
+    path: str | Path,
+    prior: GaussianPrior | None = None,
+    directions: Directions | None = None,
 ) -> None:
     """Write all of them; what was in the directory is replaced when all is written.
 
     Raises:
-        InputError: if `path` is a file or the directory of a base model.
+        InputError: if `path` is a file or the directory of a base model, or the directions are of another model.
         OSError: if the directory cannot be written; then it is as it was.
     """
     check_apart(model.config.base, path)
-    with whole_files(path, instead_of=[*weight_patterns(), PRIOR_FILE, ENCODER_TOKENIZER, *_OF_OTHERS]) as place:
+    check_directions(directions, model)
+    with whole_files(path, instead_of=[*weight_patterns(), *FITTED_FILES, ENCODER_TOKENIZER, *_OF_OTHERS]) as place:
         model.save_pretrained(place)
         save_tokenizers(place, tokenizers)
-        if prior is not None:
-            prior.save(place / PRIOR_FILE)
-            add_checksum(place / PRIOR_FILE)
+        for fitted, name in zip((prior, directions), FITTED_FILES, strict=True):
+            if fitted is not None:
+                fitted.save(place / name)
+                add_checksum(place / name)
 
 
 def save_merged(
-    model: TextVAEPreTrainedModel, tokenizers: TokenizerPair, path: str | Path, prior: GaussianPrior | None = None
+    model: TextVAEModel,
+    tokenizers: TokenizerPair,
+    path: str | Path,
+    prior: GaussianPrior | None = None,
+    directions: Directions | None = None,
 ) -> None:
     """Write all of them, with all weights in fp32 and adapters merged.
 
@@ -48,4 +61,4 @@ def save_merged(
     """
     check_directory(Path(path))
     check_apart(model.config.base, path)  # the base model is opened anew where it is
-    save(cast(TextVAEPreTrainedModel, merged(model)), tokenizers, path, prior)
+    save(cast(TextVAEModel, merged(model)), tokenizers, path, prior, directions)

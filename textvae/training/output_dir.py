@@ -8,13 +8,13 @@ from textvae.errors import InputError
 from textvae.files import finish_directory, has_directory, restore_directory, unfinished
 from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
-from textvae.pipeline.priors import PRIOR_FILE
+from textvae.pipeline.saving import FITTED_FILES
 from textvae.training import checkpoints
 from textvae.training.claim import unwritable
 from textvae.training.config import CONFIG_FILE, TrainingConfig
 
 BEST = "best"  # the best model so far, as a pipeline, until the run ends
-OF_A_MODEL = (METRICS_FILE, CARD_FILE, "config.json", "generation_config.json", "model*.safetensors*", PRIOR_FILE)
+OF_A_MODEL = (METRICS_FILE, CARD_FILE, "config.json", "generation_config.json", "model*.safetensors*", *FITTED_FILES)
 
 
 def checkpoint_to_resume(config: TrainingConfig) -> Path | None:

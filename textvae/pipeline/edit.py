@@ -1,0 +1,81 @@
+"""Edits: texts written from z that are moved: along a direction, by the difference of two texts, in one dimension.
+
+N texts · Z latent_size
+"""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from textvae.config_fields import POSITIVE, Range, number, whole
+from textvae.errors import InputError
+from textvae.latents.directions import Directions
+from textvae.latents.paths import check_path
+from textvae.pipeline.codec import Codec, Written
+from textvae.pipeline.directions import check_directions, latent_space
+from textvae.pipeline.inputs import Label, Texts, as_list, has_norm
+
+_FINITE = Range("a finite number", math.isfinite)
+
+
+def edit(
+    codec: Codec, directions: Directions | None, texts: Texts, name: str, strength: float, label: Label
+) -> Written:
+    """Each text, written from its posterior mean + strength · step.
+
+    Raises:
+        InputError: if there is no such direction, or the strength makes a z too large.
+    """
+    check_directions(directions, codec.model)
+    step = (directions or Directions(latent_space(codec.model))).step(name)
+    strength = number("strength", strength, _FINITE)
+    read, single = codec.read(texts, label)
+    means, _ = codec.posteriors(read)
+    moved = _usable(means + strength * step, "strength", strength)
+    written = codec.write(moved, read.label_ids, read.lengths)
+    return written[0] if single else written
+
+
+def analogy(codec: Codec, a: Texts, b: Texts, c: Texts, label: Label) -> Written:
+    """What is to c as b is to a: z(c) + (z(b) − z(a)), written.
+
+    Raises:
+        InputError: if they are no three texts, and no three lists of the same length.
+    """
+    lists, singles = zip(*map(as_list, (a, b, c)), strict=True)
+    if len({*map(len, lists)}) > 1 or len({*singles}) > 1:
+        raise InputError("a, b and c must be three texts, or three lists of the same length.")
+    ids = codec.label_ids(label, len(lists[0]))
+    # Each list by itself: where a and b are the same texts, their z are the same bit for bit.
+    reads = [codec.tokenize(texts, ids) for texts in lists]
+    first, second, third = (codec.posteriors(read)[0] for read in reads)
+    written = codec.write(third + (second - first), ids, reads[2].lengths)
+    return written[0] if singles[0] else written
+
+
+def traverse(codec: Codec, texts: Texts, dimension: int, num_steps: int, reach: float, label: Label) -> Written:
+    """`num_steps` texts of each text, with one dimension of its posterior mean moved from −reach to +reach.
+
+    Raises:
+        InputError: if there is no such dimension, or a number is out of its range.
+    """
+    latent_size = codec.model.config.latent_size
+    dimension = whole("dimension", dimension, Range(f"from 0 to {latent_size - 1}", lambda d: 0 <= d < latent_size))
+    num_steps, reach = check_path(num_steps, "linear"), number("reach", reach, POSITIVE)
+    read, single = codec.read(texts, label)
+    means, _ = codec.posteriors(read)
+    moves = torch.zeros(num_steps, latent_size)
+    middle = (num_steps - 1) / 2  # exactly 0 there, so that the text in the middle is the reconstruction
+    moves[:, dimension] = (torch.arange(num_steps) - middle) / middle * reach
+    ways = _usable(means.unsqueeze(1) + moves, "reach", reach)  # (N, num_steps, Z)
+    written = cast("list[list[str]]", codec.write_each(ways, read.label_ids))
+    return written[0] if single else written
+
+
+def _usable(latents: Tensor, name: str, value: float) -> Tensor:
+    """The same z (…, Z); raises InputError if this argument made one too large to compute with."""
+    if not has_norm(latents).all():
+        raise InputError(f"{name} is {value:g}, which makes z far too large: give a smaller one.")
+    return latents
