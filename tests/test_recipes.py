@@ -267,6 +267,17 @@ def test_paraphrases_are_measured_beside_copies_and_references(call, model, tmp_
     assert capsys.readouterr().out == printed
 
 
+def test_evaluate_detector_has_a_row_for_each_score(call, model, corpus, tmp_path, capsys):
+    unusual = write_lines(tmp_path / "unusual.txt", ["xyzzy xyzzy", "pizza pizza pizza", "!!!"])
+    texts = [part for name in ("normal", "held_out", "test") for part in (f"--{name}", corpus)]
+    call("evaluate_detector.py", model, *texts, "--unusual", unusual, "--output", tmp_path / "scores.csv")
+    rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    printed = capsys.readouterr().out
+    assert {"bound", "neighbours_states", "unigram NLL"} <= {row["score"] for row in rows}
+    assert all(0 <= float(row[name]) <= 1 for row in rows for name in ("auroc", "fpr_at_95"))
+    assert all(f"| {row['score']} | {float(row['auroc']):.3f} |" in printed for row in rows)
+
+
 @pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.py")))
 def test_every_recipe_has_help_that_starts_with_its_docstring(call, recipe, capsys):
     with pytest.raises(SystemExit) as done:

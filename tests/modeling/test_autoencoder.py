@@ -105,8 +105,12 @@ def test_reconstruction_sums_over_the_tokens_and_eos_but_not_bos(build, make_tex
         with torch.no_grad():
             logits = model.decode(output["latents"][[row]], inputs[None])[0]  # (T, V)
         assert tokens[-1] == EOS and logits.shape == (length, 37)
-        expected = -log_softmax(logits, -1)[range(length), tokens].sum()
-        torch.testing.assert_close(output["reconstruction"][row], expected, rtol=1e-5, atol=1e-5)
+        expected = -log_softmax(logits, -1)[range(length), tokens]
+        torch.testing.assert_close(output["reconstruction"][row], expected.sum(), rtol=1e-5, atol=1e-5)
+        padded = torch.cat([tokens, torch.tensor([-100, -100])])
+        with torch.no_grad():
+            nll = model.token_nll(output["latents"][[row]], padded[None])[0]
+        torch.testing.assert_close(nll, torch.cat([expected, torch.zeros(2)]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

@@ -5,7 +5,16 @@ Nothing here knows a model or a text. What is fitted on codes goes here.
 
 from textvae.latents.directions import Directions
 from textvae.latents.neighbours import neighbour_pairs
+from textvae.latents.outliers import LocalNeighbourDistance, MahalanobisDistance, NeighbourDistance
 from textvae.latents.paths import interpolate
 from textvae.latents.priors import GaussianPrior
 
-__all__ = ["Directions", "GaussianPrior", "interpolate", "neighbour_pairs"]
+__all__ = [
+    "Directions",
+    "GaussianPrior",
+    "LocalNeighbourDistance",
+    "MahalanobisDistance",
+    "NeighbourDistance",
+    "interpolate",
+    "neighbour_pairs",
+]

@@ -195,6 +195,31 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
         Raises:
             InputError: if `label_ids` are missing, or given to a model without labels.
         """
+        nll = self._predicted_nll(latents, labels, decoder_input_ids, label_ids)
+        rows = (labels != IGNORED).nonzero()[:, 0]
+        return nll.new_zeros(len(labels)).index_add(0, rows, nll)
+
+    def token_nll(
+        self,
+        latents: Tensor,
+        labels: Tensor,
+        decoder_input_ids: Tensor | None = None,
+        label_ids: Tensor | None = None,
+    ) -> Tensor:
+        """-log p of each token given z and the tokens before it, in nats: the terms of [`reconstruction`].
+
+        Arguments and errors are those of [`reconstruction`].
+
+        Returns:
+            (B, T) in fp32, 0 at padding.
+        """
+        nll = self._predicted_nll(latents, labels, decoder_input_ids, label_ids)
+        return nll.new_zeros(labels.shape).masked_scatter(labels != IGNORED, nll)
+
+    def _predicted_nll(
+        self, latents: Tensor, labels: Tensor, decoder_input_ids: Tensor | None, label_ids: Tensor | None
+    ) -> Tensor:
+        """The nats of the tokens that are no padding, text by text, in one row."""
         if decoder_input_ids is None:
             start, padding = cast(int, self.config.bos_token_id), cast(int, self.config.pad_token_id)
             decoder_input_ids = shift_right(labels, start, padding)
@@ -202,11 +227,9 @@ class TextVAEModel(TextVAEPreTrainedModel, GenerationMixin):
         # No mask: padding on the right cannot change a text, and causal attention without a mask is faster.
         states = self._decoder_states(latents, decoder_input_ids, None, label_ids)
         head = self.get_output_embeddings()
-        token_nll = linear_cross_entropy(
+        return linear_cross_entropy(
             states[predicted], head.weight, head.bias, labels[predicted], self.logit_scale, self.logit_softcap
         )
-        rows = predicted.nonzero()[:, 0]
-        return token_nll.new_zeros(len(labels)).index_add(0, rows, token_nll)
 
     def bag_of_words(self, latents: Tensor, labels: Tensor) -> Tensor:
         """-log p of the words of each text, in no order, given z; see [`BagOfWords`].

@@ -14,6 +14,9 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `sample(num_samples)`: texts from the prior that training has fitted; `prior="standard"` is N(0, I).
 - `fit_prior(texts)`: fit that prior to other texts.
 - `score(texts)`: an upper bound on −log p(x) in nats. A lower score is a more usual text; longer texts score higher.
+  With `return_terms=True` a `TextTerms` of each text: −ELBO, reconstruction from a draw and from the mean, KL, bound,
+  number of tokens; with `return_tokens=True` also each token and its nats. A list of them is a table for pandas.
+- `fit_detector(normal_texts, held_out)`, then `detect(texts)`: the odd ones out, see below.
 - `evaluate(texts)`: the whole report, see `textvae.evaluation`.
 
 Verbs that read texts take one text, or a list, tuple, numpy array, pandas Series or column of a dataset; of a table
@@ -56,6 +59,22 @@ With a model that has labels, every verb needs `label=`: one name for all texts,
     vae.decode(vae.encode(texts, label="negative"), label="positive")  # style transfer
     vae.score(texts, label=["positive", "negative"])  # of −log p(x|c), one label for each text
 
+The odd one out. `detect` gives a `Detection` of each text: a score, its p-value, and the least expected tokens. The
+p-value is (1 + the number of held-out normal texts that score at least as high) / (1 + their number): among normal
+texts, one in a hundred is at most 0.01. So hold out texts that neither training nor `normal_texts` has seen. Scores, of
+`fit_detector(score=)`, one name or several:
+
+- `reconstruction` (from the posterior mean), `negative_elbo`, `bound`, `kl`: in nats; each also `…_per_token`.
+- `round_trip`: the distance of z from the z of the text that is written from it.
+- `mahalanobis_latents`, `mahalanobis_states`: of z, and of the mean of the encoder's states.
+- `neighbours_latents`, `neighbours_states`: the distance from the 5 nearest normal texts.
+- `local_neighbours_latents`, `local_neighbours_states`: the distance from the nearest 20, less half of theirs from
+  their own. The best for the states of a pretrained sentence encoder, and worse for those of a small one.
+
+Likelihood finds texts whose words or order are strange, as spam, noise or another language; the states of a pretrained
+encoder find texts that are about something else. The default is one of each, combined by their p-values. The table is
+in `recipes/README.md`.
+
 Saving and the Hub. `save_pretrained(path)` and `push_to_hub("me/mine")` write what `from_pretrained` opens; the second
 uploads the model card and the metrics too. `merge_and_save(path)` writes one directory that needs neither the base
 model nor peft. A model that was in the directory is replaced when the new one is written: on a full disk it is what it
@@ -71,7 +90,21 @@ Each verb is a sub-command, see `textvae.cli`.
 """
 
 from textvae.pipeline.codec import Codec
+from textvae.pipeline.detect import Detection
+from textvae.pipeline.detector import Detector
 from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
+from textvae.pipeline.reading import SCORES, Reading
+from textvae.pipeline.score import TextTerms
 
-__all__ = ["CARD_FILE", "Codec", "METRICS_FILE", "TextVAEPipeline"]
+__all__ = [
+    "CARD_FILE",
+    "METRICS_FILE",
+    "SCORES",
+    "Codec",
+    "Detection",
+    "Detector",
+    "Reading",
+    "TextTerms",
+    "TextVAEPipeline",
+]

@@ -3,7 +3,7 @@
 N texts · Z latent_size · K samples
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +25,8 @@ from textvae.modeling.load import load_model
 from textvae.modeling.pretrained import named_errors
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.controls import with_beams
+from textvae.pipeline.detect import DEFAULT_SCORES, Detection, detect, fit_detector
+from textvae.pipeline.detector import Detector, check_detector, load_detector
 from textvae.pipeline.directions import check_directions, fit_direction, load_directions
 from textvae.pipeline.edit import analogy, edit, traverse
 from textvae.pipeline.hub import push
@@ -34,7 +36,7 @@ from textvae.pipeline.parts import check_max_length, check_parts, describe, usab
 from textvae.pipeline.priors import check_prior, draw_latents, fit_prior, load_prior
 from textvae.pipeline.ranking import Reranker, as_ranking
 from textvae.pipeline.saving import save, save_merged
-from textvae.pipeline.score import score_texts
+from textvae.pipeline.score import TextTerms, score_terms, score_texts
 from textvae.pipeline.walk import walk
 from textvae.processes import best_device, main_first
 
@@ -69,6 +71,7 @@ class TextVAEPipeline:
         encoder_tokenizer: PreTrainedTokenizerBase | None = None,
         prior: GaussianPrior | None = None,
         directions: Directions | None = None,
+        detector: Detector | None = None,
     ):
         """Put the model in evaluation mode.
 
@@ -77,6 +80,7 @@ class TextVAEPipeline:
             max_length: kept in the tokenizers; if not given, the one that the tokenizer has, or 64.
             prior: what `fit_prior` has fitted; `sample` draws from it.
             directions: what `fit_direction` has fitted; `edit` moves along them.
+            detector: what `fit_detector` has fitted; `detect` asks it.
 
         Raises:
             InputError: if `max_length` is below 2 or too long for the model, or it was built for another tokenizer.
@@ -86,7 +90,8 @@ class TextVAEPipeline:
         check_prior(prior, model)
         check_directions(directions, model)
         self.model, self.tokenizers = model.eval(), tokenizers.limit(length)
-        self.prior, self.directions = prior, directions
+        check_detector(detector, self.model)
+        self.prior, self.directions, self.detector = prior, directions, detector
 
     def __repr__(self) -> str:
         return f"TextVAEPipeline({describe(self.model, self.tokenizers)})"
@@ -134,20 +139,20 @@ class TextVAEPipeline:
         name = str(name_or_path)
         model, tokenizers = load_model(name, dtype), load_tokenizers(name)
         with named_errors(name, "text VAE", "copy or save all its files again, together"):
-            fitted = load_prior(name, model), load_directions(name, model)
+            fitted = load_prior(name, model), load_directions(name, model), load_detector(name)
             return cls(model, tokenizers.decoder, None, tokenizers.encoder, *fitted).to(device)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write model (safetensors), prior, directions and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
+        """Write model (safetensors), what was fitted, and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
 
         The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Frozen weights of a base model are not
         written; `base` in config.json says where they are. See [`textvae.pipeline.saving.save`].
         """
-        save(self.model, self.tokenizers, path, self.prior, self.directions)
+        save(self.model, self.tokenizers, path, self.prior, self.directions, self.detector)
 
     def merge_and_save(self, path: str | Path) -> None:
         """Write all weights in fp32, adapters merged, so that neither base model nor peft is needed to open them."""
-        save_merged(self.model, self.tokenizers, path, self.prior, self.directions)
+        save_merged(self.model, self.tokenizers, path, self.prior, self.directions, self.detector)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
         """Upload what `save_pretrained` writes, and model card and metrics; see [`textvae.pipeline.hub.push`]."""
@@ -425,7 +430,9 @@ class TextVAEPipeline:
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
-    ) -> list[float] | float:
+        return_terms: bool = False,
+        return_tokens: bool = False,
+    ) -> list[float] | float | list[TextTerms] | TextTerms:
         """Upper bound on -log p(x) of each text in nats: the lower, the more usual (Burda et al. 2016, eq. 8).
 
         With labels it bounds -log p(x|c): the label that fits a text best has the lowest score.
@@ -433,12 +440,59 @@ class TextVAEPipeline:
         It grows with the length of a text. All texts share the same K draws of noise, so that no score depends on the
         other texts; for the likelihood of a dataset independent draws are better, see [`evaluate`].
 
+        Args:
+            return_terms, return_tokens: give a [`textvae.pipeline.TextTerms`] of each text, with its tokens if
+                `return_tokens`, instead of the bound alone.
+
         Returns: nats of each text; one number for one string. Raises InputError if `num_samples` is below 1.
         """
         codec, num_samples = self._codec(batch_size, progress, seed), whole("num_samples", num_samples, COUNT)
+        with_tokens = flag("return_tokens", return_tokens)
         read, single = codec.read(texts, label)
-        scores = score_texts(codec, read, num_samples)
+        if flag("return_terms", return_terms) or with_tokens:
+            scores = score_terms(codec, read, num_samples, with_tokens)
+        else:
+            scores = score_texts(codec, read, num_samples)
         return scores[0] if single else scores
+
+    def fit_detector(
+        self,
+        normal_texts: Texts,
+        held_out: Texts | None = None,
+        score: str | Sequence[str] = DEFAULT_SCORES,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+    ) -> None:
+        """Learn from normal texts what `detect` needs; `save_pretrained` keeps it beside the model.
+
+        Args:
+            normal_texts: distances are from these, at most 20,000 of them.
+            held_out: normal texts that neither `normal_texts` nor the training of the model contains; p-values are
+                from these, at most 2,000. If not given, a fifth of `normal_texts`: then these should be new to the
+                model, or p-values are too small.
+            score: one of [`textvae.pipeline.SCORES`], or several, which are combined by their p-values.
+            label: a list has one for each of the normal texts, and then for each of the held-out ones.
+
+        Raises:
+            InputError: if a score is unknown, or there are fewer texts than it needs.
+        """
+        codec = self._codec(batch_size, progress, seed=None)
+        self.detector = fit_detector(codec, normal_texts, held_out, score, label)
+
+    def detect(
+        self, texts: Texts, num_tokens: int = 3, batch_size: int = 64, progress: bool = True, label: Label = None
+    ) -> list[Detection] | Detection:
+        """How unusual each text is beside the normal ones of `fit_detector`: a [`textvae.pipeline.Detection`].
+
+        Args:
+            num_tokens: of the least expected tokens.
+
+        Raises:
+            InputError: if no detector was fitted.
+        """
+        codec, number = self._codec(batch_size, progress, seed=None), whole("num_tokens", num_tokens, NOT_NEGATIVE)
+        return detect(codec, self.detector, texts, number, label)
 
     def evaluate(
         self,

@@ -1,4 +1,4 @@
-"""A model, its tokenizers and what was fitted to its z written to one directory, whole or not at all."""
+"""A model, its tokenizers and what was fitted to texts, written to one directory, whole or not at all."""
 
 from pathlib import Path
 from typing import cast
@@ -11,10 +11,11 @@ from textvae.modeling.adapters import merged
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.base_weights import check_apart
 from textvae.modeling.weight_files import add_checksum, weight_patterns
+from textvae.pipeline.detector import DETECTOR_FILE, Detector
 from textvae.pipeline.directions import DIRECTIONS_FILE, check_directions
 from textvae.pipeline.priors import PRIOR_FILE
 
-FITTED_FILES = (PRIOR_FILE, DIRECTIONS_FILE)
+FITTED_FILES = (PRIOR_FILE, DIRECTIONS_FILE, DETECTOR_FILE)
 # What other models and tokenizers leave, and transformers would open instead.
 _OF_OTHERS = (
     *("pytorch_model*.bin*", "adapter_config.json", "adapter_model.*"),
@@ -28,6 +29,7 @@ def save(
     path: str | Path,
     prior: GaussianPrior | None = None,
     directions: Directions | None = None,
+    detector: Detector | None = None,
 ) -> None:
     """Write all of them; what was in the directory is replaced when all is written.
 
@@ -40,7 +42,7 @@ def save(
     with whole_files(path, instead_of=[*weight_patterns(), *FITTED_FILES, ENCODER_TOKENIZER, *_OF_OTHERS]) as place:
         model.save_pretrained(place)
         save_tokenizers(place, tokenizers)
-        for fitted, name in zip((prior, directions), FITTED_FILES, strict=True):
+        for fitted, name in zip((prior, directions, detector), FITTED_FILES, strict=True):
             if fitted is not None:
                 fitted.save(place / name)
                 add_checksum(place / name)
@@ -52,6 +54,7 @@ def save_merged(
     path: str | Path,
     prior: GaussianPrior | None = None,
     directions: Directions | None = None,
+    detector: Detector | None = None,
 ) -> None:
     """Write all of them, with all weights in fp32 and adapters merged.
 
@@ -61,4 +64,4 @@ def save_merged(
     """
     check_directory(Path(path))
     check_apart(model.config.base, path)  # the base model is opened anew where it is
-    save(cast(TextVAEModel, merged(model)), tokenizers, path, prior, directions)
+    save(cast(TextVAEModel, merged(model)), tokenizers, path, prior, directions, detector)
