@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from textvae.errors import InputError
 from textvae.evaluation.judges import SentenceEncoder
 from textvae.latents.outliers import NeighbourDistance
 
