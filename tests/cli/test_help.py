@@ -27,6 +27,9 @@ def place(models, tmp_path_factory):
     for name in ("chitchat", "adapted"):
         (place / "runs" / name).symlink_to(models["gru"])
     write_lines(place / "mine.txt", SENTENCES[:60])
+    write_lines(place / "usual.txt", SENTENCES)
+    write_lines(place / "praise.txt", [text for text in SENTENCES if "like" in text])
+    write_lines(place / "complaints.txt", [text for text in SENTENCES if "never" in text])
     base = settings(place / "mine.txt", place / "runs" / "sweep")
     values = {"output_dir": base.pop("output_dir"), "base": base, "runs": {"one": {}, "two": {"beta": 0.5}}}
     (place / "sweep.yaml").write_text(yaml.safe_dump(values))

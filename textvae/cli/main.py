@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from textvae.cli.arguments import Parser
+from textvae.cli.fitted import analogy, detect, edit
 from textvae.cli.read import encode, score
 from textvae.cli.runs import evaluate, merge, sweep, train
 from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample
@@ -29,7 +30,10 @@ COMMANDS: dict[str, Command] = {
     "sample": sample,
     "interpolate": interpolate,
     "paraphrase": paraphrase,
+    "edit": edit,
+    "analogy": analogy,
     "score": score,
+    "detect": detect,
     "sweep": sweep,
     "merge": merge,
 }

@@ -62,7 +62,7 @@ def read_texts(arguments: argparse.Namespace) -> Iterator[Row]:
         InputError: for no text at all, a blank argument or line, and what cannot be read; the message names the line.
             What stands far on in the input is checked when it is read.
     """
-    given = (Row(_with_words(text, f"Text {number}")) for number, text in enumerate(arguments.texts, 1))
+    given = (Row(with_words(text, f"Text {number}")) for number, text in enumerate(arguments.texts, 1))
     if arguments.file:
         columns = {"text": arguments.text_column, "label": arguments.label_column}
         return _started(chain(given, (Row(**row) for row in _rows_of(arguments.file, columns))))
@@ -80,7 +80,7 @@ def read_pairs(arguments: argparse.Namespace) -> Iterator[Pair]:
         return _started(Pair(**row) for row in _rows_of(arguments.file, columns))
     _refuse_label_column(arguments)
     if is_given:
-        given = [_with_words(text, f"Text {number}") for number, text in enumerate((arguments.start, arguments.end), 1)]
+        given = [with_words(text, f"Text {number}") for number, text in enumerate((arguments.start, arguments.end), 1)]
         return iter([Pair(*given)])
     return _started(_pair_in(line, number) for number, line in enumerate(read_lines(), 1))
 
@@ -89,7 +89,7 @@ def _pair_in(line: str, number: int) -> Pair:
     place, texts = f"{STANDARD_INPUT}, line {number}", line.split("\t")
     if len(texts) != 2:
         raise InputError(f"{place} is not two texts with one tab between them: correct it.")
-    return Pair(*(_with_words(text, place) for text in texts))
+    return Pair(*(with_words(text, place) for text in texts))
 
 
 def _refuse_label_column(arguments: argparse.Namespace) -> None:
@@ -134,12 +134,13 @@ def read_lines() -> Iterator[str]:
         raise InputError("There is nothing to read: give it as arguments, with --file, or on standard input.")
     number = 0
     for number, line in enumerate(lines_in(sys.stdin.buffer, STANDARD_INPUT), 1):  # pyright: ignore[reportArgumentType]
-        yield _with_words(line.rstrip("\r\n"), f"{STANDARD_INPUT}, line {number}")
+        yield with_words(line.rstrip("\r\n"), f"{STANDARD_INPUT}, line {number}")
     if not number:
         raise InputError(f"{STANDARD_INPUT} is empty: give lines, or arguments, or --file.")
 
 
-def _with_words(text: str, place: str) -> str:
+def with_words(text: str, place: str) -> str:
+    """This text; raises InputError if it is blank."""
     if not text.strip():
         raise InputError(f"{place} is blank: leave it out, or write something.")
     return text

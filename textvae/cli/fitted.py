@@ -1,0 +1,156 @@
+"""Sub-commands that use what was fitted to texts, by the model or by their own flags: edit, analogy, detect."""
+
+import argparse
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
+from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
+from textvae.cli.texts import Row, add_texts, read_texts, with_words
+from textvae.cli.verbs import (
+    Using,
+    add_model,
+    add_using,
+    decoding_of,
+    labels,
+    open_model,
+    refuse_drawn_words,
+    stream,
+)
+from textvae.config_fields import NOT_NEGATIVE, Range, check_settings, setting
+from textvae.errors import InputError
+
+if TYPE_CHECKING:
+    from textvae.pipeline.detect import Detection
+
+
+FINITE = Range("a finite number", math.isfinite)
+
+
+@dataclass
+class Editing:
+    strength: float = setting(1.0, "1 is as far as the two classes are apart, 0 rebuilds, below 0 goes back", FINITE)
+    method: Literal["mean", "logistic"] = setting("mean", "how a direction is fitted to --positive and --negative")
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
+class Detecting:
+    num_tokens: int = setting(3, "number of the least expected tokens that are shown", NOT_NEGATIVE)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+def edit(parser: Parser):
+    """Write each text with z moved along a direction, such as from complaints to praise.
+
+    textvae edit runs/chitchat praise --positive praise.txt --negative complaints.txt --file mine.txt --strength 2
+
+    Without --positive and --negative the direction is one that `fit_direction` has saved with the model.
+    """
+    add_model(parser)
+    parser.add_argument("name", metavar="NAME", help="of the direction")
+    add_texts(parser)
+    for kind in ("positive", "negative"):
+        said = f"texts of the {kind} class, one a row: the direction is fitted to both classes now"
+        parser.add_argument(f"--{kind}", nargs="+", action="extend", help=said)
+    add_flags(parser, Editing)
+    add_using(parser, decoding=True)
+    add_output(parser)
+    return _edit
+
+
+def _edit(arguments: argparse.Namespace) -> None:
+    using, editing, controls = settings_of(Using, arguments), settings_of(Editing, arguments), decoding_of(arguments)
+    if (arguments.positive is None) != (arguments.negative is None):
+        raise InputError("A direction is fitted to two classes of texts: give both --positive and --negative.")
+    layout = Layout(lambda result: one_line(result["edited"]), ["text", "edited"])
+    output = check_output(arguments, layout)
+    refuse_drawn_words(output, controls)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+    if arguments.positive is not None:
+        classes = _texts_of(arguments.positive), _texts_of(arguments.negative)
+        vae.fit_direction(arguments.name, *classes, editing.method, using.batch_size, label=using.label)
+
+    def verb(rows: list[Row]) -> list[Result]:
+        given, label = [row.text for row in rows], labels(using, rows)
+        options: dict[str, Any] = {"batch_size": using.batch_size, "progress": False, "label": label, **controls}
+        edited = vae.edit(given, arguments.name, editing.strength, **options)
+        return [{"text": text, "edited": new} for text, new in zip(given, edited, strict=True)]
+
+    stream(texts, output, layout, using.batch_size, verb)
+
+
+def analogy(parser: Parser):
+    """Write what is to C as B is to A.
+
+    textvae analogy runs/chitchat "I like pizza." "I liked pizza." "I like music."
+    """
+    add_model(parser)
+    for name in "abc":
+        parser.add_argument(name, metavar=name.upper(), help="a text")
+    add_using(parser, decoding=True)
+    return _analogy
+
+
+def _analogy(arguments: argparse.Namespace) -> None:
+    using, controls = settings_of(Using, arguments), decoding_of(arguments)
+    a, b, c = (with_words(getattr(arguments, name), f"Text {name.upper()}") for name in "abc")
+    vae = open_model(arguments, using)
+    print(vae.analogy(a, b, c, batch_size=using.batch_size, progress=False, label=using.label, **controls))
+
+
+def detect(parser: Parser):
+    """Find unusual texts: a p-value among normal texts, and the least expected tokens of each text.
+
+    cat mine.txt | textvae detect runs/chitchat --normal usual.txt | sort -g | head
+
+    A line is the p-value, the score, the text, and its least expected tokens with their nats, between tabs. Without
+    --normal the detector is the one that `fit_detector` has saved with the model. Normal texts should be new to the
+    model, and 200 at least.
+    """
+    add_model(parser)
+    add_texts(parser)
+    parser.add_argument("--normal", nargs="+", action="extend", help=f"normal texts. {FILE_HELP}")
+    add_flags(parser, Detecting)
+    add_using(parser)
+    add_output(parser)
+    return _detect
+
+
+def _detect(arguments: argparse.Namespace) -> None:
+    using, detecting = settings_of(Using, arguments), settings_of(Detecting, arguments)
+    layout = Layout(_as_line, ["p_value", "score", "text", "least_expected"])
+    output = check_output(arguments, layout)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+    if arguments.normal is not None:
+        vae.fit_detector(_texts_of(arguments.normal), batch_size=using.batch_size, label=using.label)
+
+    def verb(rows: list[Row]) -> list[Result]:
+        given, label = [row.text for row in rows], labels(using, rows)
+        found = vae.detect(given, batch_size=using.batch_size, progress=False, label=label, **asdict(detecting))
+        return [_result(*pair) for pair in zip(given, cast("list[Detection]", found), strict=True)]
+
+    stream(texts, output, layout, using.batch_size, verb)
+
+
+def _result(text: str, found: "Detection") -> Result:
+    tokens = ", ".join(f"{token} {nats:.1f}" for token, nats in found.least_expected)
+    return {"p_value": round(found.p_value, 4), "score": round(found.score, 4), "text": text, "least_expected": tokens}
+
+
+def _as_line(result: Result) -> str:
+    numbers = f"{result['p_value']:.4f}\t{result['score']:.4f}"
+    return f"{numbers}\t{one_line(result['text'])}\t{one_line(result['least_expected'])}"
+
+
+def _texts_of(files: list[str]) -> list[str]:
+    from textvae.data.corpora import load_texts
+
+    return load_texts(files)["text"][:]
