@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from conftest import make, texts_of
 
 from textvae.modeling.waves import num_features, pooled_by_position, position_features
 
@@ -42,8 +41,8 @@ def test_pooling_keeps_which_state_stands_where():
 
 @pytest.mark.parametrize("decoder", ["gru", "gru2", "gpt2", "llama"])
 @pytest.mark.parametrize("injection", [["embedding"], ["output"], ["prefix", "embedding", "output"]])
-def test_a_cached_step_is_told_its_position(decoder, injection):
-    model = make("bert", decoder, latent_injection=injection, position_waves=WAVES).eval()
+def test_a_cached_step_is_told_its_position(make_model, decoder, injection):
+    model = make_model("bert", decoder, latent_injection=injection, position_waves=WAVES).eval()
     latents = torch.randn(2, model.config.latent_size)
     with torch.no_grad():
         written = model.generate(latents, max_new_tokens=7, min_new_tokens=7, do_sample=False)
@@ -56,9 +55,9 @@ def test_a_cached_step_is_told_its_position(decoder, injection):
 
 
 @pytest.mark.parametrize("labels", [[], ["a", "b"]])
-def test_padding_and_batch_change_nothing_and_z_depends_on_the_order(labels):
-    model = make(position_waves=WAVES, latent_injection=["embedding", "output"], label_names=labels).eval()
-    batch = texts_of([6, 3])
+def test_padding_and_batch_change_nothing_and_z_depends_on_the_order(make_model, make_texts, labels):
+    model = make_model(position_waves=WAVES, latent_injection=["embedding", "output"], label_names=labels).eval()
+    batch = make_texts([6, 3])
     if labels:
         batch["label_ids"] = torch.tensor([0, 1])
     noise = torch.zeros(2, model.config.latent_size)

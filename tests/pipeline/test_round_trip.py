@@ -7,6 +7,7 @@ from transformers import GenerationConfig
 
 from textvae import InputError
 from textvae.pipeline.codec import Codec
+from textvae.pipeline.draws import Draws
 
 
 def latents(count=12):
@@ -35,9 +36,8 @@ def test_every_verb_that_writes_takes_candidates():
     walk = vae.interpolate(TEXTS[0], TEXTS[1], num_steps=3, num_candidates=3)
     points = torch.stack([means[0], (means[0] + means[1]) / 2, means[1]])
     assert walk == vae.decode(points, num_candidates=3)
-    assert vae.sample(5, seed=1, num_candidates=3) == vae.decode(
-        torch.randn(5, LATENT_SIZE, generator=torch.Generator().manual_seed(1)), num_candidates=3
-    )
+    z = Draws(1, torch.device("cpu")).noise(5, LATENT_SIZE)
+    assert vae.sample(5, seed=1, num_candidates=3) == vae.decode(z, num_candidates=3)
 
 
 def test_one_candidate_is_greedy_and_drawn_ones_can_be_had_again():
@@ -64,7 +64,7 @@ def test_what_cannot_be_is_refused(controls, words):
 def test_samples_and_paraphrases_are_written_with_beams_unless_told_otherwise():
     vae = build()
     assert vae.sample(6, seed=0) == vae.sample(6, seed=0, num_beams=4)
-    z = torch.randn(6, LATENT_SIZE, generator=torch.Generator().manual_seed(0))
+    z = Draws(0, torch.device("cpu")).noise(6, LATENT_SIZE)
     assert vae.sample(6, seed=0, num_beams=1) == vae.decode(z)
     assert vae.sample(6, seed=0, generation_config=GenerationConfig(num_beams=2)) == vae.decode(z, num_beams=2)
     assert vae.paraphrase(TEXTS, seed=0) == vae.paraphrase(TEXTS, seed=0, num_beams=4)

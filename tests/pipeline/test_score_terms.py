@@ -8,6 +8,7 @@ from tiny_pipelines import LABELS, TEXTS, build, pipeline
 from textvae import InputError, TextVAEConfig, TextVAEModel, TextVAEPipeline
 from textvae.objectives.terms import normal_log_density
 from textvae.pipeline import TextTerms
+from textvae.pipeline.draws import Draws
 
 KINDS = [("gru", ()), ("llama", ()), ("gru", LABELS), ("llama", LABELS)]
 OWN = [LABELS[0], LABELS[1], LABELS[1], LABELS[0]]
@@ -43,7 +44,7 @@ def test_the_bound_of_one_sample_is_the_negative_elbo_of_the_same_draw(case):
     ids = None if not options else torch.tensor([vae.model.config.label_names.index(name) for name in OWN])
     with torch.no_grad():
         mean, logvar = vae.model.posterior_parameters(read["input_ids"], read["attention_mask"], ids)
-        z = mean + (logvar / 2).exp() * torch.randn(1, 1, 3, generator=torch.Generator().manual_seed(5))[0]
+        z = mean + (logvar / 2).exp() * Draws(5, torch.device("cpu")).noise(1, 1, 3)[0]
         prior = vae.model.prior_parameters(ids)
         sampled_kl = normal_log_density(z, mean, logvar) - normal_log_density(z, *prior)
     for one, kl in zip(terms, sampled_kl.tolist(), strict=True):
