@@ -67,9 +67,8 @@ class Detector:
         tensors = {"each": self.each, "together": self.together, "fingerprint": self.fingerprint}
         for name, distance in self.distances.items():
             tensors |= {f"{name}.{part}": tensor for part, tensor in distance.tensors().items()}
-        tensors = {
-            name: tensor.contiguous().clone() for name, tensor in tensors.items()
-        }  # two distances may share theirs
+        # Two distances may share a tensor, which such a file cannot.
+        tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
         save_file(tensors, path, {"scores": json.dumps(self.scores)})
 
     @classmethod
