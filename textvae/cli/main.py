@@ -41,7 +41,7 @@ COMMANDS: dict[str, Command] = {
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the sub-command that these words name, by default those of the command line."""
-    wait_passively()
+    wait_briefly()
     with sentences():
         work = read_command(sys.argv[1:] if words is None else list(words))
         quiet_libraries()
@@ -50,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def run(work: Callable[[], object]) -> None:
     """Call `work`; an `InputError` or `OSError` becomes one sentence on stderr and exit code 2."""
-    wait_passively()
+    wait_briefly()
     with sentences():
         quiet_libraries()
         work()
@@ -108,9 +108,10 @@ def unindented(docstring: str) -> str:
     return "\n".join(line.removeprefix("    ") for line in docstring.strip().splitlines())
 
 
-def wait_passively() -> None:
-    """Let threads that wait leave their core to others, unless you chose otherwise; torch reads it as it loads."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+def wait_briefly() -> None:
+    """Let threads that wait soon leave their core to others, unless you chose otherwise; torch reads it as it loads."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # of GNU's OpenMP; no spinning at all costs more
 
 
 def quiet_libraries() -> None:
