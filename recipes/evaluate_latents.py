@@ -14,8 +14,8 @@ from textvae import TextVAEPipeline
 from textvae.cli.arguments import FILE_HELP
 from textvae.cli.main import run
 from textvae.data.corpora import load_texts
+from textvae.errors import require_scikit_learn
 from textvae.evaluation.judges import SentenceEncoder
-from textvae.evaluation.mauve import require_scikit_learn
 from textvae.evaluation.probes import TITLES, accuracies, principal_components, word_vectors
 from textvae.evaluation.table import as_csv, as_markdown
 from textvae.files import check_place, write_whole

@@ -21,12 +21,13 @@ import torch
 from textvae import TextVAEPipeline
 from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
 from textvae.cli.main import run
+from textvae.cli.runs import check_results
 from textvae.config_fields import COUNT, NOT_NEGATIVE, SEED, check_settings, setting
 from textvae.data.aligned import Column, load_aligned
 from textvae.errors import InputError
 from textvae.evaluation.judges import open_judges
 from textvae.evaluation.paraphrases import ParaphraseMeasures, paraphrase_table
-from textvae.files import check_place, read_json, write_whole
+from textvae.files import write_whole
 from textvae.processes import best_device, say
 
 
@@ -64,7 +65,8 @@ def main() -> None:
     add_flags(parser, JudgeSettings)
     parser.add_argument("--output", help="write the measures to this JSON file")
     arguments = parser.parse_args()
-    output = check_output(arguments.output)
+    if arguments.output:
+        check_results(Path(arguments.output))
     settings, judges = Settings(**flags_of(Settings, arguments)), JudgeSettings(**flags_of(JudgeSettings, arguments))
     sources, *references = load_aligned(columns_of(arguments))
     measures = ParaphraseMeasures(
@@ -73,20 +75,10 @@ def main() -> None:
     rows = measures.baselines()
     for model in arguments.models:
         rows[model] = measures.of(first_paraphrases(model, sources, settings))
-    if output is not None:
-        write_whole(output, json.dumps(rows, indent=1))
+    if arguments.output:
+        write_whole(Path(arguments.output), json.dumps(rows, indent=1))
     say(paraphrase_table(rows))
     say(f"\n{len(sources)} texts, {len(references)} references of each")
-
-
-def check_output(name: str | None) -> Path | None:
-    """The --output; raises InputError if it cannot be written, or would replace something else than results."""
-    if name is None:
-        return None
-    check_place(Path(name))
-    if Path(name).exists() and read_json(Path(name)) is None:
-        raise InputError(f"{name} holds something else than results: give another --output.")
-    return Path(name)
 
 
 def columns_of(arguments: argparse.Namespace) -> list[Column]:

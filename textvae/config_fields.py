@@ -30,6 +30,7 @@ class Range:
 
 
 COUNT = Range("at least 1", lambda value: value >= 1)
+FINITE = Range("a finite number", math.isfinite)
 POSITIVE = Range("a finite number above 0", lambda value: 0 < value < math.inf)
 NOT_NEGATIVE = Range("a finite number, at least 0", lambda value: 0 <= value < math.inf)
 SHARE = Range("from 0 to 1", lambda value: 0 <= value <= 1)

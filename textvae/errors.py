@@ -1,5 +1,6 @@
-"""InputError: the error for input that cannot be used."""
+"""InputError: the error for input that cannot be used, and for an extra that is not installed."""
 
+from importlib.util import find_spec
 from reprlib import Repr
 
 _SHORT = Repr()
@@ -8,6 +9,12 @@ _SHORT.maxstring = _SHORT.maxother = 50
 
 class InputError(ValueError):
     """The input of the user cannot be used; the message is one sentence: what is wrong, and what to do."""
+
+
+def require_scikit_learn(what: str = "judge_encoder") -> None:
+    """Raises InputError without scikit-learn, an extra, which `what` needs."""
+    if find_spec("sklearn") is None:
+        raise InputError(f"{what} needs the package scikit-learn: pip install 'textvae[judge]'.")
 
 
 def shown(value: object) -> str:

@@ -74,6 +74,6 @@ def test_another_number_of_labels_than_two_is_refused(labels, encoder):
 
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("textvae.evaluation.mauve.find_spec", lambda _: None)
+    monkeypatch.setattr("textvae.errors.find_spec", lambda _: None)
     with pytest.raises(InputError, match="pip install"):
         AttributeClassifier(TEXTS, LABELS)

@@ -117,6 +117,6 @@ def test_what_is_no_judge_is_refused_in_one_sentence(decoder, encoder, tmp_path)
 
 
 def test_an_encoder_without_scikit_learn_is_refused_before_it_is_opened(monkeypatch):
-    monkeypatch.setattr("textvae.evaluation.mauve.find_spec", lambda _: None)
+    monkeypatch.setattr("textvae.errors.find_spec", lambda _: None)
     with pytest.raises(InputError, match="needs the package scikit-learn"):
         open_judges(None, "nowhere", CPU)

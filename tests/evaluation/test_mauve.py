@@ -40,6 +40,6 @@ def test_few_and_equal_points_have_a_value(number):
 
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("textvae.evaluation.mauve.find_spec", lambda _: None)
+    monkeypatch.setattr("textvae.errors.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"scikit-learn: pip install 'textvae\[judge\]'"):
         mauve(ONE, OTHER)

@@ -99,7 +99,7 @@ def test_what_cannot_be_fitted_is_refused(classes, monkeypatch):
             fit_step(*twice, method)
     with pytest.raises(InputError, match="'mean' or 'logistic'"):
         fit_step(*classes, "median")
-    monkeypatch.setattr("textvae.latents.directions.find_spec", lambda _: None)
+    monkeypatch.setattr("textvae.errors.find_spec", lambda _: None)
     with pytest.raises(InputError, match="pip install"):
         fit_step(*classes, "logistic")
 

@@ -1,9 +1,8 @@
 """Sub-commands that use what was fitted to texts, by the model or by their own flags: edit, analogy, detect."""
 
 import argparse
-import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
@@ -13,19 +12,16 @@ from textvae.cli.verbs import (
     add_model,
     add_using,
     decoding_of,
-    labels,
     open_model,
+    options_of,
     refuse_drawn_words,
     stream,
 )
-from textvae.config_fields import NOT_NEGATIVE, Range, check_settings, setting
+from textvae.config_fields import FINITE, NOT_NEGATIVE, check_settings, setting
 from textvae.errors import InputError
 
 if TYPE_CHECKING:
     from textvae.pipeline.detect import Detection
-
-
-FINITE = Range("a finite number", math.isfinite)
 
 
 @dataclass
@@ -78,9 +74,8 @@ def _edit(arguments: argparse.Namespace) -> None:
         vae.fit_direction(arguments.name, *classes, editing.method, using.batch_size, label=using.label)
 
     def verb(rows: list[Row]) -> list[Result]:
-        given, label = [row.text for row in rows], labels(using, rows)
-        options: dict[str, Any] = {"batch_size": using.batch_size, "progress": False, "label": label, **controls}
-        edited = vae.edit(given, arguments.name, editing.strength, **options)
+        given = [row.text for row in rows]
+        edited = vae.edit(given, arguments.name, editing.strength, **options_of(using, rows), **controls)
         return [{"text": text, "edited": new} for text, new in zip(given, edited, strict=True)]
 
     stream(texts, output, layout, using.batch_size, verb)
@@ -133,8 +128,8 @@ def _detect(arguments: argparse.Namespace) -> None:
         vae.fit_detector(_texts_of(arguments.normal), batch_size=using.batch_size, label=using.label)
 
     def verb(rows: list[Row]) -> list[Result]:
-        given, label = [row.text for row in rows], labels(using, rows)
-        found = vae.detect(given, batch_size=using.batch_size, progress=False, label=label, **asdict(detecting))
+        given = [row.text for row in rows]
+        found = vae.detect(given, **options_of(using, rows), **asdict(detecting))
         return [_result(*pair) for pair in zip(given, cast("list[Detection]", found), strict=True)]
 
     stream(texts, output, layout, using.batch_size, verb)

@@ -8,7 +8,7 @@ from textvae.cli.arguments import Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
 from textvae.cli.texts import Row, add_texts, read_texts
 from textvae.cli.vectors import NAME
-from textvae.cli.verbs import Using, add_model, add_using, labels, open_model, skip_noise, stream
+from textvae.cli.verbs import Using, add_model, add_using, open_model, options_of, skip_noise, stream
 from textvae.config_fields import COUNT, check_settings, setting
 
 
@@ -57,9 +57,7 @@ def _encode(arguments: argparse.Namespace) -> None:
 
     def verb(rows: list[Row]) -> list[Result]:
         given = [row.text for row in rows]
-        latents = vae.encode(
-            given, encoding.sample, batch_size=using.batch_size, progress=False, label=labels(using, rows)
-        )
+        latents = vae.encode(given, encoding.sample, **options_of(using, rows))
         return [{"text": text, NAME: z} for text, z in zip(given, latents.tolist(), strict=True)]
 
     stream(texts, output, layout, using.batch_size, verb)
@@ -88,8 +86,8 @@ def _score(arguments: argparse.Namespace) -> None:
     vae = open_model(arguments, using)
 
     def verb(rows: list[Row]) -> list[Result]:
-        given, label = [row.text for row in rows], labels(using, rows)
-        scores = vae.score(given, scoring.num_samples, using.seed, using.batch_size, progress=False, label=label)
+        given = [row.text for row in rows]
+        scores = vae.score(given, scoring.num_samples, using.seed, **options_of(using, rows))
         return [{"score": round(nats, 4), "text": text} for text, nats in zip(given, cast(list, scores), strict=True)]
 
     stream(texts, output, layout, using.batch_size, verb)

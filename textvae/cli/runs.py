@@ -61,7 +61,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from textvae.training.precision import warn_of_slow_bf16
 
     if arguments.output:
-        _check_results(Path(arguments.output))
+        check_results(Path(arguments.output))
         check_place(Path(f"{arguments.output}.partial"))
     accelerator = Accelerator()
     options = {"mixed_precision": accelerator.mixed_precision} | flags_of(EvaluationConfig, arguments)
@@ -85,7 +85,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         say(unknown_sentence(pipeline.tokenizer, int(report["num_unknown"]), int(report["num_tokens"])))
 
 
-def _check_results(output: Path) -> None:
+def check_results(output: Path) -> None:
     """Raises InputError if this --output cannot be written, or would replace something else than results."""
     check_place(output)
     if output.exists() and read_json(output) is None:

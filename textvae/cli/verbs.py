@@ -89,9 +89,10 @@ def open_model(arguments: argparse.Namespace, using: Using) -> "TextVAEPipeline"
     return vae
 
 
-def labels(using: Using, rows: Sequence[Row | Pair]) -> Any:
-    """The argument `label` of a verb for these rows."""
-    return [row.label for row in rows] if rows[0].label is not None else using.label
+def options_of(using: Using, rows: Sequence[Row | Pair]) -> dict[str, Any]:
+    """The arguments of a verb that say how it reads these rows."""
+    label = [row.label for row in rows] if rows[0].label is not None else using.label
+    return {"batch_size": using.batch_size, "progress": False, "label": label}
 
 
 def stream(

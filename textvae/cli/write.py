@@ -13,8 +13,8 @@ from textvae.cli.verbs import (
     add_model,
     add_using,
     decoding_of,
-    labels,
     open_model,
+    options_of,
     refuse_drawn_words,
     skip_noise,
     stream,
@@ -105,8 +105,8 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     vae = open_model(arguments, using)
 
     def verb(rows: list[Row]) -> list[Result]:
-        given, label = [row.text for row in rows], labels(using, rows)
-        written = vae.reconstruct(given, batch_size=using.batch_size, progress=False, label=label, **controls)
+        given = [row.text for row in rows]
+        written = vae.reconstruct(given, **options_of(using, rows), **controls)
         return [{"text": text, "reconstruction": new} for text, new in zip(given, written, strict=True)]
 
     stream(texts, output, layout, using.batch_size, verb)
@@ -166,7 +166,7 @@ def _interpolate(arguments: argparse.Namespace) -> None:
     vae = open_model(arguments, using)
 
     def verb(rows: list[Pair]) -> list[Result]:
-        options = {"batch_size": using.batch_size, "progress": False, "label": labels(using, rows), **controls}
+        options = options_of(using, rows) | controls
         starts, ends = [row.start for row in rows], [row.end for row in rows]
         ways = vae.interpolate(starts, ends, walking.num_steps, walking.path, **options)
         return [{"start": row.start, "end": row.end, "texts": way} for row, way in zip(rows, ways, strict=True)]
@@ -209,8 +209,7 @@ def _paraphrase(arguments: argparse.Namespace) -> None:
 
     def verb(rows: list[Row]) -> list[Result]:
         given = [row.text for row in rows]
-        options: dict[str, Any] = {"batch_size": using.batch_size, "progress": False, "label": labels(using, rows)}
-        options |= asdict(settings) | controls | {"reranker": reranker}
+        options: dict[str, Any] = options_of(using, rows) | asdict(settings) | controls | {"reranker": reranker}
         found = vae.paraphrase(given, **options)
         return [{"text": text, "paraphrases": own} for text, own in zip(given, found, strict=True)]
 

@@ -61,8 +61,10 @@ the source, a random text and what people wrote.
 Edits of an attribute are measured by `textvae.evaluation.edits` and `recipes/evaluate_edit.py`: the share that a
 held-out classifier gives the other label, BLEU to the source, similarity and fluency, beside a word list and the
 nearest sentence of the other class, which need no model.
+
 `detection` measures a detector of unusual texts: `auroc` and `false_alarms`, and scores that need no text VAE to
-compare with; `recipes/evaluate_detector.py` prints the table.
+compare with; `recipes/evaluate_detector.py` prints the table. `probes` tells the classes of texts from their z, or from
+other vectors; `recipes/evaluate_latents.py` prints that table.
 
 The baseline of a VAE is the same decoder without z, `--latent_injection none`, trained and measured by the same
 recipes.

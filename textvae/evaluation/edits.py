@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from textvae.errors import InputError
+from textvae.errors import InputError, require_scikit_learn
 from textvae.evaluation.judges import Judges, SentenceEncoder
-from textvae.evaluation.mauve import require_scikit_learn
 from textvae.evaluation.metrics import corpus_bleu
+from textvae.evaluation.quality import fluency
 
 WORDS_OF_A_LIST = 300  # for each class
 
@@ -109,8 +109,7 @@ def measure_edits(
         cosines = (judges.encoder.embed(sources) * judges.encoder.embed(edited)).sum(1)
         values["similarity"] = float(cosines.mean())
     if judges.language_model is not None:
-        nats, tokens = judges.language_model.nats(edited)
-        values["fluency"] = float(nats.double().sum() / tokens.sum())
+        values["fluency"] = fluency(judges.language_model, "fluency", edited)["fluency"]
     return values
 
 

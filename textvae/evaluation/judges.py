@@ -16,8 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textvae.data.inference_batches import shared_rounds
 from textvae.data.special_tokens import leading_token, special_tokens
 from textvae.data.tokenization import check_vocabulary, open_tokenizer
-from textvae.errors import InputError
-from textvae.evaluation.mauve import require_scikit_learn
+from textvae.errors import InputError, require_scikit_learn
 from textvae.modeling.families import num_positions, token_embeddings
 from textvae.modeling.pretrained import load_encoder, load_language_model
 from textvae.processes import gather_rows

@@ -3,23 +3,15 @@
 N texts in each set · H size of an embedding
 """
 
-from importlib.util import find_spec
-
 import numpy as np
 from torch import Tensor
 
-from textvae.errors import InputError
+from textvae.errors import require_scikit_learn
 
 # The constants of Pillutla et al. (2021): buckets for each text, variance that the PCA keeps, c of the curve.
 BUCKETS_PER_TEXT, KEPT_VARIANCE, SCALE = 0.1, 0.9, 5.0
 MIXTURES = np.linspace(1e-6, 1 - 1e-6, 25)[:, None]  # λ of the points of the curve
 QUANTIZATIONS = 5  # whose values are averaged, as each k-means starts at random
-
-
-def require_scikit_learn(what: str = "judge_encoder") -> None:
-    """Raises InputError without scikit-learn, which `mauve` and other measures need."""
-    if find_spec("sklearn") is None:
-        raise InputError(f"{what} needs the package scikit-learn: pip install 'textvae[judge]'.")
 
 
 def mauve(embeddings: Tensor, others: Tensor, seed: int = 0) -> float:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textvae.errors import InputError
-from textvae.evaluation.mauve import require_scikit_learn
+from textvae.errors import InputError, require_scikit_learn
 
 NEIGHBOURS = 5
 TITLES = {

@@ -5,7 +5,6 @@ N texts · Z latent_size
 
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textvae.config_fields import nearest
-from textvae.errors import InputError, shown
+from textvae.errors import InputError, require_scikit_learn, shown
 
 METHODS = ("mean", "logistic")
 _NAME = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)  # a key that is safe in any file
@@ -86,8 +85,8 @@ def check_method(method: str) -> None:
     """Raises InputError for another method than those of `fit_step`, or without the package that it needs."""
     if not isinstance(method, str) or method not in METHODS:
         raise InputError(f"method must be 'mean' or 'logistic', not {shown(method)}.")
-    if method == "logistic" and find_spec("sklearn") is None:
-        raise InputError("method logistic needs the package scikit-learn: pip install 'textvae[judge]'.")
+    if method == "logistic":
+        require_scikit_learn("method logistic")
 
 
 def fit_step(latents: Tensor, is_positive: Tensor, lengths: Tensor, method: str = "mean") -> Tensor:

@@ -15,8 +15,6 @@ from torch import Tensor
 from textvae.errors import InputError
 from textvae.latents.outliers import fisher, p_values
 from textvae.modeling.autoencoder import TextVAEModel
-from textvae.modeling.compat import hub_file
-from textvae.modeling.weight_files import check_checksums
 from textvae.pipeline.reading import DISTANCES, SCORES, Distance
 
 DETECTOR_FILE = "detector.safetensors"
@@ -110,16 +108,6 @@ def fingerprint(model: TextVAEModel) -> Tensor:
     mean, _ = model.posterior_parameters(read, torch.ones_like(read), label_ids)
     nll = model.token_nll(mean, written, label_ids=label_ids)
     return torch.cat([mean, nll], dim=1)[0].float().cpu()
-
-
-def load_detector(name: str) -> Detector | None:
-    """The detector of a directory or of a model on the Hub, if it has one; raises InputError if it is damaged."""
-    path = hub_file(name, DETECTOR_FILE)
-    if path is None:
-        return None
-    detector = Detector.load(path)
-    check_checksums(name, [path])
-    return detector
 
 
 def check_detector(detector: Detector | None, model: TextVAEModel) -> None:

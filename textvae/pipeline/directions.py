@@ -16,8 +16,6 @@ from textvae.data.text_columns import plain
 from textvae.errors import InputError
 from textvae.latents.directions import Directions, check_classes, check_method, check_name
 from textvae.modeling.autoencoder import TextVAEModel
-from textvae.modeling.compat import hub_file
-from textvae.modeling.weight_files import check_checksums
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.inputs import Label, Texts, as_list
 
@@ -51,21 +49,6 @@ def fit_direction(
     lengths = torch.tensor([len(ids) for ids in read.input_ids])
     own = directions or Directions(latent_space(codec.model))
     return own.fit(name, means, is_positive, lengths, method)
-
-
-def load_directions(name: str, model: TextVAEModel) -> Directions | None:
-    """The directions of a directory or of a model on the Hub, if it has some.
-
-    Raises:
-        InputError: if the file is damaged, or of another model.
-    """
-    path = hub_file(name, DIRECTIONS_FILE)
-    if path is None:
-        return None
-    directions = Directions.load(path)
-    check_checksums(name, [path])
-    check_directions(directions, model)
-    return directions
 
 
 def check_directions(directions: Directions | None, model: TextVAEModel) -> None:

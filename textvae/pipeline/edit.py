@@ -3,21 +3,18 @@
 N texts · Z latent_size
 """
 
-import math
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from textvae.config_fields import POSITIVE, Range, number, whole
+from textvae.config_fields import FINITE, POSITIVE, Range, number, whole
 from textvae.errors import InputError
 from textvae.latents.directions import Directions
 from textvae.latents.paths import check_path
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.directions import check_directions, latent_space
 from textvae.pipeline.inputs import Label, Texts, as_list, has_norm
-
-_FINITE = Range("a finite number", math.isfinite)
 
 
 def edit(
@@ -30,7 +27,7 @@ def edit(
     """
     check_directions(directions, codec.model)
     step = (directions or Directions(latent_space(codec.model))).step(name)
-    strength = number("strength", strength, _FINITE)
+    strength = number("strength", strength, FINITE)
     read, single = codec.read(texts, label)
     means, _ = codec.posteriors(read)
     moved = _usable(means + strength * step, "strength", strength)

@@ -26,14 +26,15 @@ from textvae.modeling.pretrained import named_errors
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.controls import with_beams
 from textvae.pipeline.detect import DEFAULT_SCORES, Detection, detect, fit_detector
-from textvae.pipeline.detector import Detector, check_detector, load_detector
-from textvae.pipeline.directions import check_directions, fit_direction, load_directions
+from textvae.pipeline.detector import Detector
+from textvae.pipeline.directions import fit_direction
 from textvae.pipeline.edit import analogy, edit, traverse
+from textvae.pipeline.fitted import Fitted
 from textvae.pipeline.hub import push
 from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset, as_latents
 from textvae.pipeline.paraphrase import Paraphrases, as_search, find_paraphrases, without_scores
 from textvae.pipeline.parts import check_max_length, check_parts, describe, usable_device, usable_dtype
-from textvae.pipeline.priors import check_prior, draw_latents, fit_prior, load_prior
+from textvae.pipeline.priors import draw_latents, fit_prior
 from textvae.pipeline.ranking import Reranker, as_ranking
 from textvae.pipeline.saving import save, save_merged
 from textvae.pipeline.score import TextTerms, score_terms, score_texts
@@ -87,11 +88,9 @@ class TextVAEPipeline:
         """
         tokenizers = check_parts(model, tokenizer, encoder_tokenizer)
         length = tokenizers.usual_length if max_length is None else check_max_length(max_length, model)
-        check_prior(prior, model)
-        check_directions(directions, model)
         self.model, self.tokenizers = model.eval(), tokenizers.limit(length)
-        check_detector(detector, self.model)
         self.prior, self.directions, self.detector = prior, directions, detector
+        self._fitted.check(self.model)
 
     def __repr__(self) -> str:
         return f"TextVAEPipeline({describe(self.model, self.tokenizers)})"
@@ -139,8 +138,7 @@ class TextVAEPipeline:
         name = str(name_or_path)
         model, tokenizers = load_model(name, dtype), load_tokenizers(name)
         with named_errors(name, "text VAE", "copy or save all its files again, together"):
-            fitted = load_prior(name, model), load_directions(name, model), load_detector(name)
-            return cls(model, tokenizers.decoder, None, tokenizers.encoder, *fitted).to(device)
+            return cls(model, tokenizers.decoder, None, tokenizers.encoder, *Fitted.load(name)).to(device)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write model (safetensors), what was fitted, and tokenizer, which `AutoModel` and `AutoTokenizer` open, too.
@@ -148,11 +146,11 @@ class TextVAEPipeline:
         The encoder's own tokenizer, if it has one, is in `encoder_tokenizer/`. Frozen weights of a base model are not
         written; `base` in config.json says where they are. See [`textvae.pipeline.saving.save`].
         """
-        save(self.model, self.tokenizers, path, self.prior, self.directions, self.detector)
+        save(self.model, self.tokenizers, path, self._fitted)
 
     def merge_and_save(self, path: str | Path) -> None:
         """Write all weights in fp32, adapters merged, so that neither base model nor peft is needed to open them."""
-        save_merged(self.model, self.tokenizers, path, self.prior, self.directions, self.detector)
+        save_merged(self.model, self.tokenizers, path, self._fitted)
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> None:
         """Upload what `save_pretrained` writes, and model card and metrics; see [`textvae.pipeline.hub.push`]."""
@@ -519,6 +517,10 @@ class TextVAEPipeline:
         tokenized = main_first(lambda: tokenize_corpus(texts, self.tokenizers, self.max_length, names))
         parts = self.model, self.tokenizer, cast(Dataset, tokenized)
         return evaluate(*parts, config, encoder_tokenizer=self.encoder_tokenizer, prior=self.prior, cache=cache)
+
+    @property
+    def _fitted(self) -> Fitted:
+        return Fitted(self.prior, self.directions, self.detector)
 
     def _codec(self, batch_size: int, progress: bool, seed: int | None, controls: dict | None = None) -> Codec:
         return Codec(self.model, self.tokenizers, batch_size, progress, seed, controls or {})

@@ -9,8 +9,6 @@ from textvae.data.inference_batches import InferenceBatches
 from textvae.errors import InputError, shown
 from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
-from textvae.modeling.compat import hub_file
-from textvae.modeling.weight_files import check_checksums
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.draws import finite_draws
 
@@ -28,21 +26,6 @@ def fit_prior(codec: Codec, read: InferenceBatches) -> GaussianPrior:
         raise InputError("A model without z (latent_injection none) has no prior to fit: leave it out.")
     mean, stddev = codec.posteriors(read)
     return GaussianPrior.fit(mean, stddev, read.label_ids, max(1, len(codec.model.config.label_names)))
-
-
-def load_prior(name: str, model: TextVAEModel) -> GaussianPrior | None:
-    """The fitted prior of a directory or of a model on the Hub, if it has one.
-
-    Raises:
-        InputError: if the file is damaged, or of another model.
-    """
-    path = hub_file(name, PRIOR_FILE)
-    if path is None:
-        return None
-    prior = GaussianPrior.load(path)
-    check_checksums(name, [path])
-    check_prior(prior, model)
-    return prior
 
 
 def check_prior(prior: GaussianPrior | None, model: TextVAEModel) -> None:

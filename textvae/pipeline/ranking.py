@@ -14,6 +14,7 @@ from textvae.data.inference_batches import InferenceBatches
 from textvae.errors import InputError, shown
 from textvae.evaluation.judges import SentenceEncoder
 from textvae.pipeline.codec import Codec
+from textvae.pipeline.score import sums, token_nll
 
 Posteriors = tuple[Tensor, Tensor]  # mean and standard deviation, (N, Z) each
 Reranker = Callable[[list[str], list[list[str]]], Sequence[Sequence[float] | Tensor]]
@@ -56,19 +57,9 @@ def by_model(
     read = codec.tokenize([text for texts in candidates for text in texts], ids)
     mean, stddev = (part[owners] for part in posteriors)
     apart = (codec.posteriors(read)[0] - mean) / stddev
-    scores = -_nll(codec, read, mean) - WEIGHT_OF_CLOSENESS * apart.square().sum(1) / 2
+    nll = torch.tensor(sums(token_nll(codec, read, mean)))
+    scores = -nll - WEIGHT_OF_CLOSENESS * apart.square().sum(1) / 2
     return list(scores.split(counts))
-
-
-def _nll(codec: Codec, read: InferenceBatches, latents: Tensor) -> Tensor:
-    """-log p(y|z) (N,) of each text, given its z (N, Z)."""
-
-    @torch.no_grad()
-    def nll(indices: list[int]) -> list[float]:
-        batch, own = read.batch(indices), latents[indices].to(codec.model.device)
-        return codec.model.reconstruction(own, batch["labels"], label_ids=batch.get("label_ids")).tolist()
-
-    return torch.tensor(codec.in_batches(nll, read.lengths, "ranking"))
 
 
 def by_reranker(

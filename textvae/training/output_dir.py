@@ -6,9 +6,9 @@ from pathlib import Path
 from textvae.data.tokenizer_pair import TokenizerPair, save_tokenizers
 from textvae.errors import InputError
 from textvae.files import finish_directory, has_directory, restore_directory, unfinished
+from textvae.pipeline.fitted import FITTED_FILES
 from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
-from textvae.pipeline.saving import FITTED_FILES
 from textvae.training import checkpoints
 from textvae.training.claim import unwritable
 from textvae.training.config import CONFIG_FILE, TrainingConfig
