@@ -22,7 +22,9 @@ from textvae import TextVAEPipeline
 from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
 from textvae.cli.main import run
 from textvae.cli.runs import check_results
-from textvae.config_fields import COUNT, NOT_NEGATIVE, SEED, check_settings, setting
+from textvae.cli.verbs import Using
+from textvae.cli.write import Paraphrasing
+from textvae.config_fields import COUNT, check_settings, same_setting, setting
 from textvae.data.aligned import Column, load_aligned
 from textvae.errors import InputError
 from textvae.evaluation.judges import open_judges
@@ -34,12 +36,12 @@ from textvae.processes import best_device, say
 @dataclass
 class Settings:
     num_candidates: int = setting(20, "candidates for each text in a round", COUNT)
-    temperature: float = setting(1.0, "of z; a higher one gives texts that are farther away", NOT_NEGATIVE)
-    min_distance: int = setting(1, "least number of words in which a paraphrase differs from its text", COUNT)
-    reranker: str | None = setting(None, "a sentence encoder, by path or Hub name, that ranks in place of the model")
-    label: str | None = setting(None, "label of all texts, for a model with labels")
-    seed: int = setting(0, "random seed", SEED)
-    batch_size: int = setting(64, "texts in the model at a time", COUNT)
+    temperature: float = same_setting(Paraphrasing, "temperature")
+    min_distance: int = same_setting(Paraphrasing, "min_distance")
+    reranker: str | None = same_setting(Paraphrasing, "reranker")
+    label: str | None = same_setting(Using, "label")
+    seed: int = same_setting(Using, "seed")
+    batch_size: int = same_setting(Using, "batch_size")
 
     def __post_init__(self):
         check_settings(self)
