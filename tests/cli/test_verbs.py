@@ -4,6 +4,7 @@ import json
 import random
 
 import numpy as np
+import pandas
 import pytest
 from tiny_pipelines import LABELS, WORDS
 
@@ -69,6 +70,36 @@ def test_encode_draws_as_python_does(textvae, models, opened):
     assert [row["text"] for row in rows] == TEXTS
     drawn = opened["gru"].encode(TEXTS, sample=True, seed=4)
     np.testing.assert_allclose([row["latents"] for row in rows], drawn, atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl", "tsv"])
+def test_encode_with_standard_deviations(textvae, models, opened, tmp_path, ending):
+    file = tmp_path / f"codes.{ending}"
+    done = textvae("encode", models["gru"], *PARTS, "--return_std", "--output", file, stdin=LINES)
+    assert (done.code, done.err) == (0, "")
+    readers = {"parquet": pandas.read_parquet, "jsonl": lambda path: pandas.read_json(path, lines=True)}
+    if ending == "tsv":
+        table = pandas.read_csv(file, sep="\t")
+        found = [table[[f"{kind}_{number}" for number in (1, 2, 3)]].to_numpy() for kind in ("z", "std")]
+    else:
+        table = readers[ending](file)
+        found = [np.stack(table[name]) for name in ("latents", "std")]
+    for own, expected in zip(found, opened["gru"].encode(TEXTS, return_std=True), strict=True):
+        np.testing.assert_allclose(own, expected, atol=1e-5)
+    for other in ([], ["--output", tmp_path / "codes.npy"]):
+        refused = textvae("encode", models["gru"], "pizza", "--return_std", *other)
+        assert refused.code == 2 and "add --format jsonl" in refused.err
+
+
+def test_decode_with_scores(textvae, models, opened):
+    vectors = textvae("encode", models["gru"], *PARTS, stdin=LINES)
+    expected = opened["gru"].decode(opened["gru"].encode(TEXTS), return_scores=True)
+    done = textvae("decode", models["gru"], *PARTS, "--return_scores", stdin=vectors.out)
+    assert [line.split("\t")[1] for line in done.lines] == [text for text, _ in expected]
+    scores = [float(line.split("\t")[0]) for line in done.lines]
+    assert scores == pytest.approx([nats for _, nats in expected], abs=2e-4)
+    table = textvae("decode", models["gru"], "--return_scores", "--format", "tsv", stdin=vectors.out).lines
+    assert table[0] == "score\ttext" and len(table) == 1 + len(TEXTS)
 
 
 @EITHER

@@ -183,6 +183,16 @@ def _cells(result: Result, width: int) -> str:
     return "\t".join(cells + [""] * (width - len(cells)))
 
 
+def scored(text: str, nats: float) -> Result:
+    """The result of a text with a number."""
+    return {"score": round(nats, 4), "text": text}
+
+
+def scored_layout() -> Layout:
+    """That of such results: the number with four decimals, a tab, and the text."""
+    return Layout(lambda result: f"{result['score']:.4f}\t{one_line(result['text'])}", ["score", "text"])
+
+
 def one_line(text: str) -> str:
     """The text with spaces for line breaks, so that a line is a result."""
     return _BREAKS.sub(" ", text)

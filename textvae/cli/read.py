@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import cast
 
 from textvae.cli.arguments import Parser, add_flags, settings_of
-from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
+from textvae.cli.outputs import Layout, Result, add_output, check_output, scored, scored_layout
 from textvae.cli.texts import Row, add_texts, read_texts
-from textvae.cli.vectors import NAME
+from textvae.cli.vectors import NAME, STD, WITH_STD
 from textvae.cli.verbs import Using, add_model, add_using, open_model, options_of, skip_noise, stream
 from textvae.config_fields import COUNT, check_settings, setting
+from textvae.errors import InputError
 
 
 @dataclass
 class Encoding:
     sample: bool = setting(False, "a draw of q(z|x) for each text, in place of its mean")
+    return_std: bool = setting(False, "the standard deviations of q(z|x), too: in .parquet, .jsonl or .tsv")
 
     def __post_init__(self):
         check_settings(self)
@@ -48,17 +50,22 @@ def _encode(arguments: argparse.Namespace) -> None:
     using, encoding = settings_of(Using, arguments), settings_of(Encoding, arguments)
     layout = Layout(lambda result: "\t".join(f"{value:.9g}" for value in result[NAME]), [])  # all of float32
     output = check_output(arguments, layout, has_vectors=True)
+    if encoding.return_std and output.form not in WITH_STD:
+        raise InputError("--return_std gives two vectors of each text: add --format jsonl, or a .parquet as --output.")
     texts = read_texts(arguments)
     vae = open_model(arguments, using)
     size = vae.model.config.latent_size
-    layout.columns.extend(["text", *(f"z_{number}" for number in range(1, size + 1))])
+    kinds = ("z", "std") if encoding.return_std else ("z",)
+    layout.columns.extend(["text", *(f"{kind}_{number}" for kind in kinds for number in range(1, size + 1))])
     if encoding.sample:
         skip_noise(output, size)
 
     def verb(rows: list[Row]) -> list[Result]:
         given = [row.text for row in rows]
-        latents = vae.encode(given, encoding.sample, **options_of(using, rows))
-        return [{"text": text, NAME: z} for text, z in zip(given, latents.tolist(), strict=True)]
+        vectors = vae.encode(given, encoding.sample, return_std=True, **options_of(using, rows))
+        names = (NAME, STD) if encoding.return_std else (NAME,)
+        columns = [given, *(vector.tolist() for vector in vectors[: len(names)])]
+        return [dict(zip(("text", *names), row, strict=True)) for row in zip(*columns, strict=True)]
 
     stream(texts, output, layout, using.batch_size, verb)
 
@@ -80,7 +87,7 @@ def score(parser: Parser):
 
 def _score(arguments: argparse.Namespace) -> None:
     using, scoring = settings_of(Using, arguments), settings_of(Scoring, arguments)
-    layout = Layout(lambda result: f"{result['score']:.4f}\t{one_line(result['text'])}", ["score", "text"])
+    layout = scored_layout()
     output = check_output(arguments, layout)
     texts = read_texts(arguments)
     vae = open_model(arguments, using)
@@ -88,6 +95,6 @@ def _score(arguments: argparse.Namespace) -> None:
     def verb(rows: list[Row]) -> list[Result]:
         given = [row.text for row in rows]
         scores = vae.score(given, scoring.num_samples, using.seed, **options_of(using, rows))
-        return [{"score": round(nats, 4), "text": text} for text, nats in zip(given, cast(list, scores), strict=True)]
+        return list(map(scored, given, cast("list[float]", scores)))
 
     stream(texts, output, layout, using.batch_size, verb)

@@ -6,7 +6,7 @@ N rows · Z numbers in each
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import numpy as np
 from textvae.cli.texts import STANDARD_INPUT, read_lines
 from textvae.errors import InputError
 
-NAME = "latents"  # of the tensor and of the column
+NAME, STD = "latents", "std"  # of the tensor and of the columns
+WITH_STD = (".parquet", "jsonl", "tsv")  # where there is room for both
 _READ = 1_024  # rows that are read at a time
 _HEADER = 256  # bytes before the numbers of a .safetensors file
 
@@ -67,13 +68,21 @@ def _numbers(place: Path, header: Callable[[int, int], bytes]) -> Iterator[Write
 
 @contextmanager
 def write_parquet(place: Path) -> Iterator[Write]:
-    """Write rows to a Parquet file with the columns `text` and `latents`, a row group for each part."""
+    """Write rows to a Parquet file with the columns `text`, `latents` and perhaps `std`, a row group for each part."""
     import pyarrow
     import pyarrow.parquet
 
-    schema = pyarrow.schema([("text", pyarrow.string()), (NAME, pyarrow.list_(pyarrow.float32()))])
-    with pyarrow.parquet.ParquetWriter(place, schema) as file:
-        yield lambda results: file.write_table(pyarrow.Table.from_pylist(results, schema))
+    vector, file = pyarrow.list_(pyarrow.float32()), None
+    with ExitStack() as closed_at_the_end:
+
+        def write(results: list[dict[str, Any]]) -> None:
+            nonlocal file
+            vectors = ((name, vector) for name in (NAME, STD) if name in results[0])
+            schema = pyarrow.schema([("text", pyarrow.string()), *vectors])
+            file = file or closed_at_the_end.enter_context(pyarrow.parquet.ParquetWriter(place, schema))
+            file.write_table(pyarrow.Table.from_pylist(results, schema))
+
+        yield write
 
 
 WRITERS = {".npy": write_npy, ".safetensors": write_safetensors, ".parquet": write_parquet}

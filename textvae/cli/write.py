@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from textvae.cli.arguments import Parser, add_flags, settings_of
-from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
+from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line, scored, scored_layout
 from textvae.cli.texts import Pair, Row, add_pairs, add_texts, read_pairs, read_texts
 from textvae.cli.vectors import read_vectors
 from textvae.cli.verbs import (
@@ -44,6 +44,14 @@ class Walking:
 
 
 @dataclass
+class DecodingVectors:
+    return_scores: bool = setting(False, "log p(x|z) in nats of each text that is written")
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
 class Paraphrasing:
     num_return_sequences: int = setting(5, "maximum number of paraphrases of a text", COUNT)
     temperature: float = setting(1.0, "of z; a higher one gives texts that are farther away", NOT_NEGATIVE)
@@ -60,10 +68,11 @@ def decode(parser: Parser):
     textvae decode runs/chitchat --file codes.npy
 
     Reads what `textvae encode` writes: .npy, .safetensors or .parquet, or standard input with the numbers of one vector
-    in a line.
+    in a line. With --return_scores a line is log p(x|z) in nats, a tab, and the text.
     """
     add_model(parser)
     parser.add_argument("--file", nargs="+", action="extend", help="vectors: files of .npy, .safetensors or .parquet")
+    add_flags(parser, DecodingVectors)
     add_using(parser, decoding=True)
     add_output(parser)
     return _decode
@@ -71,15 +80,17 @@ def decode(parser: Parser):
 
 def _decode(arguments: argparse.Namespace) -> None:
     using, controls = settings_of(Using, arguments), decoding_of(arguments)
-    layout = Layout(lambda result: one_line(result["text"]), ["text"])
+    has_scores = settings_of(DecodingVectors, arguments).return_scores
+    layout = scored_layout() if has_scores else Layout(lambda result: one_line(result["text"]), ["text"])
     output = check_output(arguments, layout)
     refuse_drawn_words(output, controls)
     vectors = read_vectors(arguments.file)
     vae = open_model(arguments, using)
+    options: dict[str, Any] = {"batch_size": using.batch_size, "progress": False, "label": using.label, **controls}
 
     def verb(rows: list) -> list[Result]:
-        written = vae.decode(rows, batch_size=using.batch_size, progress=False, label=using.label, **controls)
-        return [{"text": text} for text in written]
+        written = vae.decode(rows, return_scores=has_scores, **options)
+        return [scored(*one) if has_scores else {"text": one} for one in written]
 
     stream(vectors, output, layout, using.batch_size, verb)
 

@@ -160,9 +160,9 @@ def _columns(text_column: str, target_column: str | None, label_column: str | No
     return columns
 
 
-def check_strings(texts: Sequence[object]) -> None:
-    """Raises InputError if one of the texts is no string, or cannot be written as UTF-8."""
-    for number, text in enumerate(texts):
+def check_strings(texts: Sequence[object], first: int = 0) -> None:
+    """Raises InputError if one of the texts, numbered from `first`, is no string, or cannot be written as UTF-8."""
+    for number, text in enumerate(texts, first):
         if not isinstance(text, str):
             raise InputError(f"Text {number} is of type {type(text).__name__}: give strings.")
         try:

@@ -73,14 +73,23 @@ class Codec:
 
     def tokenize(self, texts: list[str], ids: list[int] | None) -> InferenceBatches:
         """Tokenize texts; the number of those that were cut is logged."""
+        read, cut = self.tokens(texts, ids)
+        self.say_cut(cut, len(texts))
+        return read
+
+    def tokens(self, texts: list[str], ids: list[int] | None) -> tuple[InferenceBatches, int]:
+        """Tokenize texts; and how many of them were cut."""
         columns = {"input_ids": [], "target_ids": [], "truncated": []}
-        max_length = self.tokenizers.max_length
         if texts:
-            columns = tokenize({"text": texts}, self.tokenizers, max_length)
-        if any(columns["truncated"]):
-            logger.warning("%d of %d texts were cut to %d tokens", sum(columns["truncated"]), len(texts), max_length)
+            columns = tokenize({"text": texts}, self.tokenizers, self.tokenizers.max_length)
+        cut = sum(columns["truncated"])
         columns |= {"text": texts} if ids is None else {"text": texts, "label_id": ids}
-        return InferenceBatches(columns, self.tokenizers, self.model.device, self.batch_size)
+        return InferenceBatches(columns, self.tokenizers, self.model.device, self.batch_size), cut
+
+    def say_cut(self, cut: int, number: int) -> None:
+        """Log how many of some texts were cut, if one was."""
+        if cut:
+            logger.warning("%d of %d texts were cut to %d tokens", cut, number, self.tokenizers.max_length)
 
     def posteriors(self, read: InferenceBatches) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z|x) of all texts: two times (N, Z), on the CPU."""
@@ -131,10 +140,15 @@ class Codec:
         Args:
             written: texts for each z (N, Z); a z may have another number of them than the next, or none.
         """
-        ids = ids and [i for i, texts in zip(ids, written, strict=True) for _ in texts]
-        means, _ = self.posteriors(self.tokenize([text for texts in written for text in texts], ids))
-        owns = means.split([len(texts) for texts in written])
-        return [(own - z).norm(dim=-1) for own, z in zip(owns, latents, strict=True)]
+        read, owners = self.read_back(written, ids)
+        apart = (self.posteriors(read)[0] - latents[owners]).norm(dim=-1)
+        return list(apart.split([*map(len, written)]))
+
+    def read_back(self, written: list[list[str]], ids: list[int] | None) -> tuple[InferenceBatches, Tensor]:
+        """Tokenize all texts that were written for some z; and the row of its z for each text, (M,)."""
+        owners = torch.arange(len(written)).repeat_interleave(torch.tensor([*map(len, written)], dtype=torch.long))
+        own_ids = ids and [ids[i] for i in owners.tolist()]
+        return self.tokenize([text for texts in written for text in texts], own_ids), owners
 
     def write_each(self, latents: Tensor, ids: list[int] | None) -> list[list]:
         """The texts of (N, M, Z): M of each of N labels."""

@@ -26,8 +26,8 @@ Label = str | int | Iterable[str | int] | None
 Latents = Tensor | np.ndarray | Sequence
 
 
-def as_list(texts: Texts) -> tuple[list[str], bool]:
-    """The texts as a list, and whether it was a single one.
+def as_list(texts: Texts, first: int = 0) -> tuple[list[str], bool]:
+    """The texts as a list, and whether it was a single one; `first` is the number of the first one in messages.
 
     Raises:
         InputError: if a text is blank, no string or no UTF-8; for a table or a dictionary, whose items are names of
@@ -35,8 +35,8 @@ def as_list(texts: Texts) -> tuple[list[str], bool]:
     """
     single = isinstance(texts, str)
     items = [texts] if single else _items("texts", texts, "a string, or a list of strings")
-    check_strings(items)
-    for index, text in enumerate(items):
+    check_strings(items, first)
+    for index, text in enumerate(items, first):
         if not text.strip():
             raise InputError(f"Text {index} is blank: leave it out, or write something.")
     return [str(text) for text in items], single  # those of numpy become strings of Python

@@ -24,6 +24,7 @@ from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
 from textvae.modeling.pretrained import named_errors
 from textvae.pipeline.codec import Codec, Written
+from textvae.pipeline.codes import ScoredWritten, decode, encode
 from textvae.pipeline.controls import with_beams
 from textvae.pipeline.detect import DEFAULT_SCORES, Detection, detect, fit_detector
 from textvae.pipeline.detector import Detector
@@ -31,7 +32,7 @@ from textvae.pipeline.directions import fit_direction
 from textvae.pipeline.edit import analogy, edit, traverse
 from textvae.pipeline.fitted import Fitted
 from textvae.pipeline.hub import push
-from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset, as_latents
+from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset
 from textvae.pipeline.paraphrase import Paraphrases, as_search, find_paraphrases, without_scores
 from textvae.pipeline.parts import check_max_length, check_parts, describe, usable_device, usable_dtype
 from textvae.pipeline.priors import draw_latents, fit_prior
@@ -166,14 +167,15 @@ class TextVAEPipeline:
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
-    ) -> Tensor:
-        """z of each text, (N, Z) or (Z,) for one: the mean of q(z|x), or one draw of it if `sample`; on the CPU."""
-        codec, sample = self._codec(batch_size, progress, seed), flag("sample", sample)
-        read, single = codec.read(texts, label)
-        latents, stddev = codec.posteriors(read)
-        if sample:
-            latents = latents + stddev * codec.draws.noise(*latents.shape)
-        return latents[0] if single else latents
+        return_std: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """z of each text, (N, Z) or (Z,) for one: the mean of q(z|x), or one draw of it if `sample`; on the CPU.
+
+        Args:
+            return_std: give a pair: z, and the standard deviations of q(z|x) in each dimension, of the same shape.
+        """
+        codec = self._codec(batch_size, progress, seed)
+        return encode(codec, texts, label, flag("sample", sample), flag("return_std", return_std))
 
     def decode(
         self,
@@ -182,20 +184,21 @@ class TextVAEPipeline:
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
+        return_scores: bool = False,
         **generation_kwargs,
-    ) -> Written:
+    ) -> Written | ScoredWritten:
         """The text of each z (N, Z), or of one (Z,); a list of texts for each if `num_return_sequences` is above 1.
 
         Args:
             latents: a tensor, an array, or a list of numbers, of tensors or of arrays.
+            return_scores: give (text, log p(x|z)) in place of each text x, in nats. The text is tokenized and cut as
+                `score` does, so this is minus its reconstruction term with this z.
 
         Raises:
             InputError: if Z is not the model's `latent_size`, or a z is not finite or too large to compute with.
         """
         codec = self._codec(batch_size, progress, seed, generation_kwargs)
-        rows, single = as_latents(latents, self.model.config.latent_size)
-        written = codec.write(rows, codec.label_ids(label, len(rows)))
-        return written[0] if single else written
+        return decode(codec, latents, label, flag("return_scores", return_scores))
 
     def reconstruct(
         self,

@@ -51,15 +51,12 @@ def by_model(
     falls with each word that is odd, or that x gives no reason for. The second says how near to x the model reads y; it
     is 0 if z′ is z.
     """
-    counts = [len(texts) for texts in candidates]
-    owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    ids = source.label_ids and [source.label_ids[i] for i in owners.tolist()]
-    read = codec.tokenize([text for texts in candidates for text in texts], ids)
+    read, owners = codec.read_back(candidates, source.label_ids)
     mean, stddev = (part[owners] for part in posteriors)
     apart = (codec.posteriors(read)[0] - mean) / stddev
     nll = torch.tensor(sums(token_nll(codec, read, mean)))
     scores = -nll - WEIGHT_OF_CLOSENESS * apart.square().sum(1) / 2
-    return list(scores.split(counts))
+    return list(scores.split([*map(len, candidates)]))
 
 
 def by_reranker(

@@ -99,6 +99,16 @@ def token_nll(codec: Codec, read: InferenceBatches, latents: Tensor) -> list[Ten
     return codec.in_batches(nll, read.lengths, "decoding")
 
 
+def log_likelihoods(codec: Codec, written: list[list[str]], latents: Tensor, ids: list[int] | None) -> list[Tensor]:
+    """log p(x|z) in nats of each text that was written for each z (N, Z), as `token_nll` reads it: N times (M,).
+
+    A text is tokenized and cut as `score` does, though it may have been written in other tokens, or without an end.
+    """
+    read, owners = codec.read_back(written, ids)
+    likelihoods = -torch.tensor(sums(token_nll(codec, read, latents[owners])))
+    return list(likelihoods.split([*map(len, written)]))
+
+
 def sums(nll: list[Tensor]) -> list[float]:
     """The nats of each text."""
     return [float(one.sum()) for one in nll]
