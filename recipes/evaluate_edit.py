@@ -9,7 +9,6 @@ of the other class (needs --judge_encoder), and the nearest sentence of the othe
 the other label. Each text of --file that the classifier judges rightly is moved to the other of the two labels.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -19,7 +18,7 @@ import torch
 from datasets import Dataset
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, flags_of
 from textvae.cli.main import run
 from textvae.config_fields import COUNT, SEED, check_settings, same_setting, setting
 from textvae.data.corpora import load_texts
@@ -49,7 +48,7 @@ class Settings:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("models", nargs="+", help="directories that train.py wrote")
     for name in FILES:
         parser.add_argument(f"--{name}", nargs="+", action="extend", required=True, help=FILE_HELP)

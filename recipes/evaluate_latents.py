@@ -7,11 +7,10 @@ linear probe. `--judge_encoder` adds the embeddings of a sentence encoder, and a
 z has dimensions.
 """
 
-import argparse
 from pathlib import Path
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP
+from textvae.cli.arguments import FILE_HELP, Parser
 from textvae.cli.main import run
 from textvae.data.corpora import load_texts
 from textvae.errors import require_scikit_learn
@@ -23,7 +22,7 @@ from textvae.processes import say
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("model", help="a directory that train.py wrote")
     for split in ("train", "test"):
         parser.add_argument(f"--{split}_file", nargs="+", action="extend", required=True, help=FILE_HELP)

@@ -19,7 +19,7 @@ from typing import cast
 import torch
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, flags_of
 from textvae.cli.main import run
 from textvae.cli.runs import check_results
 from textvae.cli.verbs import Using
@@ -57,7 +57,7 @@ class JudgeSettings:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("models", nargs="+", help="directories that train.py wrote")
     parser.add_argument("--file", required=True, help=FILE_HELP)
     parser.add_argument("--text_column", default="text", help="column of the sources (default: text)")

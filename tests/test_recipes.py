@@ -489,6 +489,20 @@ MISTAKES = {
         ["{model}", *("--file", "{corpus}", "--train_file", "{corpus}", "--classifier_file", "{corpus}")],
         "label",
     ),
+    "no normal texts": ("evaluate_detector.py", ["{model}"], "--normal"),
+    "pyod without an encoder": (
+        "evaluate_detector.py",
+        [
+            *("{model}", "--normal", "{corpus}", "--held_out", "{corpus}", "--test", "{corpus}"),
+            *("--unusual", "{corpus}", "--pyod_detector", "KNN"),
+        ],
+        "give --judge_encoder",
+    ),
+    "a misspelt file": (
+        "evaluate_latents.py",
+        ["{model}", "--train_file", "{corpus}", "--test_file", "{corpus}", "--tset_file", "{corpus}"],
+        "did you mean '--test_file'",
+    ),
     "blank text": ("paraphrase.py", ["{model}", "  "], "blank"),
 }
 

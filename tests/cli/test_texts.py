@@ -2,14 +2,11 @@
 
 import gzip
 import io
-import itertools
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from tiny_pipelines import LATENT_SIZE, TEXTS
-
-from textvae.cli.texts import in_parts
 
 
 def test_arguments_come_before_files_and_blank_rows_are_left_out(textvae, models, opened, tmp_path, caplog):
@@ -30,11 +27,6 @@ def test_standard_input_is_read_part_by_part(textvae, models, opened):
     lines, expected = "\r\n".join(TEXTS), opened["gru"].reconstruct(TEXTS)
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):  # the last two with a byte-order mark
         assert textvae("reconstruct", models["gru"], stdin=lines.encode(encoding)).lines == expected
-
-
-def test_the_first_part_is_one_batch():
-    assert [len(part) for part in itertools.islice(in_parts(itertools.count(), 3), 3)] == [3, 48, 48]
-    assert list(in_parts([], 3)) == [] and list(in_parts([1, 2], 3)) == [[1, 2]]
 
 
 BAD = {

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from textvae import InputError
-from textvae.evaluation.detection import auroc, false_alarms, length, tf_idf_distance, unigram_nll
+from textvae.evaluation.detection import (
+    auroc,
+    false_alarms,
+    isolation_score,
+    length,
+    pyod_score,
+    tf_idf_distance,
+    unigram_nll,
+)
 
 NORMAL = ["we like pizza", "we like the garden", "the garden is green", "we like the movie", "pizza is green"]
 
@@ -42,3 +50,24 @@ def test_a_unigram_model_gives_nats():
 def test_a_normal_text_has_no_distance_and_a_strange_one_the_largest(analyzer, ngrams):
     same, near, strange = tf_idf_distance(NORMAL, [NORMAL[2], "the green garden", "qqq"], analyzer, ngrams, 1)
     assert same == pytest.approx(0, abs=1e-6) and 0 < near < strange == 1
+
+
+def test_an_isolation_forest_scores_the_same_twice():
+    texts = [NORMAL[0], "pizza movie green garden"]
+    found = isolation_score(NORMAL, texts)
+    assert found.shape == (2,) and (found == isolation_score(NORMAL, texts)).all() and (found > 0).all()
+
+
+class Letters:
+    """A sentence encoder that counts some letters."""
+
+    def embed(self, texts):
+        return torch.tensor([[float(text.count(letter)) for letter in "aeik"] for text in texts])
+
+
+def test_a_detector_of_pyod_reads_vectors_of_texts():
+    pytest.importorskip("pyod")
+    usual, strange = pyod_score(Letters(), "KNN", NORMAL * 4, [NORMAL[1], "kkkk kkkk aaaa"])
+    assert usual < strange
+    with pytest.raises(InputError, match="no detector 'KN'"):
+        pyod_score(Letters(), "KN", NORMAL, NORMAL)

@@ -128,11 +128,30 @@ def test_a_damaged_one_or_that_of_another_model_does_not_open(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="holds no detector"):
         TextVAEPipeline.from_pretrained(tmp_path)
+    path.write_bytes(whole)
+    other = build()
+    with torch.no_grad():
+        other.model.posterior.to_mean.bias += 1.0
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(InputError, match="another model"):
+        (tmp_path / "other" / DETECTOR_FILE).write_bytes(whole)
+        TextVAEPipeline.from_pretrained(tmp_path / "other")
+
+
+def test_that_of_another_model_is_not_saved(tmp_path):
+    vae = fitted(score="reconstruction")
+    vae.save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
     with torch.no_grad():
         vae.model.posterior.to_mean.bias += 1.0
-    vae.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="another model"):
-        TextVAEPipeline.from_pretrained(tmp_path)
+    for save in (vae.save_pretrained, vae.merge_and_save):
+        with pytest.raises(InputError, match="another model"):
+            save(tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_what_is_no_detector_is_refused():
+    vae = build()
     with pytest.raises(InputError, match="fit one with"):
         TextVAEPipeline(vae.model, vae.tokenizer, detector="mine")
 
@@ -165,6 +184,13 @@ def test_too_few_texts_are_refused():
     with pytest.raises(InputError, match="Text 0 is blank"):
         vae.fit_detector([" "], HELD_OUT)
     assert vae.detector is None
+
+
+def test_without_tokens_nothing_is_decoded_for_them():
+    vae = fitted(score="neighbours_states")
+    expected = [one._replace(least_expected=[]) for one in vae.detect(TEXTS)]
+    vae.model.token_nll = None  # the detector's own score needs no decoder
+    assert vae.detect(TEXTS, num_tokens=0) == expected
 
 
 def test_without_one_there_is_nothing_to_detect_with():

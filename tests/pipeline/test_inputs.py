@@ -55,13 +55,11 @@ def test_a_table_is_refused_with_the_names_of_its_columns(table, prefix):
     "hold",
     [
         tuple,
-        iter,
         np.array,
         lambda texts: np.array(texts, dtype=object),
         pandas.Series,
         pandas.Index,
         lambda texts: Dataset.from_dict({"text": texts})["text"],
-        lambda texts: (text for text in texts),
     ],
 )
 def test_texts_are_taken_from_whatever_holds_them_in_order(hold):

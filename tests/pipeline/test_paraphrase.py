@@ -1,5 +1,6 @@
 """Paraphrases: how far they are from their text, who ranks them, and what their scores are."""
 
+import itertools
 import math
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from tiny_pipelines import DECODERS, LABELS, TEXTS, build, pipeline
 from tiny_runs import save_encoder
 
-from textvae.data.words import bare_words, word_distance
+from textvae.data.words import bare_words, shared_words, word_distance
 from textvae.errors import InputError
 from textvae.pipeline.codec import Codec
+from textvae.pipeline.ranking import diverse
 
 FEW = {"num_return_sequences": 3, "num_candidates": 8, "seed": 0, "progress": False}
 
@@ -86,6 +88,31 @@ def test_a_sentence_encoder_ranks_by_cosine(tmp_path):
     assert scores == sorted(scores, reverse=True) and all(-1.001 <= score <= 1.001 for score in scores) and scores
 
 
+def test_diverse_paraphrases_share_fewer_words(vae):
+    plain = vae.paraphrase(TEXTS, return_scores=True, **FEW, **labelled(vae))
+    assert vae.paraphrase(TEXTS, return_scores=True, diversity=0, **FEW, **labelled(vae)) == plain
+    mixed = vae.paraphrase(TEXTS, return_scores=True, diversity=1, **FEW, **labelled(vae))
+    assert [own[:1] for own in mixed] == [own[:1] for own in plain]  # the first is the best
+    assert [len(own) for own in mixed] == [len(own) for own in plain]
+    assert sum(map(overlap, mixed)) <= sum(map(overlap, plain))
+
+
+def overlap(scored) -> float:
+    words = [bare_words(text) for text, _ in scored]
+    return sum(shared_words(one, other) for one, other in itertools.combinations(words, 2))
+
+
+def test_maximal_marginal_relevance_by_hand():
+    """Relevance 1, 2/3, 1/3 and 0; the second shares 3 of 4 words with the first, the third none, the last 1 of 5."""
+    texts, scores = ["a b c", "a b c d", "x y", "a z q"], torch.tensor([-1.0, -2.0, -3.0, -100.0])
+    assert diverse(texts, scores, 4, 0.0) == [0, 1, 2, 3]
+    assert diverse(texts, scores, 2, 0.3) == [0, 1]  # .7 · .667 − .3 · .75 = .242 against .7 · .333 = .233
+    assert diverse(texts, scores, 2, 0.5) == [0, 2]
+    assert diverse(texts, scores, 9, 1.0) == [0, 2, 3, 1]
+    assert diverse([], torch.zeros(0), 3, 0.5) == []
+    assert diverse(["a", "b"], torch.tensor([-torch.inf, 0.0]), 3, 0.5) == [1, 0]
+
+
 def test_a_reranker_is_not_asked_about_nothing():
     def never(texts, candidates):
         raise AssertionError("there is nothing to rank")
@@ -106,6 +133,7 @@ def test_a_reranker_is_not_asked_about_nothing():
         ({"min_distance": 0}, "min_distance is 0"),
         ({"min_distance": 1.5}, "min_distance is 1.5"),
         ({"return_scores": "yes"}, "return_scores"),
+        ({"diversity": 1.5}, "diversity is 1.5"),
     ],
 )
 def test_what_cannot_rank_is_refused(given, told):

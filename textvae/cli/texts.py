@@ -3,7 +3,7 @@
 import argparse
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,7 +13,6 @@ from textvae.errors import InputError
 logger = logging.getLogger(__name__)
 
 STANDARD_INPUT = "Standard input"
-_BATCHES = 16  # in a part but the first: texts of a part are sorted by length, so that less is padded
 
 T = TypeVar("T")
 
@@ -149,11 +148,3 @@ def with_words(text: str, place: str) -> str:
 def _started(rows: Iterator[T]) -> Iterator[T]:
     """The same rows, of which the first has been read: what is wrong with it is said before a model is opened."""
     return chain(list(islice(rows, 1)), rows)
-
-
-def in_parts(items: Iterable[T], batch_size: int) -> Iterator[list[T]]:
-    """Lists of items: one batch, so that the first results come soon, then several batches at a time."""
-    items, size = iter(items), batch_size
-    while part := list(islice(items, size)):
-        yield part
-        size = _BATCHES * batch_size

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from textvae.cli.arguments import Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Output, Result, opened
-from textvae.cli.texts import Pair, Row, in_parts
+from textvae.cli.texts import Pair, Row
 from textvae.config_fields import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_settings, setting
 from textvae.errors import InputError
 
@@ -103,6 +103,8 @@ def stream(
     Raises:
         InputError: if an interrupted run has left more results than there are items.
     """
+    from textvae.pipeline.chunks import in_parts
+
     items, done = iter(items), output.done or 0
     if sum(1 for _ in islice(items, done)) < done:
         raise InputError(f"{output.path} holds {done} results and the input is shorter: give the input of that run.")

@@ -19,7 +19,7 @@ from textvae.cli.verbs import (
     skip_noise,
     stream,
 )
-from textvae.config_fields import COUNT, NOT_NEGATIVE, Range, check_settings, setting
+from textvae.config_fields import COUNT, NOT_NEGATIVE, SHARE, Range, check_settings, setting
 
 
 @dataclass
@@ -57,6 +57,7 @@ class Paraphrasing:
     temperature: float = setting(1.0, "of z; a higher one gives texts that are farther away", NOT_NEGATIVE)
     min_distance: int = setting(1, "least number of words in which a paraphrase differs from its text", COUNT)
     reranker: str | None = setting(None, "a sentence encoder, by path or Hub name, that ranks in place of the model")
+    diversity: float = setting(0.0, "above 0, paraphrases of a text share fewer words with each other", SHARE)
 
     def __post_init__(self):
         check_settings(self)

@@ -36,6 +36,12 @@ def _bare(word: str) -> str:
     return word[inside[0] : inside[-1] + 1] if inside else ""
 
 
+def shared_words(words: Sequence[str], others: Sequence[str]) -> float:
+    """The share of common words among all different words of two texts, from 0 to 1 (Jaccard 1912)."""
+    either = {*words, *others}
+    return len({*words} & {*others}) / len(either) if either else 1.0
+
+
 def word_distance(words: Sequence[str], others: Sequence[str]) -> int:
     """The least number of words to insert, delete or replace to turn one text into another (Levenshtein 1966)."""
     row = list(range(len(others) + 1))

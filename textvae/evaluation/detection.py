@@ -8,6 +8,7 @@ Every score is higher for a more unusual text, and needs no labels. scikit-learn
 import math
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
 from torch import Tensor
@@ -74,6 +75,35 @@ def tf_idf_distance(
     vectorizer = TfidfVectorizer(analyzer=analyzer, ngram_range=ngrams, sublinear_tf=True)
     search = NearestNeighbors(n_neighbors=neighbours, metric="cosine").fit(vectorizer.fit_transform(normal))
     return search.kneighbors(vectorizer.transform(texts))[0].mean(1)
+
+
+def isolation_score(normal: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """How few random cuts set the TF-IDF of its words apart from normal texts (Liu et al. 2008): (N,)."""
+    from sklearn.ensemble import IsolationForest
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(sublinear_tf=True)
+    forest = IsolationForest(random_state=0).fit(vectorizer.fit_transform(normal))
+    return -forest.score_samples(vectorizer.transform(texts))
+
+
+def pyod_score(encoder: SentenceEncoder, detector: str, normal: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """The score of pyod's `EmbeddingOD` with this detector, such as LUNAR, on the vectors of a sentence encoder: (N,).
+
+    Raises:
+        InputError: if pyod is not installed, or has no such detector.
+    """
+    if find_spec("pyod") is None:
+        raise InputError("A detector of pyod needs that package: pip install pyod.")
+    from pyod.models.embedding import EmbeddingOD
+
+    def embedded(some: Sequence[str]) -> np.ndarray:
+        return encoder.embed(some).numpy()
+
+    try:
+        return EmbeddingOD(embedded, detector, random_state=0).fit(normal).decision_function(texts)
+    except ValueError as error:
+        raise InputError(f"pyod has no detector {detector!r}: give one such as LUNAR, KNN or ECOD.") from error
 
 
 def embedding_distance(encoder: SentenceEncoder, normal: Sequence[str], texts: Sequence[str]) -> Tensor:

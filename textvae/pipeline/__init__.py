@@ -2,11 +2,13 @@
 
 A new verb that reads or writes texts goes here, as a function of a `Codec`.
 
-- `encode(texts)` → z (N, Z), the posterior means; with `sample=True` one draw of each posterior.
-- `decode(latents)` → the text of one z, or of each of many.
+- `encode(texts)` → z (N, Z), the posterior means; with `sample=True` one draw of each posterior, with
+  `return_std=True` its standard deviations, too.
+- `decode(latents)` → the text of one z, or of each of many; with `return_scores=True` (text, log p(x|z)).
 - `reconstruct(texts)`: each text, written back from its posterior mean.
 - `interpolate(start, end, num_steps)`: the texts on the way from one to the other, both ends included.
-- `paraphrase(texts, num_return_sequences)`: other texts near each text, the best first.
+- `paraphrase(texts, num_return_sequences)`: other texts near each text, the best first; with `diversity=0.3` they share
+  fewer words with each other.
 - `fit_direction(name, positive, negative)`: the direction of z from negative to positive texts, kept with the model.
 - `edit(texts, name, strength)`: each text, moved along that direction.
 - `analogy(a, b, c)`: a is to b as c is to this text.
@@ -23,6 +25,13 @@ Verbs that read texts take one text, or a list, tuple, numpy array, pandas Serie
 give the column, such as `df["text"]`. `decode` takes a tensor, an array, or a list of them. All verbs work in batches
 (`batch_size=`), are reproducible with `seed=`, and run on the GPU if there is one; `from_pretrained(path,
 device="cpu")` and `vae.to("cpu")` choose another device. `print(vae)` says what it is.
+
+`encode`, `decode`, `reconstruct`, `paraphrase`, `edit`, `score` and `detect` also take an iterator, such as a generator,
+and give an iterator of the results that a list has. Texts are read as they are needed, a batch and then 16 at a time, so
+a million of them fit into memory; the labels may be an iterator, too. A list is worked on in the same chunks.
+
+    for text, z in zip(texts, vae.encode(iter(texts))): ...
+    list(vae.decode(vae.encode(line.strip() for line in open("mine.txt"))))
 
 Threads may share a pipeline, as in a web server: a seed gives the same texts among threads as alone. Calls that draw
 words (`do_sample=True`) take turns, since torch has one random state for all threads.

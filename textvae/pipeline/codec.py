@@ -134,6 +134,10 @@ class Codec:
         apart = self.distances(cast("list[list[str]]", written), latents, ids)
         return [texts[int(own.argmin())] for texts, own in zip(written, apart, strict=True)]
 
+    def rewrite(self, read: InferenceBatches) -> list[str] | list[list[str]]:
+        """Each text written back from its posterior mean."""
+        return self.write(self.posteriors(read)[0], read.label_ids, read.lengths)
+
     def distances(self, written: list[list[str]], latents: Tensor, ids: list[int] | None) -> list[Tensor]:
         """The Euclidean distance of the posterior mean of each text from the z that it was written for.
 

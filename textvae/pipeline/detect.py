@@ -1,11 +1,13 @@
 """The odd one out: fit a detector to usual texts, and find unusual ones with it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from textvae.data.inference_batches import InferenceBatches
 from textvae.errors import InputError
+from textvae.pipeline.chunks import in_chunks
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.detector import Detector, fingerprint
 from textvae.pipeline.inputs import Label, Texts, as_list
@@ -76,15 +78,26 @@ def _check_number(held_out: int, num_scores: int) -> None:
 
 def detect(
     codec: Codec, detector: Detector | None, texts: Texts, num_tokens: int, label: Label
-) -> list[Detection] | Detection:
+) -> list[Detection] | Detection | Iterator[Detection]:
     """How unusual each text is, see `TextVAEPipeline.detect`."""
     if detector is None:
         raise InputError("This model has no detector: fit one with TextVAEPipeline.fit_detector.")
-    read, single = codec.read(texts, label)
-    if not len(read):
-        return []
-    reading = Reading(codec, read, detector.distances)
-    totals = detector.total(reading.scores(detector.scores))
-    tokens = [sorted(own, key=lambda one: -one[1])[:num_tokens] for own in with_tokens(read, reading.nll)]
-    found = list(map(Detection, totals.tolist(), detector.p_value(totals).tolist(), tokens))
-    return found[0] if single else found
+
+    def detected(read: InferenceBatches) -> list[Detection]:
+        if not len(read):
+            return []
+        reading = Reading(codec, read, detector.distances)
+        totals = detector.total(reading.scores(detector.scores))
+        return list(
+            map(Detection, totals.tolist(), detector.p_value(totals).tolist(), _unexpected(reading, num_tokens))
+        )
+
+    return in_chunks(codec, texts, label, detected)
+
+
+def _unexpected(reading: Reading, num_tokens: int) -> list[list[tuple[str, float]]]:
+    """The tokens of each text with the most nats; of none, nothing is decoded for them."""
+    if num_tokens == 0:
+        return [[] for _ in range(len(reading.read))]
+    tokens = with_tokens(reading.read, reading.nll)
+    return [sorted(own, key=lambda one: -one[1])[:num_tokens] for own in tokens]

@@ -118,4 +118,6 @@ def check_detector(detector: Detector | None, model: TextVAEModel) -> None:
         raise InputError(f"detector is of type {type(detector).__name__}: fit one with TextVAEPipeline.fit_detector.")
     own = fingerprint(model)
     if own.shape != detector.fingerprint.shape or (own - detector.fingerprint).norm() > _APART * own.norm():
-        raise InputError("The detector is of another model: fit one with TextVAEPipeline.fit_detector.")
+        raise InputError(
+            "The detector is of another model, or it was trained since: fit one anew with TextVAEPipeline.fit_detector."
+        )

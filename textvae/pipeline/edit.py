@@ -3,15 +3,18 @@
 N texts · Z latent_size
 """
 
-from typing import cast
+from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from textvae.config_fields import FINITE, POSITIVE, Range, number, whole
+from textvae.data.inference_batches import InferenceBatches
 from textvae.errors import InputError
 from textvae.latents.directions import Directions
 from textvae.latents.paths import check_path
+from textvae.pipeline.chunks import in_chunks
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.directions import check_directions, latent_space
 from textvae.pipeline.inputs import Label, Texts, as_list, has_norm
@@ -19,7 +22,7 @@ from textvae.pipeline.inputs import Label, Texts, as_list, has_norm
 
 def edit(
     codec: Codec, directions: Directions | None, texts: Texts, name: str, strength: float, label: Label
-) -> Written:
+) -> Written | Iterator[Any]:
     """Each text, written from its posterior mean + strength · step.
 
     Raises:
@@ -28,11 +31,13 @@ def edit(
     check_directions(directions, codec.model)
     step = (directions or Directions(latent_space(codec.model))).step(name)
     strength = number("strength", strength, FINITE)
-    read, single = codec.read(texts, label)
-    means, _ = codec.posteriors(read)
-    moved = _usable(means + strength * step, "strength", strength)
-    written = codec.write(moved, read.label_ids, read.lengths)
-    return written[0] if single else written
+
+    def edited(read: InferenceBatches) -> list:
+        means, _ = codec.posteriors(read)
+        moved = _usable(means + strength * step, "strength", strength)
+        return codec.write(moved, read.label_ids, read.lengths)
+
+    return in_chunks(codec, texts, label, edited)
 
 
 def analogy(codec: Codec, a: Texts, b: Texts, c: Texts, label: Label) -> Written:

@@ -8,12 +8,12 @@ from typing import NamedTuple, cast
 
 from torch import Tensor
 
-from textvae.config_fields import COUNT, NOT_NEGATIVE, number, whole
+from textvae.config_fields import COUNT, NOT_NEGATIVE, SHARE, number, whole
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.words import bare_words, word_distance
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.draws import finite_draws
-from textvae.pipeline.ranking import Ranking
+from textvae.pipeline.ranking import Ranking, diverse
 
 Scored = list[tuple[str, float]]
 Paraphrases = list[str] | list[list[str]] | Scored | list[Scored]
@@ -30,20 +30,25 @@ class Search(NamedTuple):
         drawn: z for each text in a round.
         temperature: of these z.
         min_distance: words in which a paraphrase differs from its text, at least.
+        diversity: how much it counts that paraphrases of a text are unlike each other, from 0 to 1.
     """
 
     wanted: int
     drawn: int
     temperature: float
     min_distance: int
+    diversity: float = 0.0
 
 
-def as_search(wanted: object, drawn: object, temperature: object, min_distance: object) -> Search:
+def as_search(
+    wanted: object, drawn: object, temperature: object, min_distance: object, diversity: object = 0.0
+) -> Search:
     """The search with these arguments of `paraphrase`; raises InputError if one of them cannot be used."""
     wanted = whole("num_return_sequences", wanted, COUNT)
     drawn = 4 * wanted if drawn is None else whole("num_candidates", drawn, COUNT)
     temperature = number("temperature", temperature, NOT_NEGATIVE)
-    return Search(wanted, drawn, temperature, whole("min_distance", min_distance, COUNT))
+    min_distance, diversity = whole("min_distance", min_distance, COUNT), number("diversity", diversity, SHARE)
+    return Search(wanted, drawn, temperature, min_distance, diversity)
 
 
 class Candidates:
@@ -80,7 +85,7 @@ def find_paraphrases(codec: Codec, source: InferenceBatches, search: Search, ran
     if not any(candidates):
         return [[] for _ in candidates]
     scores = ranking(codec, source, posteriors, candidates)
-    return [_best(*pair, search.wanted) for pair in zip(candidates, scores, strict=True)]
+    return [_chosen(texts, own, search) for texts, own in zip(candidates, scores, strict=True)]
 
 
 def _candidates(
@@ -105,10 +110,9 @@ def _candidates(
     return [found.texts for found in candidates]
 
 
-def _best(texts: list[str], scores: Tensor, wanted: int) -> Scored:
-    """The texts with the highest scores (M,), the best first, and the scores; equal ones stay in order."""
-    order = scores.argsort(descending=True, stable=True)[:wanted]
-    return [(texts[i], float(scores[i])) for i in order.tolist()]
+def _chosen(texts: list[str], scores: Tensor, search: Search) -> Scored:
+    """The texts that are chosen by their scores (M,) and for diversity, and the scores."""
+    return [(texts[i], float(scores[i])) for i in diverse(texts, scores, search.wanted, search.diversity)]
 
 
 def without_scores(found: list[Scored]) -> list[list[str]]:

@@ -3,9 +3,9 @@
 N texts · Z latent_size · K samples
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast, overload
 
 import torch
 from datasets import Dataset
@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.config_fields import COUNT, NOT_NEGATIVE, flag, number, whole
 from textvae.data.given import Table
+from textvae.data.inference_batches import InferenceBatches
 from textvae.data.tokenize import tokenize_corpus
 from textvae.data.tokenizer_pair import load_tokenizers
 from textvae.evaluation.config import EvaluationConfig
@@ -23,6 +24,7 @@ from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
 from textvae.modeling.pretrained import named_errors
+from textvae.pipeline.chunks import in_chunks
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.codes import ScoredWritten, decode, encode
 from textvae.pipeline.controls import with_beams
@@ -38,7 +40,7 @@ from textvae.pipeline.parts import check_max_length, check_parts, describe, usab
 from textvae.pipeline.priors import draw_latents, fit_prior
 from textvae.pipeline.ranking import Reranker, as_ranking
 from textvae.pipeline.saving import save, save_merged
-from textvae.pipeline.score import TextTerms, score_terms, score_texts
+from textvae.pipeline.score import TextTerms, score
 from textvae.pipeline.walk import walk
 from textvae.processes import best_device, main_first
 
@@ -47,7 +49,9 @@ class TextVAEPipeline:
     """A text VAE that reads and writes strings.
 
     Verbs that read texts take one and give one result, or take a list and give a list in the same order ([] for []).
-    The verbs share these arguments:
+    `encode`, `decode`, `reconstruct`, `paraphrase`, `edit`, `score` and `detect` also take an iterator, such as a
+    generator or an open file, and give an iterator of the same results. It reads a batch, then 16 at a time, as they
+    are asked for, so that memory stays flat. The verbs share these arguments:
 
     - `batch_size`: texts in the model at a time. The noise that z is made of does not depend on it.
     - `seed`: makes a call reproducible and leaves torch's random state alone. Without it, torch's own state is used.
@@ -159,6 +163,24 @@ class TextVAEPipeline:
 
     # text → z → text
 
+    @overload
+    def encode(self, texts: Iterator[str], *args: Any, **options: Any) -> Iterator[Any]: ...
+
+    @overload
+    def encode(self, texts: Texts, *args: Any, return_std: Literal[True], **options: Any) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def encode(
+        self,
+        texts: Texts,
+        sample: bool = False,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+        return_std: Literal[False] = False,
+    ) -> Tensor: ...
+
     def encode(
         self,
         texts: Texts,
@@ -168,7 +190,7 @@ class TextVAEPipeline:
         progress: bool = True,
         label: Label = None,
         return_std: bool = False,
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> Tensor | tuple[Tensor, Tensor] | Iterator[Any]:
         """z of each text, (N, Z) or (Z,) for one: the mean of q(z|x), or one draw of it if `sample`; on the CPU.
 
         Args:
@@ -179,14 +201,14 @@ class TextVAEPipeline:
 
     def decode(
         self,
-        latents: Latents,
+        latents: Latents | Iterator,
         seed: int | None = None,
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
         return_scores: bool = False,
         **generation_kwargs,
-    ) -> Written | ScoredWritten:
+    ) -> Written | ScoredWritten | Iterator[Any]:
         """The text of each z (N, Z), or of one (Z,); a list of texts for each if `num_return_sequences` is above 1.
 
         Args:
@@ -208,13 +230,10 @@ class TextVAEPipeline:
         progress: bool = True,
         label: Label = None,
         **generation_kwargs,
-    ) -> Written:
+    ) -> Written | Iterator[Any]:
         """Write each text back from the mean of its q(z|x); a list for each if `num_return_sequences` is above 1."""
         codec = self._codec(batch_size, progress, seed, generation_kwargs)
-        read, single = codec.read(texts, label)
-        latents, _ = codec.posteriors(read)
-        written = codec.write(latents, read.label_ids, read.lengths)
-        return written[0] if single else written
+        return in_chunks(codec, texts, label, codec.rewrite)
 
     def sample(
         self,
@@ -288,8 +307,9 @@ class TextVAEPipeline:
         min_distance: int = 1,
         reranker: Reranker | str | Path | None = None,
         return_scores: bool = False,
+        diversity: float = 0.0,
         **generation_kwargs,
-    ) -> Paraphrases:
+    ) -> Paraphrases | Iterator[Any]:
         """Write other texts near each text, the best first.
 
         z = mean + temperature · std · ε is drawn from q(z|x) and written. Copies of the text and duplicates are
@@ -305,21 +325,25 @@ class TextVAEPipeline:
                 list of candidates for each, which returns a list of numbers for each; or a sentence encoder, by path or
                 Hub name, whose scores are cosines with the text.
             return_scores: give (text, score) in place of each text.
+            diversity: from 0, where the scores alone choose, to 1, where those that share the fewest words with the
+                ones before are chosen; see [`textvae.pipeline.ranking.diverse`].
 
         Returns: up to `num_return_sequences` texts, or a list of them for each text.
 
         Raises:
-            InputError: if a number is below 1, `temperature` is negative or makes z too large, or the reranker or its
-                scores cannot be used.
+            InputError: if a number is below 1, `temperature` is negative or makes z too large, `diversity` is not from
+                0 to 1, or the reranker or its scores cannot be used.
         """
         controls = with_beams(generation_kwargs, self.model)
         codec = self._codec(batch_size, progress, seed, controls | {"num_return_sequences": 1})
-        search = as_search(num_return_sequences, num_candidates, temperature, min_distance)
+        search = as_search(num_return_sequences, num_candidates, temperature, min_distance, diversity)
         return_scores, ranking = flag("return_scores", return_scores), as_ranking(reranker, self.device)
-        read, single = codec.read(texts, label)
-        scored = find_paraphrases(codec, read, search, ranking)
-        found = scored if return_scores else without_scores(scored)
-        return found[0] if single else found
+
+        def found(read: InferenceBatches) -> list:
+            scored = find_paraphrases(codec, read, search, ranking)
+            return scored if return_scores else without_scores(scored)
+
+        return in_chunks(codec, texts, label, found)
 
     # z moved
 
@@ -359,7 +383,7 @@ class TextVAEPipeline:
         progress: bool = True,
         label: Label = None,
         **generation_kwargs,
-    ) -> Written:
+    ) -> Written | Iterator[Any]:
         """Write each text with z moved along a fitted direction.
 
         Args:
@@ -433,7 +457,7 @@ class TextVAEPipeline:
         label: Label = None,
         return_terms: bool = False,
         return_tokens: bool = False,
-    ) -> list[float] | float | list[TextTerms] | TextTerms:
+    ) -> list[float] | float | list[TextTerms] | TextTerms | Iterator[Any]:
         """Upper bound on -log p(x) of each text in nats: the lower, the more usual (Burda et al. 2016, eq. 8).
 
         With labels it bounds -log p(x|c): the label that fits a text best has the lowest score.
@@ -448,13 +472,8 @@ class TextVAEPipeline:
         Returns: nats of each text; one number for one string. Raises InputError if `num_samples` is below 1.
         """
         codec, num_samples = self._codec(batch_size, progress, seed), whole("num_samples", num_samples, COUNT)
-        with_tokens = flag("return_tokens", return_tokens)
-        read, single = codec.read(texts, label)
-        if flag("return_terms", return_terms) or with_tokens:
-            scores = score_terms(codec, read, num_samples, with_tokens)
-        else:
-            scores = score_texts(codec, read, num_samples)
-        return scores[0] if single else scores
+        return_tokens, has_terms = flag("return_tokens", return_tokens), flag("return_terms", return_terms)
+        return score(codec, texts, label, num_samples, has_terms or return_tokens, return_tokens)
 
     def fit_detector(
         self,
@@ -483,7 +502,7 @@ class TextVAEPipeline:
 
     def detect(
         self, texts: Texts, num_tokens: int = 3, batch_size: int = 64, progress: bool = True, label: Label = None
-    ) -> list[Detection] | Detection:
+    ) -> list[Detection] | Detection | Iterator[Detection]:
         """How unusual each text is beside the normal ones of `fit_detector`: a [`textvae.pipeline.Detection`].
 
         Args:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from textvae.data.inference_batches import InferenceBatches
+from textvae.data.words import bare_words, shared_words
 from textvae.errors import InputError, shown
 from textvae.evaluation.judges import SentenceEncoder
 from textvae.pipeline.codec import Codec
@@ -77,6 +78,29 @@ def by_reranker(
     if any(own.isnan().any() for own in scores):
         raise InputError("reranker gave a NaN: give numbers.")
     return scores
+
+
+def diverse(texts: Sequence[str], scores: Tensor, wanted: int, diversity: float) -> list[int]:
+    """Which texts to choose by these scores (M,) and how few words they share; their rows, in the order of choice.
+
+    Maximal marginal relevance (Carbonell and Goldstein 1998), with λ = 1 − `diversity`: each choice is the text with
+    the most (1 − diversity) · relevance − diversity · the greatest similarity with one that was chosen. Relevance is 1
+    for the best score and 0 for the last, in equal steps, so that the unit of the scores does not matter. Similarity is
+    the share of common words, see `shared_words`. With 0 these are the best ones in order; equal ones stay in order.
+    """
+    left = scores.argsort(descending=True, stable=True).tolist()
+    relevance = {row: 1 - place / max(1, len(left) - 1) for place, row in enumerate(left)}
+    words, chosen = [*map(bare_words, texts)], []
+
+    def worth(row: int) -> float:
+        alike = max((shared_words(words[row], words[other]) for other in chosen), default=0)
+        return (1 - diversity) * relevance[row] - diversity * alike
+
+    while left and len(chosen) < wanted:
+        best = max(left, key=worth) if diversity else left[0]
+        left.remove(best)
+        chosen.append(best)
+    return chosen
 
 
 def cosines(encoder: SentenceEncoder, texts: list[str], candidates: list[list[str]]) -> list[Tensor]:

@@ -9,7 +9,6 @@ from textvae.modeling.adapters import merged
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.base_weights import check_apart
 from textvae.modeling.weight_files import weight_patterns
-from textvae.pipeline.directions import check_directions
 from textvae.pipeline.fitted import FITTED_FILES, Fitted
 
 # What other models and tokenizers leave, and transformers would open instead.
@@ -23,11 +22,11 @@ def save(model: TextVAEModel, tokenizers: TokenizerPair, path: str | Path, fitte
     """Write all of them; what was in the directory is replaced when all is written.
 
     Raises:
-        InputError: if `path` is a file or the directory of a base model, or the directions are of another model.
+        InputError: if `path` is a file or the directory of a base model, or what was fitted is of another model.
         OSError: if the directory cannot be written; then it is as it was.
     """
     check_apart(model.config.base, path)
-    check_directions(fitted.directions, model)
+    fitted.check(model)
     with whole_files(path, instead_of=[*weight_patterns(), *FITTED_FILES, ENCODER_TOKENIZER, *_OF_OTHERS]) as place:
         model.save_pretrained(place)
         save_tokenizers(place, tokenizers)

@@ -4,8 +4,8 @@ N texts · B batch · T tokens of a text · Z latent_size · K samples
 """
 
 import operator
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,9 @@ from torch import Tensor
 from textvae.data.inference_batches import InferenceBatches
 from textvae.evaluation.likelihood import importance_weighted_nll
 from textvae.objectives.terms import normal_kl
+from textvae.pipeline.chunks import in_chunks
 from textvae.pipeline.codec import Codec
+from textvae.pipeline.inputs import Label, Texts
 
 
 class TextTerms(NamedTuple):
@@ -38,14 +40,18 @@ class TextTerms(NamedTuple):
     tokens: list[tuple[str, float]] | None = None
 
 
-def score_texts(codec: Codec, read: InferenceBatches, num_samples: int) -> list[float]:
-    """The importance-weighted bound of each text from K samples, in nats; all texts share the K draws of noise."""
-    return bounds(codec, read, noise_of_all(codec, num_samples))
-
-
-def score_terms(codec: Codec, read: InferenceBatches, num_samples: int, return_tokens: bool) -> list[TextTerms]:
-    """The bound of each text, as `score_texts` gives it, and the other terms; its first draw is that of −ELBO."""
+def score(
+    codec: Codec, texts: Texts, label: Label, num_samples: int, return_terms: bool, return_tokens: bool
+) -> list[float] | float | list[TextTerms] | TextTerms | Iterator[Any]:
+    """The importance-weighted bound of each text from K samples in nats, or all its terms."""
     noise = noise_of_all(codec, num_samples)
+    if return_terms:
+        return in_chunks(codec, texts, label, lambda read: terms(codec, read, noise, return_tokens))
+    return in_chunks(codec, texts, label, lambda read: bounds(codec, read, noise))
+
+
+def terms(codec: Codec, read: InferenceBatches, noise: Tensor, return_tokens: bool) -> list[TextTerms]:
+    """The bound of each text, as `bounds` gives it, and the other terms; its first draw is that of −ELBO."""
     mean, stddev = codec.posteriors(read)
     nll = token_nll(codec, read, mean)
     columns = {
