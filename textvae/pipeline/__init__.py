@@ -96,6 +96,7 @@ from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
 from textvae.pipeline.reading import SCORES, Reading
 from textvae.pipeline.score import TextTerms
+from textvae.pipeline.text_index import Neighbour, TextIndex
 
 __all__ = [
     "CARD_FILE",
@@ -104,7 +105,9 @@ __all__ = [
     "Codec",
     "Detection",
     "Detector",
+    "Neighbour",
     "Reading",
+    "TextIndex",
     "TextTerms",
     "TextVAEPipeline",
 ]
