@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from textvae import InputError
-from textvae.latents import PCAMap
+from textvae.latents import PCAMap, UMAPMap
 
 N, Z = 60, 5
 GENERATOR = torch.Generator().manual_seed(0)
@@ -78,5 +78,51 @@ def test_what_has_no_place_is_refused(tmp_path):
         own.transform(POINTS.log())
     (tmp_path / "damaged").write_bytes(b"nothing")
     for name in ("damaged", "absent"):
-        with pytest.raises(InputError, match="holds no map"):
+        with pytest.raises(InputError, match="holds no such map"):
             PCAMap.load(tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def laid_out():
+    """A map of UMAP's kind whose layout is the first two dimensions: no test here waits for UMAP to compile itself."""
+    return UMAPMap(POINTS, POINTS[:, :2])
+
+
+def test_a_point_of_the_layout_has_its_place_and_another_one_is_among_its_neighbours(laid_out):
+    torch.testing.assert_close(laid_out.transform(POINTS), laid_out.places, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(laid_out.transform(OTHERS[:1]), laid_out.transform(OTHERS)[:1])
+    near = torch.cdist(OTHERS, POINTS).topk(5, largest=False)
+    weights = (1 / near.values).unsqueeze(-1)
+    expected = (weights * laid_out.places[near.indices]).sum(1) / weights.sum(1)
+    torch.testing.assert_close(laid_out.transform(OTHERS), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_layout_is_saved_whole(laid_out, tmp_path):
+    laid_out.save(tmp_path / "map.safetensors")
+    opened = UMAPMap.load(tmp_path / "map.safetensors")
+    torch.testing.assert_close(opened.transform(OTHERS), laid_out.transform(OTHERS), rtol=0, atol=0)
+    with pytest.raises(InputError, match="holds no such map"):
+        PCAMap.load(tmp_path / "map.safetensors")
+
+
+def test_a_layout_that_cannot_be_is_refused(laid_out, monkeypatch):
+    with pytest.raises(InputError, match=r"must be \(N, 5\)"):
+        laid_out.transform(POINTS[:, :4])
+    with pytest.raises(InputError, match="needs 16 texts, and there are 15"):
+        UMAPMap.fit(POINTS[:15])
+    monkeypatch.setattr("textvae.errors.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"needs the package umap-learn: pip install 'textvae\[map\]'"):
+        UMAPMap.fit(POINTS)
+
+
+@pytest.mark.umap
+def test_umap_keeps_groups_together_and_the_same_seed_gives_the_same_map():
+    umap = pytest.importorskip("umap")
+    groups = torch.arange(60) % 3
+    points = POINTS + 40 * torch.nn.functional.one_hot(groups, Z)
+    own = UMAPMap.fit(points, seed=1)
+    nearest = (torch.cdist(own.places, own.places) + torch.eye(N) * 1e9).argmin(1)
+    assert (groups[nearest] == groups).all()
+    torch.testing.assert_close(UMAPMap.fit(points, seed=1).places, own.places, rtol=0, atol=0)
+    expected = umap.UMAP(random_state=1, n_jobs=1).fit_transform(points.numpy())
+    torch.testing.assert_close(own.places, torch.from_numpy(expected))

@@ -4,7 +4,7 @@ Nothing here knows a model or a text. What is fitted on codes goes here.
 """
 
 from textvae.latents.directions import Directions
-from textvae.latents.maps import PCAMap
+from textvae.latents.maps import PCAMap, UMAPMap
 from textvae.latents.neighbours import VectorIndex, neighbour_pairs
 from textvae.latents.outliers import LocalNeighbourDistance, MahalanobisDistance, NeighbourDistance
 from textvae.latents.paths import interpolate
@@ -17,6 +17,7 @@ __all__ = [
     "MahalanobisDistance",
     "NeighbourDistance",
     "PCAMap",
+    "UMAPMap",
     "VectorIndex",
     "interpolate",
     "neighbour_pairs",

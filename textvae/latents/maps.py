@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from textvae.errors import InputError, shown
+from textvae.errors import InputError, require_extra, shown
+from textvae.latents.outliers import nearest
 
 FEWEST = 2  # points of a map
 
@@ -59,20 +60,71 @@ class PCAMap:
 
     def save(self, path: Path) -> None:
         """Write it to a safetensors file."""
-        tensors = {"mean": self.mean, "axes": self.axes, "share": self.share}
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, {"map": "pca"})
+        _save({"mean": self.mean, "axes": self.axes, "share": self.share}, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "PCAMap":
         """What `save` wrote; raises InputError if the file holds anything else."""
-        try:
-            tensors = load_file(path)
-            mean, axes, share = (tensors[name] for name in ("mean", "axes", "share"))
-        except (OSError, KeyError, SafetensorError) as error:
-            raise InputError(f"{path} holds no map: write it again.") from error
-        if mean.dim() != 1 or axes.shape != (2, len(mean)) or share.shape != (2,) or not axes.isfinite().all():
-            raise InputError(f"{path} holds no map: write it again.")
+        mean, axes, share = _load(path, "mean", "axes", "share")
+        if mean.dim() != 1 or axes.shape != (2, len(mean)) or share.shape != (2,):
+            raise _no_map(path)
         return cls(mean, axes, share)
+
+
+class UMAPMap:
+    """Points laid out so that those that are near to each other in the space stay so (UMAP, McInnes et al. 2018).
+
+    Distances between groups mean little. A new point is placed among its nearest 5 in the space: at the mean of their
+    places, weighted by 1/distance. So it has its place in any company, and a point of the fit its own; those of UMAP's
+    own `transform` depend on the points that are placed together.
+
+    Attributes:
+        points: (N, Z), that it was fitted to.
+        places: (N, 2).
+    """
+
+    NEIGHBOURS = 15  # of the layout, UMAP's default
+    OF_NEW = 5
+
+    def __init__(self, points: Tensor, places: Tensor):
+        self.points, self.places = points, places
+
+    @classmethod
+    def fit(cls, points: Tensor, seed: int = 0) -> "UMAPMap":
+        """The map of these points (N, Z), with the defaults of umap-learn.
+
+        Raises:
+            InputError: if there are no more than 15, one is not finite, or umap-learn, an extra, is not installed.
+        """
+        check_points(points, cls.NEIGHBOURS + 1)
+        require_extra("umap", "umap-learn", "map", "A map by UMAP")
+        from umap import UMAP
+
+        layout = UMAP(n_neighbors=cls.NEIGHBOURS, random_state=seed, n_jobs=1)  # a seed and several threads exclude
+        return cls(points, torch.from_numpy(layout.fit_transform(points.float().numpy())))
+
+    def transform(self, points: Tensor) -> Tensor:
+        """x and y of each point: (N, Z) → (N, 2).
+
+        Raises:
+            InputError: for another width than Z, or a point that is not finite.
+        """
+        check_points(points, 0, self.points.shape[1])
+        distances, rows = nearest(points, self.points, self.OF_NEW)
+        weights = 1 / distances.clamp(min=1e-6 * float(self.points.std()))
+        return (weights.unsqueeze(-1) * self.places[rows]).sum(1) / weights.sum(1, keepdim=True)
+
+    def save(self, path: Path) -> None:
+        """Write it to a safetensors file."""
+        _save({"points": self.points, "places": self.places}, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "UMAPMap":
+        """What `save` wrote; raises InputError if the file holds anything else."""
+        points, places = _load(path, "points", "places")
+        if points.dim() != 2 or places.shape != (len(points), 2) or len(points) <= cls.NEIGHBOURS:
+            raise _no_map(path)
+        return cls(points, places)
 
 
 def check_points(points: Tensor, fewest: int, size: int | None = None) -> None:
@@ -86,3 +138,21 @@ def check_points(points: Tensor, fewest: int, size: int | None = None) -> None:
         raise InputError(f"This map needs {fewest} texts, and there are {len(points)}: give more.")
     if not points.isfinite().all():
         raise InputError("A map has no place for z that are not finite: leave them out.")
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+
+def _load(path: str | Path, *names: str) -> list[Tensor]:
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _no_map(path) from error
+    if {*tensors} != {*names} or not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise _no_map(path)
+    return [tensors[name] for name in names]
+
+
+def _no_map(path: str | Path) -> InputError:
+    return InputError(f"{path} holds no such map: write it again.")

@@ -97,6 +97,7 @@ from textvae.pipeline.pipeline import TextVAEPipeline
 from textvae.pipeline.reading import SCORES, Reading
 from textvae.pipeline.score import TextTerms
 from textvae.pipeline.text_index import Neighbour, TextIndex
+from textvae.pipeline.text_map import TextMap
 
 __all__ = [
     "CARD_FILE",
@@ -108,6 +109,7 @@ __all__ = [
     "Neighbour",
     "Reading",
     "TextIndex",
+    "TextMap",
     "TextTerms",
     "TextVAEPipeline",
 ]

@@ -19,6 +19,7 @@ from textvae.data.tokenizer_pair import load_tokenizers
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import evaluate, one_config
 from textvae.latents.directions import Directions
+from textvae.latents.maps import PCAMap, UMAPMap
 from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
@@ -39,6 +40,7 @@ from textvae.pipeline.ranking import Reranker, as_ranking
 from textvae.pipeline.saving import save, save_merged
 from textvae.pipeline.score import TextTerms, score_terms, score_texts
 from textvae.pipeline.text_index import Corpus, Neighbour, TextIndex, find_neighbours, make_index
+from textvae.pipeline.text_map import TextMap, make_map
 from textvae.pipeline.walk import walk
 from textvae.processes import best_device, main_first
 
@@ -537,6 +539,29 @@ class TextVAEPipeline:
         """
         codec, number = self._codec(batch_size, progress, seed=None), whole("num_neighbours", num_neighbours, COUNT)
         return find_neighbours(codec, texts, corpus, number, label)
+
+    def map(
+        self,
+        texts: Texts,
+        method: str | PCAMap | UMAPMap = "pca",
+        classes: Sequence[str] | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+    ) -> TextMap:
+        """The z of texts in two dimensions; `save("map.html")` or `save("map.parquet")` of the map keeps it.
+
+        Args:
+            method: `pca`, the plane in which they vary most; `umap`, a layout of groups; or the `projection` of another
+                map, in which these texts get their places.
+            classes: of each text, by which it is coloured; with labels these, if not given.
+            seed: of `umap`.
+
+        Raises:
+            InputError: for fewer than 2 texts (16 for `umap`), or if umap-learn, an extra, is not installed.
+        """
+        return make_map(self._codec(batch_size, progress, seed=None), texts, method, classes, seed, label)
 
     def evaluate(
         self,

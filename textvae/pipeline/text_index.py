@@ -6,7 +6,7 @@ N texts · M texts of the corpus · Z latent_size
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -14,10 +14,8 @@ import datasets
 import torch
 from datasets import Dataset, load_from_disk
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from textvae.data.given import Table
-from textvae.data.inference_batches import QUIET_ROUNDS
 from textvae.errors import InputError, shown
 from textvae.files import checksum, read_json, whole_files
 from textvae.latents.neighbours import VectorIndex, require_faiss
@@ -28,7 +26,6 @@ from textvae.pipeline.inputs import Label, Texts, with_texts
 
 Corpus = Iterable[str] | Table | Dataset
 INDEX_FILE, _VECTORS, _TEXTS = "index.json", "index.faiss", "texts"
-_BATCHES = 64  # that are encoded and added at a time: their texts are sorted by length, so that less is padded
 
 
 class Neighbour(NamedTuple):
@@ -127,14 +124,8 @@ def make_index(codec: Codec, corpus: Corpus, label: Label) -> TextIndex:
         raise InputError("The corpus holds no text: give some.")
     ids = codec.label_ids(label, len(texts))
     vectors = VectorIndex.empty(codec.model.config.latent_size)
-    size, quiet = _BATCHES * codec.batch_size, replace(codec, progress=False)
-    is_short = len(texts) <= QUIET_ROUNDS * codec.batch_size
-    with tqdm(total=len(texts), desc="encoding", leave=False, disable=is_short or not codec.progress) as bar:
-        for start in range(0, len(texts), size):
-            part = texts[start : start + size]["text"]
-            means, _ = quiet.posteriors(codec.tokenize(part, ids and ids[start : start + size]))
-            vectors.add(means)
-            bar.update(len(part))
+    for means in codec.means_in_parts(texts["text"], ids):
+        vectors.add(means)
     return TextIndex(texts, vectors, fingerprint(codec.model))
 
 
