@@ -25,9 +25,9 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ margin: 0; font-family: sans-serif; }}
+body {{ margin: 0; height: 100vh; display: flex; flex-direction: column; font-family: sans-serif; }}
 p {{ margin: 0.5rem; font-size: 0.9rem; }}
-#map {{ height: calc(100vh - 3rem); min-height: 20rem; }}
+#map {{ flex: 1; min-height: 0; }}
 </style>
 </head>
 <body>
@@ -43,7 +43,8 @@ def map_page(
 ) -> str:
     """A page of HTML with plotly's JavaScript inside; see `map_figure`."""
     figure = map_figure(texts, points, classes, titles)
-    config = {"responsive": True, "scrollZoom": True, "displaylogo": False}
+    buttons = [["zoomIn2d", "zoomOut2d", "resetScale2d"]]
+    config = {"responsive": True, "scrollZoom": True, "displaylogo": False, "modeBarButtons": buttons}
     drawn = figure.to_html(config, full_html=False, include_plotlyjs=True, div_id="map-of-texts")
     return _PAGE.format(title=f"A map of {len(texts):,} texts", figure=drawn)
 
