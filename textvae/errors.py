@@ -11,10 +11,15 @@ class InputError(ValueError):
     """The input of the user cannot be used; the message is one sentence: what is wrong, and what to do."""
 
 
+def require_extra(module: str, package: str, extra: str, what: str) -> None:
+    """Raises InputError without this package, which `what` needs and an extra of textvae brings."""
+    if find_spec(module) is None:
+        raise InputError(f"{what} needs the package {package}: pip install 'textvae[{extra}]'.")
+
+
 def require_scikit_learn(what: str = "judge_encoder") -> None:
     """Raises InputError without scikit-learn, an extra, which `what` needs."""
-    if find_spec("sklearn") is None:
-        raise InputError(f"{what} needs the package scikit-learn: pip install 'textvae[judge]'.")
+    require_extra("sklearn", "scikit-learn", "judge", what)
 
 
 def shown(value: object) -> str:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from textvae.errors import InputError
-from textvae.evaluation.probes import TITLES, accuracies, principal_components, word_vectors
+from textvae.evaluation.probes import MAP_TITLES, TITLES, accuracies, map_scores, principal_components, word_vectors
+from textvae.latents import PCAMap, UMAPMap
 
 CLASSES = ["a", "b"] * 40
 
@@ -37,6 +39,18 @@ def test_words_tell_texts_apart():
     assert own.shape == (80, 3)
     drinks = ["drink", "drink", "animal", "animal"] * 20
     assert accuracies(own, drinks, other, ["drink", "animal"])["neighbours_cosine"] == 1
+
+
+def test_a_map_that_keeps_the_plane_is_trusted_and_one_that_mixes_all_is_not():
+    own, other = (each * [1, 1, 0, 0, 0, 0] for each in (vectors(30, 0), vectors(30, 1)))
+    points = torch.from_numpy(own)
+    kept = map_scores(PCAMap.fit(points), own, CLASSES, other, CLASSES)
+    assert kept == pytest.approx(dict.fromkeys(MAP_TITLES, 1.0))
+    mixed = UMAPMap(points, torch.from_numpy(np.random.default_rng(2).standard_normal((80, 2))))
+    lost = map_scores(mixed, own, CLASSES, other, CLASSES)
+    assert 0.25 < lost["neighbours"] < 0.75 and 0.3 < lost["trustworthiness"] < 0.8
+    with pytest.raises(InputError, match="more than 10 test texts"):
+        map_scores(mixed, own, CLASSES, other[:10], CLASSES[:10])
 
 
 def test_too_few_texts_or_classes_are_refused():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from textvae.cli.arguments import Parser
+from textvae.cli.corpus import draw_map, index, neighbours
 from textvae.cli.fitted import analogy, detect, edit
 from textvae.cli.read import encode, score
 from textvae.cli.runs import evaluate, merge, sweep, train
@@ -34,6 +35,9 @@ COMMANDS: dict[str, Command] = {
     "analogy": analogy,
     "score": score,
     "detect": detect,
+    "index": index,
+    "neighbours": neighbours,
+    "map": draw_map,
     "sweep": sweep,
     "merge": merge,
 }

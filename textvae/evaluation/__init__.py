@@ -64,7 +64,7 @@ nearest sentence of the other class, which need no model.
 
 `detection` measures a detector of unusual texts: `auroc` and `false_alarms`, and scores that need no text VAE to
 compare with; `recipes/evaluate_detector.py` prints the table. `probes` tells the classes of texts from their z, or from
-other vectors; `recipes/evaluate_latents.py` prints that table.
+other vectors, and says what maps keep; `recipes/evaluate_latents.py` prints these tables.
 
 The baseline of a VAE is the same decoder without z, `--latent_injection none`, trained and measured by the same
 recipes.

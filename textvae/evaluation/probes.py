@@ -6,14 +6,20 @@ N texts to learn from · M to be told · H size of a vector
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from textvae.errors import InputError, require_scikit_learn
+from textvae.latents.maps import PCAMap, UMAPMap
 
 NEIGHBOURS = 5
 TITLES = {
     "neighbours_cosine": f"{NEIGHBOURS} nearest neighbours, cosine",
     "neighbours_euclidean": f"{NEIGHBOURS} nearest neighbours, Euclidean",
     "linear": "linear probe",
+}
+MAP_TITLES = {
+    "neighbours": f"{NEIGHBOURS} nearest neighbours in the plane",
+    "trustworthiness": f"trustworthiness of {NEIGHBOURS} neighbours",
 }
 
 
@@ -46,6 +52,39 @@ def accuracies(
     }
     return {
         name: float(probe.fit(vectors, classes).score(test_vectors, test_classes)) for name, probe in probes.items()
+    }
+
+
+def map_scores(
+    projection: PCAMap | UMAPMap,
+    vectors: np.ndarray,
+    classes: Sequence[str],
+    test_vectors: np.ndarray,
+    test_classes: Sequence[str],
+) -> dict[str, float]:
+    """What a map keeps of the vectors, by the names of `MAP_TITLES`; the test texts are placed in it as new ones.
+
+    `neighbours` is the share of test texts whose class is told by the vote of the nearest texts in the plane;
+    `trustworthiness` is 1 where all neighbours of a test text in the plane are its neighbours in the space, among the
+    test texts, and some 0.5 where they are any (Venna & Kaski 2001).
+
+    Args:
+        vectors: (N, H).
+        test_vectors: (M, H).
+
+    Raises:
+        InputError: without scikit-learn, or for no more than twice as many test texts as neighbours.
+    """
+    require_scikit_learn("A probe of classes")
+    from sklearn.manifold import trustworthiness
+    from sklearn.neighbors import KNeighborsClassifier
+
+    if len(test_vectors) <= 2 * NEIGHBOURS:
+        raise InputError(f"Trustworthiness needs more than {2 * NEIGHBOURS} test texts: give more.")
+    places, test_places = (projection.transform(torch.from_numpy(each)).numpy() for each in (vectors, test_vectors))
+    return {
+        "neighbours": float(KNeighborsClassifier(NEIGHBOURS).fit(places, classes).score(test_places, test_classes)),
+        "trustworthiness": float(trustworthiness(test_vectors, test_places, n_neighbors=NEIGHBOURS)),
     }
 
 

@@ -4,7 +4,8 @@ Nothing here knows a model or a text. What is fitted on codes goes here.
 """
 
 from textvae.latents.directions import Directions
-from textvae.latents.neighbours import neighbour_pairs
+from textvae.latents.maps import PCAMap, UMAPMap
+from textvae.latents.neighbours import VectorIndex, neighbour_pairs
 from textvae.latents.outliers import LocalNeighbourDistance, MahalanobisDistance, NeighbourDistance
 from textvae.latents.paths import interpolate
 from textvae.latents.priors import GaussianPrior
@@ -15,6 +16,9 @@ __all__ = [
     "LocalNeighbourDistance",
     "MahalanobisDistance",
     "NeighbourDistance",
+    "PCAMap",
+    "UMAPMap",
+    "VectorIndex",
     "interpolate",
     "neighbour_pairs",
 ]

@@ -19,6 +19,8 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
   With `return_terms=True` a `TextTerms` of each text: −ELBO, reconstruction from a draw and from the mean, KL, bound,
   number of tokens; with `return_tokens=True` also each token and its nats. A list of them is a table for pandas.
 - `fit_detector(normal_texts, held_out)`, then `detect(texts)`: the odd ones out, see below.
+- `index(corpus)`, then `neighbours(texts, index)`: the texts of a corpus that are nearest to each text, see below.
+- `map(texts)`: texts in two dimensions, see below.
 - `evaluate(texts)`: the whole report, see `textvae.evaluation`.
 
 Verbs that read texts take one text, or a list, tuple, numpy array, pandas Series or column of a dataset; of a table
@@ -84,6 +86,21 @@ Likelihood finds texts whose words or order are strange, as spam, noise or anoth
 encoder find texts that are about something else. The default is one of each, combined by their p-values. The table is
 in `recipes/README.md`.
 
+Search. `index(corpus)` encodes a corpus part by part; `save` of the index writes it to a directory with its texts, and
+it is of this model alone. `neighbours` finds the texts whose z have the greatest cosine with that of a text, exactly,
+by FAISS (`pip install 'textvae[search]'`); each is a `Neighbour` (text, similarity, row).
+
+    vae.index(texts).save("index")
+    vae.neighbours("I love music.", "index", num_neighbours=3)
+
+Maps. `map(texts)` gives a `TextMap` with the `points` (N, 2) and a `projection`, in which new texts have their places
+too: PCA, the plane in which z varies most, or with `method="umap"` a layout that keeps neighbours together (`pip
+install 'textvae[map]'`). `save` writes a page of HTML that shows a text where one points, or a Parquet table.
+
+    first = vae.map(texts, method="umap", classes=intents)
+    first.save("map.html")
+    vae.map(new_texts, first.projection).save("map.parquet")  # embedding-atlas map.parquet --text text --x x --y y
+
 Saving and the Hub. `save_pretrained(path)` and `push_to_hub("me/mine")` write what `from_pretrained` opens; the second
 uploads the model card and the metrics too. `merge_and_save(path)` writes one directory that needs neither the base
 model nor peft. A model that was in the directory is replaced when the new one is written: on a full disk it is what it
@@ -105,6 +122,8 @@ from textvae.pipeline.hub import CARD_FILE, METRICS_FILE
 from textvae.pipeline.pipeline import TextVAEPipeline
 from textvae.pipeline.reading import SCORES, Reading
 from textvae.pipeline.score import TextTerms
+from textvae.pipeline.text_index import Neighbour, TextIndex
+from textvae.pipeline.text_map import TextMap
 
 __all__ = [
     "CARD_FILE",
@@ -113,7 +132,10 @@ __all__ = [
     "Codec",
     "Detection",
     "Detector",
+    "Neighbour",
     "Reading",
+    "TextIndex",
+    "TextMap",
     "TextTerms",
     "TextVAEPipeline",
 ]

@@ -9,7 +9,8 @@ from textvae.data.inference_batches import InferenceBatches
 from textvae.errors import InputError
 from textvae.pipeline.chunks import in_chunks
 from textvae.pipeline.codec import Codec
-from textvae.pipeline.detector import Detector, fingerprint
+from textvae.pipeline.detector import Detector
+from textvae.pipeline.fingerprint import fingerprint
 from textvae.pipeline.inputs import Label, Texts, as_list
 from textvae.pipeline.reading import DISTANCES, Reading, known_scores
 from textvae.pipeline.score import with_tokens

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -15,10 +14,10 @@ from torch import Tensor
 from textvae.errors import InputError
 from textvae.latents.outliers import fisher, p_values
 from textvae.modeling.autoencoder import TextVAEModel
+from textvae.pipeline.fingerprint import is_of
 from textvae.pipeline.reading import DISTANCES, SCORES, Distance
 
 DETECTOR_FILE = "detector.safetensors"
-_APART = 0.05  # of a fingerprint; weights in bf16 give another by less than a fifth of this
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Detector:
         distances: from usual texts, by the name of their score.
         each: (n, S), the scores of the first half; of one score (0, 1).
         together: (n,), what the scores of the second half give together; of one score those of all.
-        fingerprint: of the model, see [`fingerprint`].
+        fingerprint: of the model, see [`textvae.pipeline.fingerprint`].
     """
 
     scores: list[str]
@@ -93,31 +92,13 @@ class Detector:
         return cls(scores, distances, each, together, print_of_model)
 
 
-@torch.no_grad()
-def fingerprint(model: TextVAEModel) -> Tensor:
-    """What the model makes of some tokens: the mean of q(z|x), and the nats of each token given this z.
-
-    It stays the same, but for rounding, in another dtype, on another device, and when adapters are merged.
-    """
-    config = model.config
-    read, written = (
-        torch.linspace(0, part.vocab_size - 1, 8).long().unsqueeze(0).to(model.device)
-        for part in (config.encoder_config, config.decoder_config)
-    )
-    label_ids = torch.zeros(1, dtype=torch.long, device=model.device) if config.label_names else None
-    mean, _ = model.posterior_parameters(read, torch.ones_like(read), label_ids)
-    nll = model.token_nll(mean, written, label_ids=label_ids)
-    return torch.cat([mean, nll], dim=1)[0].float().cpu()
-
-
 def check_detector(detector: Detector | None, model: TextVAEModel) -> None:
     """Raises InputError if this is no detector, or that of a model with other weights."""
     if detector is None:
         return
     if not isinstance(detector, Detector):
         raise InputError(f"detector is of type {type(detector).__name__}: fit one with TextVAEPipeline.fit_detector.")
-    own = fingerprint(model)
-    if own.shape != detector.fingerprint.shape or (own - detector.fingerprint).norm() > _APART * own.norm():
+    if not is_of(detector.fingerprint, model):
         raise InputError(
             "The detector is of another model, or it was trained since: fit one anew with TextVAEPipeline.fit_detector."
         )

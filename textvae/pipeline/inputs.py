@@ -52,21 +52,31 @@ def as_dataset(texts: Iterable[str] | Table | Dataset, label: Label, label_names
             string, a table or dataset has no column `text`, or a label cannot be used.
     """
     _refuse_others(texts)
-    if is_table(texts):
-        texts = _of_table(cast(Table, texts))
-    elif isinstance(texts, Dataset):
-        texts = cast(Dataset, plain(texts))
-    else:
-        texts = Dataset.from_dict({"text": as_list(cast(Texts, texts))[0]})
+    texts = with_texts(texts)
     check_number(len(texts))
-    _check_has_text(texts.column_names)
-    for column in {"text", "target"} & set(texts.column_names):
-        as_list(texts[column][:])
     if label is None:
         return texts
     ids = ids_of_labels(label, len(texts), label_names) or []
     others = texts.remove_columns([name for name in texts.column_names if name == "label"])
     return others.add_column("label", [label_names[i] for i in ids])
+
+
+def with_texts(texts: Iterable[str] | Table | Dataset) -> Dataset:
+    """A plain dataset with the column `text`, and perhaps others.
+
+    Raises:
+        InputError: if a text is blank or no string, or a table or dataset has no column `text`.
+    """
+    if is_table(texts):
+        texts = _of_table(cast(Table, texts))
+    elif isinstance(texts, Dataset):
+        texts = cast(Dataset, plain(texts))
+    else:
+        return Dataset.from_dict({"text": as_list(cast(Texts, texts))[0]})
+    _check_has_text(texts.column_names)
+    for column in {"text", "target"} & set(texts.column_names):
+        as_list(texts[column][:])
+    return texts
 
 
 def _refuse_others(texts: object) -> None:

@@ -20,6 +20,7 @@ from textvae.data.tokenizer_pair import load_tokenizers
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import evaluate, one_config
 from textvae.latents.directions import Directions
+from textvae.latents.maps import PCAMap, UMAPMap
 from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
@@ -41,6 +42,8 @@ from textvae.pipeline.priors import draw_latents, fit_prior
 from textvae.pipeline.ranking import Reranker, as_ranking
 from textvae.pipeline.saving import save, save_merged
 from textvae.pipeline.score import TextTerms, score
+from textvae.pipeline.text_index import Corpus, Neighbour, TextIndex, find_neighbours, make_index
+from textvae.pipeline.text_map import TextMap, make_map
 from textvae.pipeline.walk import walk
 from textvae.processes import best_device, main_first
 
@@ -513,6 +516,74 @@ class TextVAEPipeline:
         """
         codec, number = self._codec(batch_size, progress, seed=None), whole("num_tokens", num_tokens, NOT_NEGATIVE)
         return detect(codec, self.detector, texts, number, label)
+
+    # z among others
+
+    def index(
+        self,
+        corpus: Corpus,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+    ) -> TextIndex:
+        """Encode a corpus for `neighbours`; `save(directory)` of the index keeps it, texts and all.
+
+        Args:
+            corpus: a list of strings, or a dataset or table with the column `text`.
+
+        Raises:
+            InputError: if there is no text, or faiss, an extra, is not installed.
+        """
+        return make_index(self._codec(batch_size, progress, seed=None), corpus, label)
+
+    def neighbours(
+        self,
+        texts: Texts,
+        corpus: TextIndex | str | Path | Corpus,
+        num_neighbours: int = 5,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+    ) -> list[list[Neighbour]] | list[Neighbour]:
+        """The texts of a corpus whose z have the greatest cosine with that of each text, the nearest first.
+
+        The search is exact, in a flat index of FAISS.
+
+        Args:
+            corpus: what `index` gave, the directory that it was saved in, or texts that are encoded now.
+            num_neighbours: of each text; all of the corpus if it has no more.
+            label: of the texts, and of a corpus that is encoded now; then it is one name.
+
+        Returns: a list of [`textvae.pipeline.Neighbour`] (text, similarity, row) for each text.
+
+        Raises:
+            InputError: if the index is of another model, or faiss, an extra, is not installed.
+        """
+        codec, number = self._codec(batch_size, progress, seed=None), whole("num_neighbours", num_neighbours, COUNT)
+        return find_neighbours(codec, texts, corpus, number, label)
+
+    def map(
+        self,
+        texts: Texts,
+        method: str | PCAMap | UMAPMap = "pca",
+        classes: Sequence[str] | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+    ) -> TextMap:
+        """The z of texts in two dimensions; `save("map.html")` or `save("map.parquet")` of the map keeps it.
+
+        Args:
+            method: `pca`, the plane in which they vary most; `umap`, a layout of groups; or the `projection` of another
+                map, in which these texts get their places.
+            classes: of each text, by which it is coloured; with labels these, if not given.
+            seed: of `umap`.
+
+        Raises:
+            InputError: for fewer than 2 texts (16 for `umap`), or if umap-learn, an extra, is not installed.
+        """
+        return make_map(self._codec(batch_size, progress, seed=None), texts, method, classes, seed, label)
 
     def evaluate(
         self,
