@@ -89,6 +89,8 @@ def test_interpolate(textvae, models, opened, tmp_path, name):
     assert textvae("interpolate", models[name], *columns, *PARTS, *words).lines == [
         text for way in ways for text in way
     ]
+    short = opened[name].interpolate(*TEXTS[:2], 9, dedupe=True)
+    assert textvae("interpolate", models[name], *TEXTS[:2], "--num_steps", 9, "--dedupe").lines == short
     pairs = table.read_text().partition("\n")[2]
     done = textvae("interpolate", models[name], *PARTS, *words, "--format", "jsonl", stdin=pairs)
     assert [json.loads(line)["texts"] for line in done.lines] == ways

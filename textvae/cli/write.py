@@ -38,6 +38,7 @@ class Walking:
         7, "number of sentences, both ends included", Range("at least 2", lambda value: value >= 2)
     )
     path: Literal["linear", "spherical"] = setting("linear", "the path from one z to the other")
+    dedupe: bool = setting(False, "leave out each text that is the same as the one before it")
 
     def __post_init__(self):
         check_settings(self)
@@ -168,7 +169,7 @@ def _interpolate(arguments: argparse.Namespace) -> None:
     def verb(rows: list[Pair]) -> list[Result]:
         options = options_of(using, rows) | controls
         starts, ends = [row.start for row in rows], [row.end for row in rows]
-        ways = vae.interpolate(starts, ends, walking.num_steps, walking.path, **options)
+        ways = vae.interpolate(starts, ends, walking.num_steps, walking.path, dedupe=walking.dedupe, **options)
         return [{"start": row.start, "end": row.end, "texts": way} for row, way in zip(rows, ways, strict=True)]
 
     stream(pairs, output, layout, using.batch_size, verb)

@@ -35,6 +35,10 @@ EXPLAINED = {
     "mauve_samples": "MAUVE of prior samples and held-out texts",
     "mauve_walks": "the same of texts midway between two held-out ones",
     "mauve_held_out": "the same of other held-out texts, which is the ceiling",
+    "walk_mean_step": "1 − cosine of neighbours on walks of 7 texts, mean",
+    "walk_worst_step": "the same of the two that are farthest apart on each walk",
+    "walk_ends": "cosine of the ends of walks with the texts that they join",
+    "walk_distinct": "share of distinct texts on a walk",
 }
 
 

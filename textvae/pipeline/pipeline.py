@@ -255,6 +255,7 @@ class TextVAEPipeline:
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
+        dedupe: bool = False,
         **generation_kwargs,
     ) -> Written:
         """Write the texts on the path from one text to another; the first and the last are their reconstructions.
@@ -263,6 +264,7 @@ class TextVAEPipeline:
             start, end: two texts, or two lists of them for as many paths.
             path: `linear` or `spherical`, see [`textvae.latents.interpolate`].
             label: of a path and both its ends.
+            dedupe: leave out each text that is the same as the one before it; a path may then have fewer texts.
 
         Returns: `num_steps` texts, or a list of them for each path.
 
@@ -270,7 +272,7 @@ class TextVAEPipeline:
             InputError: if `num_steps` is below 2, the path is unknown, or the two lists differ in length.
         """
         codec = self._codec(batch_size, progress, seed, generation_kwargs)
-        return walk(codec, start, end, num_steps, path, label)
+        return walk(codec, start, end, num_steps, path, label, dedupe)
 
     def paraphrase(
         self,
