@@ -4,6 +4,7 @@ Nothing here knows a model or a text. What is fitted on codes goes here.
 """
 
 from textvae.latents.directions import Directions
+from textvae.latents.maps import PCAMap
 from textvae.latents.neighbours import neighbour_pairs
 from textvae.latents.outliers import LocalNeighbourDistance, MahalanobisDistance, NeighbourDistance
 from textvae.latents.paths import interpolate
@@ -15,6 +16,7 @@ __all__ = [
     "LocalNeighbourDistance",
     "MahalanobisDistance",
     "NeighbourDistance",
+    "PCAMap",
     "interpolate",
     "neighbour_pairs",
 ]
