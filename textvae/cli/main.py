@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from textvae.cli.arguments import Parser
 from textvae.cli.fitted import analogy, detect, edit
 from textvae.cli.read import encode, score
+from textvae.cli.report import report
 from textvae.cli.runs import evaluate, merge, sweep, train
 from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample
 from textvae.config_fields import nearest
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "analogy": analogy,
     "score": score,
     "detect": detect,
+    "report": report,
     "sweep": sweep,
     "merge": merge,
 }
