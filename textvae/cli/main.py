@@ -14,7 +14,7 @@ from textvae.cli.fitted import analogy, detect, edit
 from textvae.cli.read import encode, score
 from textvae.cli.report import report
 from textvae.cli.runs import evaluate, merge, sweep, train
-from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample
+from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample, traverse
 from textvae.config_fields import nearest
 from textvae.errors import InputError
 from textvae.files import brief
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Command] = {
     "reconstruct": reconstruct,
     "sample": sample,
     "interpolate": interpolate,
+    "traverse": traverse,
     "paraphrase": paraphrase,
     "edit": edit,
     "analogy": analogy,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
-from textvae.cli.verbs import add_model
+from textvae.cli.verbs import add_model, cut_texts_added_up
 from textvae.config_fields import setting
 from textvae.errors import InputError
 
@@ -50,5 +50,6 @@ def _report(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.model} has labels: add --label_column.")
     if arguments.label_column and not vae.model.config.label_names:
         raise InputError(f"{arguments.model} has no labels: leave --label_column out.")
-    write_page(vae, texts, path, settings, arguments.overwrite)
+    with cut_texts_added_up():
+        write_page(vae, texts, path, settings, arguments.overwrite)
     print(f"{path}, {path.stat().st_size / 1000:,.0f} kB")

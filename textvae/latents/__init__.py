@@ -3,6 +3,7 @@
 Nothing here knows a model or a text. What is fitted on codes goes here.
 """
 
+from textvae.latents.axes import principal_axes
 from textvae.latents.directions import Directions
 from textvae.latents.maps import PCAMap
 from textvae.latents.neighbours import neighbour_pairs
@@ -19,4 +20,5 @@ __all__ = [
     "PCAMap",
     "interpolate",
     "neighbour_pairs",
+    "principal_axes",
 ]

@@ -10,7 +10,8 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `fit_direction(name, positive, negative)`: the direction of z from negative to positive texts, kept with the model.
 - `edit(texts, name, strength)`: each text, moved along that direction.
 - `analogy(a, b, c)`: a is to b as c is to this text.
-- `traverse(texts, dimension)`: each text, with one dimension of its z moved in steps.
+- `traverse(texts, dimension)`: each text, with one dimension of its z moved in steps; or with `axes="principal"` one of
+  the axes along which z of texts vary most.
 - `sample(num_samples)`: texts from the prior that training has fitted; `prior="standard"` is N(0, I).
 - `fit_prior(texts)`: fit that prior to other texts.
 - `score(texts)`: an upper bound on −log p(x) in nats. A lower score is a more usual text; longer texts score higher.

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import jinja2
-import torch
 from datasets import Dataset
 from markupsafe import Markup
 from torch import Tensor
@@ -47,6 +46,7 @@ _CURVES = {  # title: lines of a history
     "what z is worth, nats": {"z of another text": "monitor/shuffle_gap"},
     "active units": {"units": "monitor/active_units"},
 }
+_TWO = Range("at least 2", lambda value: value >= 2)
 
 
 @dataclass
@@ -57,9 +57,7 @@ class PageSettings:
         InputError: for a value that is out of its range.
     """
 
-    num_texts: int = setting(
-        500, "texts of the file, chosen by seed, that are measured and on the map", Range("at least 2", lambda n: n >= 2)
-    )
+    num_texts: int = setting(500, "texts of the file, chosen by seed, that are measured and on the map", _TWO)
     num_dimensions: int = setting(10, "most active dimensions whose traversals are shown", COUNT)
     num_unusual: int = setting(10, "most unusual texts that are shown", COUNT)
     num_importance_samples: int = setting(20, "K of the importance-weighted bound", COUNT)
@@ -198,7 +196,7 @@ def training(run: str | None) -> Section:
     plots = []
     for caption, names in _CURVES.items():
         lines = {said: [(row["step"], row[name]) for row in history if name in row] for said, name in names.items()}
-        if any(lines.values()):
+        if lines := {said: line for said, line in lines.items() if line}:
             plots.append((caption, curves(lines)))
     facts = read_json(Path(run or "", METRICS_FILE)) or {}
     took = f"{facts['steps']:,} steps in {facts['training_seconds'] / 60:.0f} minutes. " if "steps" in facts else ""

@@ -12,6 +12,10 @@ Point = tuple[float, float]
 
 COLOURS = 7  # of groups; the page has as many classes, from c0 on, and one for all other groups
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 8, 22  # room for the axes
+_DOT = Markup('<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
+_BAR = Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>')
+_GRID = Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/>')
+_LETTERS = Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>')
 
 
 def curves(lines: Mapping[str, Sequence[Point]], width: int = 320, height: int = 170) -> Markup:
@@ -25,7 +29,9 @@ def curves(lines: Mapping[str, Sequence[Point]], width: int = 320, height: int =
         marks.append(Markup('<polyline class="line c{}" points="{}"/>').format(index, path))
         if index:
             dots = [(point, place.of(point)) for point in line if math.isfinite(point[1])]
-            said = '<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="2.5"><title>{}, step {:,}: {:.4g}</title></circle>'
+            said = (
+                '<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="2.5"><title>{}, step {:,}: {:.4g}</title></circle>'
+            )
             marks += [Markup(said).format(index, x, y, name, point[0], point[1]) for point, (x, y) in dots]
     return _svg(width, height, "curve", [*place.axes(), *marks])
 
@@ -39,7 +45,9 @@ def bars(values: Sequence[float], names: Sequence[str], unit: str, width: int = 
     marks = []
     for index, (value, name) in enumerate(zip(values, names, strict=True)):
         x, y = place.of((index, value))
-        said = '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}: {:.3f} {}</title></rect>'
+        said = (
+            '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}: {:.3f} {}</title></rect>'
+        )
         marks.append(Markup(said).format(x, min(y, zero), thick, abs(zero - y), name, value, unit))
     return _svg(width, height, "wide", [*place.axes(), *marks])
 
@@ -50,9 +58,8 @@ def scatter(
     """A dot for each point, with its title, in the colour of its group; both axes have the same scale."""
     (left, right), (low, high) = _same_scale(points, width / height)
     scale = width / (right - left)
-    said = '<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3.5"><title>{}</title></circle>'
     marks = [
-        Markup(said).format(group, (x - left) * scale, (high - y) * scale, title)
+        _DOT.format(group, (x - left) * scale, (high - y) * scale, 3.5, title)
         for (x, y), title, group in zip(points, titles, groups, strict=True)
     ]
     return _svg(width, height, "wide map", marks)
@@ -77,12 +84,11 @@ class _Frame:
         marks = []
         for tick in self.up[2]:
             y = self.of((self.across[0], tick))[1]
-            said = '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/><text x="{}" y="{:.1f}" class="y">{}</text>'
-            marks.append(Markup(said).format(_LEFT, self.width - _RIGHT, y, y, _LEFT - 5, y + 3.5, f"{tick:,.6g}"))
+            marks.append(_GRID.format(_LEFT, y, self.width - _RIGHT))
+            marks.append(_LETTERS.format("y", _LEFT - 5, y + 3.5, f"{tick:,.6g}"))
         for tick in self.across[2]:
             x = self.of((tick, self.up[0]))[0]
-            said = '<text x="{:.1f}" y="{}" class="x">{}</text>'
-            marks.append(Markup(said).format(x, self.height - 6, f"{tick:,.6g}"))
+            marks.append(_LETTERS.format("x", x, self.height - 6, f"{tick:,.6g}"))
         return marks
 
 

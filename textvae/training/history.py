@@ -1,4 +1,4 @@
-"""History: what a run logs, a line of JSON for each time, in its directory; the curves of `textvae report` are these."""
+"""History: what a run logs, a line of JSON for each time, in its directory; `textvae report` draws it."""
 
 import json
 from pathlib import Path
