@@ -374,6 +374,18 @@ def test_evaluate_computes_as_the_launcher_was_told(call, model, corpus, tmp_pat
     assert asked == launched != overruled
 
 
+def test_evaluate_walks_measures_both_paths_and_one_that_needs_no_model(call, model, corpus, tmp_path, capsys):
+    encoder = save_encoder(tmp_path / "encoder")
+    options = ["--num_pairs", 6, "--num_steps", 3, "--judge_encoder", encoder, "--output", tmp_path / "rows.csv"]
+    call("evaluate_walks.py", model, "--file", corpus, *options)
+    assert "| spherical |" in capsys.readouterr().out
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        found = {row["walk"]: row for row in csv.DictReader(file)}
+    assert list(found) == ["linear", "spherical", "sentences of the file"]
+    assert float(found["sentences of the file"]["walk_ends"]) == pytest.approx(1, abs=1e-4)
+    assert found["linear"]["walk_ends"] == found["spherical"]["walk_ends"]
+
+
 def test_evaluate_edit_measures_every_way_beside_what_needs_no_model(call, model, tmp_path, capsys):
     rows = [f"{text}\t{'plain' if text.endswith('.') else 'loud'}" for text in SENTENCES]
     rest = [f"indeed {row}" for row in rows]
@@ -484,6 +496,7 @@ MISTAKES = {
         ["{model}", "--file", "{corpus}", "--reference_file", "{corpus}", "--output", "{corpus}"],
         "than results",
     ),
+    "no encoder": ("evaluate_walks.py", ["{model}", "--file", "{corpus}"], "--judge_encoder"),
     "no labels": (
         "evaluate_edit.py",
         ["{model}", *("--file", "{corpus}", "--train_file", "{corpus}", "--classifier_file", "{corpus}")],

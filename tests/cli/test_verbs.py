@@ -120,9 +120,24 @@ def test_interpolate(textvae, models, opened, tmp_path, name):
     assert textvae("interpolate", models[name], *columns, *PARTS, *words).lines == [
         text for way in ways for text in way
     ]
+    short = opened[name].interpolate(*TEXTS[:2], 9, dedupe=True)
+    assert textvae("interpolate", models[name], *TEXTS[:2], "--num_steps", 9, "--dedupe").lines == short
     pairs = table.read_text().partition("\n")[2]
     done = textvae("interpolate", models[name], *PARTS, *words, "--format", "jsonl", stdin=pairs)
     assert [json.loads(line)["texts"] for line in done.lines] == ways
+
+
+@EITHER
+def test_traverse(textvae, models, opened, name):
+    ways = opened[name].traverse(TEXTS[:2], 2, 3, 20.0)
+    words = ["--dimension", 2, "--num_steps", 3, "--reach", 20, *PARTS]
+    assert textvae("traverse", models[name], *TEXTS[:2], *words).lines == [text for way in ways for text in way]
+    table = textvae("traverse", models[name], *TEXTS[:2], *words, "--format", "tsv").lines
+    assert table[0] == "text\ttext_1\ttext_2\ttext_3" and table[1].split("\t") == [TEXTS[0], *ways[0]]
+    principal = opened[name].traverse(TEXTS[0], 0, axes="principal")
+    assert textvae("traverse", models[name], TEXTS[0], "--axes", "principal").lines == principal
+    refused = textvae("traverse", models[name], TEXTS[0], "--dimension", 999)
+    assert refused.code == 2 and "dimension is 999" in refused.err
 
 
 @EITHER

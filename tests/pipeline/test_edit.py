@@ -7,7 +7,7 @@ from datasets import ClassLabel, Dataset
 from tiny_pipelines import LABELS, LATENT_SIZE, TEXTS, build
 
 from textvae import InputError, TextVAEConfig, TextVAEModel, TextVAEPipeline
-from textvae.latents import Directions
+from textvae.latents import Directions, principal_axes
 from textvae.latents.directions import fit_step, length_direction
 from textvae.pipeline.directions import DIRECTIONS_FILE
 
@@ -85,6 +85,21 @@ def test_a_traversal_moves_one_dimension(pipeline):
         assert [way[place] for way in ways] == pipeline.decode(moved, **own)
     assert pipeline.traverse(TEXTS[0], LATENT_SIZE - 1, num_steps=5, reach=8, **own) == ways[0]
     assert len(pipeline.traverse(TEXTS[0], 0, **own)) == 7
+
+
+def test_a_traversal_of_principal_axes_moves_in_standard_deviations(pipeline):
+    own = label(pipeline)
+    pipeline.fit_prior(TEXTS * 4, **own)
+    z, axis = pipeline.encode(TEXTS, **own), principal_axes(pipeline.prior)[-1, 0]  # of the label, or the only ones
+    ways = pipeline.traverse(TEXTS, 0, num_steps=3, reach=9, axes="principal", **own)
+    assert [list(column) for column in zip(*ways, strict=True)] == [
+        pipeline.decode(z + move * axis, **own) for move in (-9, 0, 9)
+    ]
+    with pytest.raises(InputError, match="'dimensions' or 'principal'"):
+        pipeline.traverse(TEXTS, 0, axes="main", **own)
+    pipeline.prior = None
+    with pytest.raises(InputError, match="fit one with TextVAEPipeline.fit_prior"):
+        pipeline.traverse(TEXTS, 0, axes="principal", **own)
 
 
 def test_a_table_names_the_positive_texts(plain):

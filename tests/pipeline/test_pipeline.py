@@ -258,6 +258,18 @@ def test_interpolation_goes_from_one_reconstruction_to_the_other(pipeline, path)
     assert ways[1] == pipeline.decode(points)
 
 
+def test_dedupe_leaves_out_what_repeats_its_neighbour(pipeline):
+    starts, ends = TEXTS[:3], [TEXTS[0], *TEXTS[5:7]]
+    ways = pipeline.interpolate(starts, ends, num_steps=9)
+    short = pipeline.interpolate(starts, ends, num_steps=9, dedupe=True)
+    assert len(short[0]) == 1, "from a text to itself"
+    for way, own in zip(ways, short, strict=True):
+        assert own == [text for text, before in zip(way, [None, *way], strict=False) if text != before]
+    assert pipeline.interpolate(starts[1], ends[1], num_steps=9, dedupe=True) == short[1]
+    with pytest.raises(InputError, match="dedupe is 1"):
+        pipeline.interpolate(starts, ends, dedupe=1)
+
+
 def test_paraphrases_are_other_texts(pipeline):
     found = pipeline.paraphrase(TEXTS[:6], num_return_sequences=4, seed=0)
     assert len(found) == 6

@@ -13,8 +13,9 @@ from textvae.cli.arguments import Parser
 from textvae.cli.corpus import draw_map, index, neighbours
 from textvae.cli.fitted import analogy, detect, edit
 from textvae.cli.read import encode, score
+from textvae.cli.report import report
 from textvae.cli.runs import evaluate, merge, sweep, train
-from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample
+from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample, traverse
 from textvae.config_fields import nearest
 from textvae.errors import InputError
 from textvae.files import brief
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "reconstruct": reconstruct,
     "sample": sample,
     "interpolate": interpolate,
+    "traverse": traverse,
     "paraphrase": paraphrase,
     "edit": edit,
     "analogy": analogy,
@@ -38,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "index": index,
     "neighbours": neighbours,
     "map": draw_map,
+    "report": report,
     "sweep": sweep,
     "merge": merge,
 }

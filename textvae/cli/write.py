@@ -1,4 +1,4 @@
-"""Sub-commands that write texts: decode, reconstruct, sample, interpolate, paraphrase."""
+"""Sub-commands that write texts: decode, reconstruct, sample, interpolate, traverse, paraphrase."""
 
 import argparse
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ from textvae.cli.verbs import (
     skip_noise,
     stream,
 )
-from textvae.config_fields import COUNT, NOT_NEGATIVE, SHARE, Range, check_settings, setting
+from textvae.config_fields import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Range, check_settings, setting
 
 
 @dataclass
@@ -38,6 +38,18 @@ class Walking:
         7, "number of sentences, both ends included", Range("at least 2", lambda value: value >= 2)
     )
     path: Literal["linear", "spherical"] = setting("linear", "the path from one z to the other")
+    dedupe: bool = setting(False, "leave out each text that is the same as the one before it")
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
+class Traversing:
+    dimension: int = setting(0, "number of the axis along which z is moved, from 0", NOT_NEGATIVE)
+    num_steps: int = setting(7, "number of texts", Range("at least 2", lambda value: value >= 2))
+    reach: float = setting(3.0, "z is moved by so much to both sides; along principal axes in std", POSITIVE)
+    axes: Literal["dimensions", "principal"] = setting("dimensions", "principal: those of the fitted prior")
 
     def __post_init__(self):
         check_settings(self)
@@ -180,10 +192,44 @@ def _interpolate(arguments: argparse.Namespace) -> None:
     def verb(rows: list[Pair]) -> list[Result]:
         options = options_of(using, rows) | controls
         starts, ends = [row.start for row in rows], [row.end for row in rows]
-        ways = vae.interpolate(starts, ends, walking.num_steps, walking.path, **options)
+        ways = vae.interpolate(starts, ends, walking.num_steps, walking.path, dedupe=walking.dedupe, **options)
         return [{"start": row.start, "end": row.end, "texts": way} for row, way in zip(rows, ways, strict=True)]
 
     stream(pairs, output, layout, using.batch_size, verb)
+
+
+def traverse(parser: Parser):
+    """Write each text with one dimension of its z moved in steps.
+
+    textvae traverse runs/chitchat "I love listening to music." --dimension 3
+
+    The text in the middle is the reconstruction. With --axes principal dimension 0 is the axis along which texts vary
+    most.
+    """
+    add_model(parser)
+    add_texts(parser)
+    add_flags(parser, Traversing)
+    add_using(parser, decoding=True)
+    add_output(parser)
+    return _traverse
+
+
+def _traverse(arguments: argparse.Namespace) -> None:
+    using, moving, controls = settings_of(Using, arguments), settings_of(Traversing, arguments), decoding_of(arguments)
+    columns = ["text", *(f"text_{number}" for number in range(1, moving.num_steps + 1))]
+    layout = Layout(lambda result: "\n".join(map(one_line, result["texts"])), columns, has_one_line=False)
+    output = check_output(arguments, layout)
+    refuse_drawn_words(output, controls)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+
+    def verb(rows: list[Row]) -> list[Result]:
+        given = [row.text for row in rows]
+        options: dict[str, Any] = options_of(using, rows) | asdict(moving) | controls
+        ways = vae.traverse(given, **options)
+        return [{"text": text, "texts": way} for text, way in zip(given, ways, strict=True)]
+
+    stream(texts, output, layout, using.batch_size, verb)
 
 
 def paraphrase(parser: Parser):

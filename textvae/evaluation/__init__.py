@@ -42,7 +42,9 @@ Two pretrained models may judge what is written, each given by path or Hub name;
   means of a text and of its nearest neighbour, among n other held-out texts; these themselves are the ceiling. The
   texts are sorted into n / 10 buckets, so only values of the same n are comparable. With n = 500, samples and walks of
   the default run differ by up to 0.08 between seeds; with less than some hundred texts the values say little. It needs
-  `pip install 'textvae[judge]'`.
+  `pip install 'textvae[judge]'`. It also gives `walk_mean_step` and `walk_worst_step`, 1 − cosine of neighbours on 100
+  straight walks of 7 texts from one held-out text to another; `walk_ends`, the cosine of both ends with these texts;
+  and `walk_distinct`, the share of distinct texts, without which a small step says nothing. `walks` measures others.
 
 With weights that need no Hub, and without judges:
 
@@ -61,6 +63,8 @@ the source, a random text and what people wrote.
 Edits of an attribute are measured by `textvae.evaluation.edits` and `recipes/evaluate_edit.py`: the share that a
 held-out classifier gives the other label, BLEU to the source, similarity and fluency, beside a word list and the
 nearest sentence of the other class, which need no model.
+
+Walks along straight and along spherical paths are compared by `recipes/evaluate_walks.py`.
 
 `detection` measures a detector of unusual texts: `auroc` and `false_alarms`, and scores that need no text VAE to
 compare with; `recipes/evaluate_detector.py` prints the table. `probes` tells the classes of texts from their z, or from

@@ -11,18 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textvae.data.inference_batches import InferenceBatches, shared_rounds
+from textvae.data.inference_batches import InferenceBatches, groups, shared_rounds
 from textvae.evaluation import metrics
 from textvae.evaluation.judges import Judges, LanguageModel, SentenceEncoder
-from textvae.evaluation.likelihood import SAMPLES, SPLIT, draws_of_prior
+from textvae.evaluation.likelihood import SAMPLES, SPLIT, draws_of_prior, preceding_of_label
 from textvae.evaluation.mauve import mauve
 from textvae.evaluation.metrics import STANDARD_ERROR
+from textvae.evaluation.walks import measure_walks
 from textvae.latents.neighbours import neighbour_pairs
+from textvae.latents.paths import interpolate
 from textvae.latents.priors import GaussianPrior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.processes import from_main, gather_rows
 
 BEAMS = 4  # of prior samples, here and in `TextVAEPipeline.sample`: they are more fluent than greedy ones
+NUM_WALKS, NUM_STEPS = 100, 7  # from one held-out text to another: at most so many, of so many texts each
 
 
 @torch.no_grad()
@@ -64,6 +67,9 @@ def report_of_quality(
         walks = midpoints_written(model, texts, half, max_new_tokens)
         kinds = {"samples": samples[:number], "walks": walks, "held_out": [held_out[i] for i in half]}
         report |= _nearness(judges.encoder, kinds, [held_out[i] for i in others], seed)
+        pairs, ways = walks_written(model, texts, half[:NUM_WALKS], max_new_tokens)
+        starts, ends = ([held_out[i] for i in side] for side in zip(*pairs, strict=True))
+        report |= measure_walks(ways, starts, ends, judges.encoder) | {"num_walks": len(ways)}
     return report | {"num_prior_samples": num_samples}
 
 
@@ -89,14 +95,39 @@ def midpoints_written(
 
     With labels, the nearest one with the same label. No two texts are written midway between the same two.
     """
+    means = _means(model, texts, indices)
+    label_ids = None if texts.label_ids is None else [texts.label_ids[i] for i in sorted(indices)]
+    pairs = neighbour_pairs(means, None if label_ids is None else torch.tensor(label_ids))
+    return _written(model, texts, means[pairs].mean(1), label_ids, max_new_tokens)
+
+
+@torch.no_grad()
+def walks_written(
+    model: TextVAEModel, texts: InferenceBatches, indices: Sequence[int], max_new_tokens: int
+) -> tuple[list[tuple[int, int]], list[list[str]]]:
+    """Straight walks of seven texts between the posterior means of these held-out texts, in a circle.
+
+    With labels, in a circle for each label.
+
+    Returns:
+        the indices of the start and the end of each walk, and its texts.
+    """
+    means, rows = _means(model, texts, indices), sorted(indices)
+    label_ids = torch.tensor([0 if texts.label_ids is None else texts.label_ids[i] for i in rows])
+    starts = preceding_of_label(label_ids)
+    points = interpolate(means[starts], means, NUM_STEPS).flatten(0, 1)  # (n · NUM_STEPS, Z)
+    ids = None if texts.label_ids is None else label_ids.repeat_interleave(NUM_STEPS).tolist()
+    walks = groups(_written(model, texts, points, ids, max_new_tokens), NUM_STEPS)
+    return [(rows[start], row) for start, row in zip(starts.tolist(), rows, strict=True)], walks
+
+
+def _means(model: TextVAEModel, texts: InferenceBatches, indices: Sequence[int]) -> Tensor:
+    """The posterior means (n, Z) of these texts, in the order of their sorted indices."""
     found = []
     for rows, batch in texts.batches(indices, "encoding"):
         mean, _ = model.posterior_parameters(batch["input_ids"], batch["attention_mask"], batch.get("label_ids"))
         found.append((rows, {"mean": mean.cpu()}))
-    means = gather_rows(found)["mean"]  # in the order of the sorted indices
-    label_ids = None if texts.label_ids is None else [texts.label_ids[i] for i in sorted(indices)]
-    pairs = neighbour_pairs(means, None if label_ids is None else torch.tensor(label_ids))
-    return _written(model, texts, means[pairs].mean(1), label_ids, max_new_tokens)
+    return gather_rows(found)["mean"]
 
 
 def _written(

@@ -35,6 +35,10 @@ EXPLAINED = {
     "mauve_samples": "MAUVE of prior samples and held-out texts",
     "mauve_walks": "the same of texts midway between two held-out ones",
     "mauve_held_out": "the same of other held-out texts, which is the ceiling",
+    "walk_mean_step": "1 − cosine of neighbours on walks of 7 texts, mean",
+    "walk_worst_step": "the same of the two that are farthest apart on each walk",
+    "walk_ends": "cosine of the ends of walks with the texts that they join",
+    "walk_distinct": "share of distinct texts on a walk",
 }
 
 
@@ -52,10 +56,18 @@ def as_csv(rows: Sequence[dict]) -> str:
 
 def report_table(report: dict) -> str:
     """The explained values of a report as a Markdown table, and below it the counts that they rest on."""
-    rows = [(name, _value(report, name), text) for name, text in EXPLAINED.items() if name in report]
+    return f"{as_markdown(['', '', ''], explained(report))}\n\n{counts(report)}"
+
+
+def explained(report: dict) -> list[tuple[str, str, str]]:
+    """Name, value and meaning of each explained value of a report."""
+    return [(name, _value(report, name), text) for name, text in EXPLAINED.items() if name in report]
+
+
+def counts(report: dict) -> str:
+    """The counts that the values of a report rest on, by name."""
     others = [name for name in report if name not in EXPLAINED and not name.endswith(STANDARD_ERROR)]
-    counts = ", ".join(f"{name} {_number(report[name])}" for name in others)
-    return f"{as_markdown(['', '', ''], rows)}\n\n{counts}"
+    return ", ".join(f"{name} {_number(report[name])}" for name in others)
 
 
 def _value(report: dict, name: str) -> str:

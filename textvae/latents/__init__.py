@@ -3,6 +3,7 @@
 Nothing here knows a model or a text. What is fitted on codes goes here.
 """
 
+from textvae.latents.axes import principal_axes
 from textvae.latents.directions import Directions
 from textvae.latents.maps import PCAMap, UMAPMap
 from textvae.latents.neighbours import VectorIndex, neighbour_pairs
@@ -21,4 +22,5 @@ __all__ = [
     "VectorIndex",
     "interpolate",
     "neighbour_pairs",
+    "principal_axes",
 ]

@@ -12,7 +12,8 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `fit_direction(name, positive, negative)`: the direction of z from negative to positive texts, kept with the model.
 - `edit(texts, name, strength)`: each text, moved along that direction.
 - `analogy(a, b, c)`: a is to b as c is to this text.
-- `traverse(texts, dimension)`: each text, with one dimension of its z moved in steps.
+- `traverse(texts, dimension)`: each text, with one dimension of its z moved in steps; or with `axes="principal"` one of
+  the axes along which z of texts vary most.
 - `sample(num_samples)`: texts from the prior that training has fitted; `prior="standard"` is N(0, I).
 - `fit_prior(texts)`: fit that prior to other texts.
 - `score(texts)`: an upper bound on −log p(x) in nats. A lower score is a more usual text; longer texts score higher.
@@ -28,9 +29,10 @@ give the column, such as `df["text"]`. `decode` takes a tensor, an array, or a l
 (`batch_size=`), are reproducible with `seed=`, and run on the GPU if there is one; `from_pretrained(path,
 device="cpu")` and `vae.to("cpu")` choose another device. `print(vae)` says what it is.
 
-`encode`, `decode`, `reconstruct`, `paraphrase`, `edit`, `score` and `detect` also take an iterator, such as a generator,
-and give an iterator of the results that a list has. Texts are read as they are needed, a batch and then 16 at a time, so
-a million of them fit into memory; the labels may be an iterator, too. A list is worked on in the same chunks.
+`encode`, `decode`, `reconstruct`, `paraphrase`, `edit`, `score` and `detect` also take an iterator, such as a
+generator, and give an iterator of the results that a list has. Texts are read as they are needed, a batch and then 16
+at a time, so a million of them fit into memory; the labels may be an iterator, too. A list is worked on in the same
+chunks.
 
     for text, z in zip(texts, vae.encode(iter(texts))): ...
     list(vae.decode(vae.encode(line.strip() for line in open("mine.txt"))))

@@ -1,4 +1,4 @@
-"""Edits: texts written from z that are moved: along a direction, by the difference of two texts, in one dimension.
+"""Edits: texts written from z that are moved: along a direction, by the difference of two texts, along one axis.
 
 N texts · Z latent_size
 """
@@ -11,13 +11,17 @@ from torch import Tensor
 
 from textvae.config_fields import FINITE, POSITIVE, Range, number, whole
 from textvae.data.inference_batches import InferenceBatches
-from textvae.errors import InputError
+from textvae.errors import InputError, shown
+from textvae.latents.axes import principal_axes
 from textvae.latents.directions import Directions
 from textvae.latents.paths import check_path
+from textvae.latents.priors import GaussianPrior
 from textvae.pipeline.chunks import in_chunks
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.directions import check_directions, latent_space
 from textvae.pipeline.inputs import Label, Texts, as_list, has_norm
+
+AXES = ("dimensions", "principal")
 
 
 def edit(
@@ -57,23 +61,44 @@ def analogy(codec: Codec, a: Texts, b: Texts, c: Texts, label: Label) -> Written
     return written[0] if singles[0] else written
 
 
-def traverse(codec: Codec, texts: Texts, dimension: int, num_steps: int, reach: float, label: Label) -> Written:
-    """`num_steps` texts of each text, with one dimension of its posterior mean moved from −reach to +reach.
+def traverse(
+    codec: Codec,
+    prior: GaussianPrior | None,
+    texts: Texts,
+    dimension: int,
+    num_steps: int,
+    reach: float,
+    axes: str,
+    label: Label,
+) -> Written:
+    """`num_steps` texts of each text, with its posterior mean moved along one axis from −reach to +reach.
 
     Raises:
-        InputError: if there is no such dimension, or a number is out of its range.
+        InputError: if there is no such dimension, a number is out of its range, or there is no prior and it is needed.
     """
     latent_size = codec.model.config.latent_size
     dimension = whole("dimension", dimension, Range(f"from 0 to {latent_size - 1}", lambda d: 0 <= d < latent_size))
     num_steps, reach = check_path(num_steps, "linear"), number("reach", reach, POSITIVE)
+    all_axes = _axes(axes, prior, latent_size, len(codec.model.config.label_names))
     read, single = codec.read(texts, label)
     means, _ = codec.posteriors(read)
-    moves = torch.zeros(num_steps, latent_size)
+    own = all_axes[[0] * len(means) if read.label_ids is None else read.label_ids, dimension]  # (N, Z)
     middle = (num_steps - 1) / 2  # exactly 0 there, so that the text in the middle is the reconstruction
-    moves[:, dimension] = (torch.arange(num_steps) - middle) / middle * reach
-    ways = _usable(means.unsqueeze(1) + moves, "reach", reach)  # (N, num_steps, Z)
+    steps = (torch.arange(num_steps) - middle) / middle * reach
+    ways = _usable(means.unsqueeze(1) + steps[:, None] * own.unsqueeze(1), "reach", reach)  # (N, num_steps, Z)
     written = cast("list[list[str]]", codec.write_each(ways, read.label_ids))
     return written[0] if single else written
+
+
+def _axes(name: str, prior: GaussianPrior | None, latent_size: int, num_labels: int) -> Tensor:
+    """The axes of this name for each label, of which there is one for a model without: (C, Z, Z)."""
+    if name not in AXES:
+        raise InputError(f"axes must be 'dimensions' or 'principal', not {shown(name)}.")
+    if name == "dimensions":
+        return torch.eye(latent_size).expand(max(1, num_labels), -1, -1)
+    if prior is None:
+        raise InputError("Principal axes are those of the fitted prior: fit one with TextVAEPipeline.fit_prior.")
+    return principal_axes(prior)
 
 
 def _usable(latents: Tensor, name: str, value: float) -> Tensor:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from huggingface_hub import HfApi
 
 _OPENED = re.compile(r'(TextVAEPipeline\.from_pretrained\()"[^"\n]*"\)')  # in a card
-CARD_FILE, METRICS_FILE = "README.md", "metrics.json"  # of a run, beside its model
+CARD_FILE, METRICS_FILE, HISTORY_FILE = "README.md", "metrics.json", "history.jsonl"  # of a run, beside its model
 
 
 def push(

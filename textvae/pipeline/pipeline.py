@@ -280,6 +280,7 @@ class TextVAEPipeline:
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
+        dedupe: bool = False,
         **generation_kwargs,
     ) -> Written:
         """Write the texts on the path from one text to another; the first and the last are their reconstructions.
@@ -288,6 +289,7 @@ class TextVAEPipeline:
             start, end: two texts, or two lists of them for as many paths.
             path: `linear` or `spherical`, see [`textvae.latents.interpolate`].
             label: of a path and both its ends.
+            dedupe: leave out each text that is the same as the one before it; a path may then have fewer texts.
 
         Returns: `num_steps` texts, or a list of them for each path.
 
@@ -295,7 +297,7 @@ class TextVAEPipeline:
             InputError: if `num_steps` is below 2, the path is unknown, or the two lists differ in length.
         """
         codec = self._codec(batch_size, progress, seed, generation_kwargs)
-        return walk(codec, start, end, num_steps, path, label)
+        return walk(codec, start, end, num_steps, path, label, dedupe)
 
     def paraphrase(
         self,
@@ -433,6 +435,7 @@ class TextVAEPipeline:
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
+        axes: str = "dimensions",
         **generation_kwargs,
     ) -> Written:
         """Write each text with one dimension of its posterior mean moved in equal steps; the others stay.
@@ -441,14 +444,17 @@ class TextVAEPipeline:
             dimension: from 0 to `latent_size` − 1.
             num_steps: of an odd number the text in the middle is what `reconstruct` writes.
             reach: the dimension moves by −reach to +reach; in the prior N(0, I) its standard deviation is 1.
+            axes: `dimensions` of z; or `principal`, the principal axes of the fitted prior, from 0, along which z of
+                texts vary most. These move by −reach to +reach standard deviations.
 
         Returns: `num_steps` texts, or a list of them for each text.
 
         Raises:
-            InputError: if there is no such dimension, `num_steps` is below 2, or `reach` is not above 0 or too large.
+            InputError: if there is no such dimension, `num_steps` is below 2, `reach` is not above 0 or too large, or
+                there is no fitted prior for principal axes.
         """
         codec = self._codec(batch_size, progress, seed, generation_kwargs)
-        return traverse(codec, texts, dimension, num_steps, reach, label)
+        return traverse(codec, self.prior, texts, dimension, num_steps, reach, axes, label)
 
     def score(
         self,

@@ -42,31 +42,67 @@ def of_held_out(pipeline: TextVAEPipeline, held_out: Dataset, seed: int) -> list
     Args:
         held_out: the column `text` and, if they are used, `target` and `label`.
     """
-    columns = {name: held_out[name][:] for name in held_out.column_names if name in ("text", "target", "label")}
-    texts, targets, labels = columns["text"], columns.get("target"), columns.get("label")
-    order = np.random.default_rng(seed).permutation(len(texts)).tolist()
-    read, ends, sources = order[:5], order[5:9], order[9:11]
-    if labels is not None:
-        ends = [end for start in ends[::2] for end in _with_its_label(start, order, labels)]
+    some = Chosen.of(held_out, seed)
+    return [reconstructions(pipeline, some), *walks(pipeline, some), *paraphrases(pipeline, some, seed)]
 
-    def of(rows: list[int]) -> list[str] | None:
-        return labels and [labels[i] for i in rows]
 
-    wanted = [""] * len(read) if targets is None else [f" ({targets[i]})" for i in read]
-    # A target cannot be read back, since the encoder reads other texts.
-    num_candidates = CANDIDATES if targets is None else 1
-    backs = pipeline.reconstruct([texts[i] for i in read], label=of(read), num_candidates=num_candidates)
-    reconstructed = [f"{texts[i]} → {back}{target}" for i, back, target in zip(read, backs, wanted, strict=True)]
-    parts = [("Reconstructions", reconstructed)]
+class Chosen(NamedTuple):
+    """Texts to show, and the rows of those that each kind of sample is of.
+
+    Attributes:
+        order: all rows, at random.
+    """
+
+    texts: list[str]
+    targets: list[str] | None
+    labels: list[str] | None
+    order: list[int]
+
+    @classmethod
+    def of(cls, texts: Dataset, seed: int) -> "Chosen":
+        columns = {name: texts[name][:] for name in texts.column_names if name in ("text", "target", "label")}
+        order = np.random.default_rng(seed).permutation(len(texts)).tolist()
+        return cls(columns["text"], columns.get("target"), columns.get("label"), order)
+
+    @property
+    def num_candidates(self) -> int:
+        """Of a target one, since it cannot be read back: the encoder reads other texts."""
+        return CANDIDATES if self.targets is None else 1
+
+    def labels_of(self, rows: list[int]) -> list[str] | None:
+        return self.labels and [self.labels[i] for i in rows]
+
+
+def reconstructions(pipeline: TextVAEPipeline, some: Chosen) -> Samples:
+    """Five texts, each with what is written from its z."""
+    rows = some.order[:5]
+    wanted = [""] * len(rows) if some.targets is None else [f" ({some.targets[i]})" for i in rows]
+    given = [some.texts[i] for i in rows]
+    backs = pipeline.reconstruct(given, label=some.labels_of(rows), num_candidates=some.num_candidates)
+    lines = [f"{text} → {back}{target}" for text, back, target in zip(given, backs, wanted, strict=True)]
+    return Samples("Reconstructions", lines, quotes=True)
+
+
+def walks(pipeline: TextVAEPipeline, some: Chosen, dedupe: bool = False) -> list[Samples]:
+    """Two walks of seven texts."""
+    texts, ends = some.texts, some.order[5:9]
+    if some.labels is not None:
+        ends = [end for start in ends[::2] for end in _with_its_label(start, some.order, some.labels)]
+    found = []
     for start, end in zip(ends[::2], ends[1::2], strict=False):
-        walk = pipeline.interpolate(
-            texts[start], texts[end], num_steps=7, label=of([start]), num_candidates=num_candidates
-        )
-        parts.append((f"From “{texts[start]}” to “{texts[end]}”", cast("list[str]", walk)))
-    for i in sources:
-        found = pipeline.paraphrase(texts[i], num_return_sequences=5, seed=seed, label=of([i]))
-        parts.append((f"Paraphrases of “{texts[i]}”", cast("list[str]", found)))
-    return [Samples(title, lines, quotes=True) for title, lines in parts]
+        options = {"num_candidates": some.num_candidates, "label": some.labels_of([start]), "dedupe": dedupe}
+        way = pipeline.interpolate(texts[start], texts[end], num_steps=7, **options)  # pyright: ignore
+        found.append(Samples(f"From “{texts[start]}” to “{texts[end]}”", cast("list[str]", way), quotes=True))
+    return found
+
+
+def paraphrases(pipeline: TextVAEPipeline, some: Chosen, seed: int) -> list[Samples]:
+    """Two texts with five paraphrases each."""
+    found = []
+    for i in some.order[9:11]:
+        own = pipeline.paraphrase(some.texts[i], num_return_sequences=5, seed=seed, label=some.labels_of([i]))
+        found.append(Samples(f"Paraphrases of “{some.texts[i]}”", cast("list[str]", own), quotes=True))
+    return found
 
 
 def _with_its_label(start: int, order: list[int], labels: Sequence[str]) -> list[int]:

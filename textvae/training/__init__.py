@@ -47,6 +47,8 @@ the GRU, and `weight_averaging` ema or swa.
 Collapse. Every `monitor_steps` (100), active units, mutual information, the KL of each dimension and the worth of z
 are measured on the latest training texts and sent to the trackers (`--report_to tensorboard`).
 
+History. All that trackers are sent also goes to `history.jsonl`, a line for each time; `textvae report` draws it.
+
 Resume. `--config RUN/training_config.yaml --resume_from_checkpoint latest` goes on with all settings of the run. It
 then equals an uninterrupted run, on a CPU bit for bit; Ctrl-C prints this command. A corpus with other tokens, another
 batch size, seed or architecture is refused. The learning rate, the length, β and what else may change is said in one

@@ -12,6 +12,7 @@ from textvae.pipeline.pipeline import TextVAEPipeline
 from textvae.training import checkpoints
 from textvae.training.claim import unwritable
 from textvae.training.config import CONFIG_FILE, TrainingConfig
+from textvae.training.history import cut_history
 
 BEST = "best"  # the best model so far, as a pipeline, until the run ends
 OF_A_MODEL = (METRICS_FILE, CARD_FILE, "config.json", "generation_config.json", "model*.safetensors*", *FITTED_FILES)
@@ -75,6 +76,7 @@ def _remove_leftovers(output_dir: Path, checkpoint: Path | None) -> None:
         leftovers += output_dir.glob(BEST)
     start = -1 if checkpoint is None else checkpoints.step_of(checkpoint)
     leftovers += [path for path in checkpoints.checkpoints_in(output_dir) if checkpoints.step_of(path) > start]
+    cut_history(output_dir, start)
     for path in leftovers:
         shutil.rmtree(path)
 

@@ -32,6 +32,7 @@ from textvae.training.build_tokenizers import Corpus, prepare_tokenizers
 from textvae.training.collapse import CollapseMonitor
 from textvae.training.config import TrainingConfig
 from textvae.training.fine_tuning import report_coverage
+from textvae.training.history import History
 from textvae.training.optimization import make_average, make_optimizer, rate_schedule
 from textvae.training.output_dir import checkpoint_to_resume, prepare_output_dir
 from textvae.training.precision import choose_mixed_precision, warn_of_slow_bf16
@@ -74,8 +75,7 @@ def set_up(config: TrainingConfig, texts: Texts | None = None) -> Run:
         if run.is_over() and accelerator.is_main_process:
             logger.warning("All %d steps of this run are done: its best model is evaluated again.", run.progress.step)
     from_main(lambda: prepare_output_dir(config, tokenizers, checkpoint))
-    if config.report_to:
-        accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
+    accelerator.init_trackers("textvae", config={name: str(value) for name, value in asdict(config).items()})
     return run
 
 
@@ -92,7 +92,7 @@ def _make_accelerator(config: TrainingConfig, checkpoint: Path | None) -> Accele
     forget_precision()
     accelerator = Accelerator(
         mixed_precision=choose_mixed_precision(config, checkpoint),
-        log_with=[*config.report_to] or None,
+        log_with=[*config.report_to, History(config.output_dir)],
         project_dir=config.output_dir,
     )
     precisions = {"mixed_precision": accelerator.mixed_precision, "weights_dtype": config.weights_dtype}
