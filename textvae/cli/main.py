@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from textvae.cli.arguments import Parser
-from textvae.cli.fitted import analogy, detect, edit
+from textvae.cli.fitted import analogy, detect, edit, fit_prior
 from textvae.cli.read import encode, score
 from textvae.cli.runs import evaluate, merge, sweep, train
 from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample
@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "analogy": analogy,
     "score": score,
     "detect": detect,
+    "fit_prior": fit_prior,
     "sweep": sweep,
     "merge": merge,
 }

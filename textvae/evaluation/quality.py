@@ -18,7 +18,7 @@ from textvae.evaluation.likelihood import SAMPLES, SPLIT, draws_of_prior
 from textvae.evaluation.mauve import mauve
 from textvae.evaluation.metrics import STANDARD_ERROR
 from textvae.latents.neighbours import neighbour_pairs
-from textvae.latents.priors import GaussianPrior
+from textvae.latents.priors import Prior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.processes import from_main, gather_rows
 
@@ -35,7 +35,7 @@ def report_of_quality(
     num_samples: int,
     max_new_tokens: int,
     seed: int,
-    prior: GaussianPrior | None = None,
+    prior: Prior | None = None,
 ) -> dict[str, float]:
     """The measures of `num_samples` prior samples and, with judges, of as many reconstructions and walks.
 
@@ -73,7 +73,7 @@ def prior_samples(
     number: int,
     max_new_tokens: int,
     seed: int,
-    prior: GaussianPrior | None = None,
+    prior: Prior | None = None,
 ) -> list[str]:
     """Texts written from draws of a prior, the fitted one if there is one; with labels, these take turns."""
     num_labels = len(model.config.label_names)

@@ -4,17 +4,22 @@ Nothing here knows a model or a text. What is fitted on codes goes here.
 """
 
 from textvae.latents.directions import Directions
+from textvae.latents.flow import FlowPrior
+from textvae.latents.mixture import MixturePrior
 from textvae.latents.neighbours import neighbour_pairs
 from textvae.latents.outliers import LocalNeighbourDistance, MahalanobisDistance, NeighbourDistance
 from textvae.latents.paths import interpolate
-from textvae.latents.priors import GaussianPrior
+from textvae.latents.priors import GaussianPrior, Prior
 
 __all__ = [
     "Directions",
+    "FlowPrior",
     "GaussianPrior",
     "LocalNeighbourDistance",
     "MahalanobisDistance",
+    "MixturePrior",
     "NeighbourDistance",
+    "Prior",
     "interpolate",
     "neighbour_pairs",
 ]
