@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import torch
-from scipy.integrate import dblquad
 from scipy.stats import multivariate_normal
 from torch.distributions import Normal
 
@@ -14,7 +13,7 @@ from textvae.latents import FlowPrior, GaussianPrior, MixturePrior, flow, mixtur
 from textvae.latents.flow import FlowSize
 
 N = 600
-SMALL = FlowSize(transforms=2, width=16, bins=4)
+SMALL = FlowSize(transforms=2, width=16)
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +76,9 @@ def test_a_mixture_finds_the_heaps_and_is_what_scipy_says(fitted, posteriors):
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_density_integrates_to_one_and_is_that_of_its_draws(fitted, kind):
     prior = fitted[kind]
-    drawn = prior.draw(noise(40_000))
+    drawn = prior.draw(noise(20_000))
     low, high = drawn.min(0).values - 3, drawn.max(0).values + 3
-    grid = [torch.linspace(float(a), float(b), 600) for a, b in zip(low, high, strict=True)]
+    grid = [torch.linspace(float(a), float(b), 250) for a, b in zip(low, high, strict=True)]
     points = torch.cartesian_prod(*grid)
     cell = math.prod(float(one[1] - one[0]) for one in grid)
     share = prior.log_density(points).double().exp() * cell
@@ -94,7 +93,7 @@ def test_its_density_integrates_to_one_and_is_that_of_its_draws(fitted, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_draws_have_the_moments_of_the_aggregate_posterior(fitted, kind):
-    drawn, gaussian = fitted[kind].draw(noise(40_000)), fitted["gaussian"]
+    drawn, gaussian = fitted[kind].draw(noise(20_000)), fitted["gaussian"]
     torch.testing.assert_close(drawn.mean(0), gaussian.mean[0], atol=0.3, rtol=0)
     torch.testing.assert_close(drawn.T.cov(), gaussian.scale[0] @ gaussian.scale[0].T, atol=0.5, rtol=0.1)
 
@@ -117,16 +116,13 @@ def test_a_mixture_of_one_component_and_a_flow_without_training_are_the_gaussian
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_kl_is_the_integral(fitted, kind):
     prior, mean, stddev = fitted[kind], torch.tensor([[5.5, -1.0]]), torch.tensor([[0.4, 0.3]])
-
-    def term(y, x):
-        z = torch.tensor([[x, y]])
-        log_q = Normal(mean, stddev).log_prob(z).sum()
-        return float(log_q.exp() * (log_q - prior.log_density(z)[0]))
-
-    center = mean[0].tolist()
-    expected = dblquad(term, center[0] - 2, center[0] + 2, center[1] - 1.5, center[1] + 1.5, epsabs=1e-2, epsrel=1e-2)
+    steps = torch.linspace(-6, 6, 200)
+    points = mean + stddev * torch.cartesian_prod(steps, steps)
+    log_q = Normal(mean, stddev).log_prob(points).sum(-1)
+    cell = stddev.prod() * (steps[1] - steps[0]) ** 2
+    expected = float((log_q.exp() * (log_q - prior.log_density(points))).sum() * cell)
     many = prior.kl(mean.repeat(50, 1), 2 * stddev.log().repeat(50, 1))
-    assert many.mean() == pytest.approx(expected[0], abs=0.1)
+    assert many.mean() == pytest.approx(expected, abs=0.05)
     assert prior.kl(mean, 2 * stddev.log()).equal(prior.kl(mean, 2 * stddev.log()))
 
 
@@ -194,7 +190,11 @@ def test_a_file_that_holds_no_such_prior_is_refused(fitted, tmp_path, kind, dama
 
 @pytest.mark.parametrize("cls", [MixturePrior, FlowPrior])
 def test_what_nothing_can_be_fitted_to_is_told(cls):
-    for mean, told in ((torch.empty(0, 2), "none"), (torch.zeros(9, 2), "9"), (torch.full((20, 2), math.nan), "finite")):
+    for mean, told in (
+        (torch.empty(0, 2), "none"),
+        (torch.zeros(9, 2), "9"),
+        (torch.full((20, 2), math.nan), "finite"),
+    ):
         with pytest.raises(InputError, match=told):
             cls.fit(mean, torch.ones_like(mean))
 

@@ -148,7 +148,7 @@ def _detect(arguments: argparse.Namespace) -> None:
 def fit_prior(parser: Parser):
     """Fit a prior to texts, and keep it beside the model for sample.
 
-    textvae fit_prior runs/chitchat gaussian --file corpus.txt --overwrite
+    textvae fit_prior runs/chitchat mixture --file mine.txt
 
     A gaussian is what training fits. A mixture or a flow takes a minute or two; `textvae sample MODEL --prior flow`
     then draws from it. Give texts that the model was trained on, 10,000 or more.

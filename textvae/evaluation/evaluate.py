@@ -239,9 +239,7 @@ def _evaluation_mode(model: TextVAEModel, precision: str) -> Iterator[None]:
         model.train(training)
 
 
-def _report_of_z(
-    model: TextVAEModel, texts: InferenceBatches, seed: int, prior: Prior | None
-) -> dict[str, float]:
+def _report_of_z(model: TextVAEModel, texts: InferenceBatches, seed: int, prior: Prior | None) -> dict[str, float]:
     """The bound from one sample, and what z holds and does."""
     everything = range(len(texts))
     terms = posterior_terms(model, texts, everything, seed)

@@ -22,23 +22,23 @@ from textvae.latents.priors import GaussianPrior, check_posteriors, draws, held_
 if TYPE_CHECKING:
     from zuko.flows import Flow
 
-BATCH_SIZE, LEARNING_RATE, MAX_NORM = 256, 1e-3, 5.0
-PATIENCE, MAX_EPOCHS = 3, 100  # epochs without a better held-out density; and all of them
+BATCH_SIZE, LEARNING_RATE, MAX_NORM = 256, 2e-3, 5.0
+PATIENCE, MAX_EPOCHS = 5, 100  # epochs without a better held-out density; and all of them
+DRAWS = 4  # of each held-out posterior, that judge
 LEAST_TEXTS = 10
 _GAUSSIAN, _FLOW = "gaussian.", "flow."  # the tensors in a file
 
 
 @dataclass(frozen=True)
 class FlowSize:
-    """The size of a neural spline flow: see `zuko.flows.NSF`."""
+    """The size of a masked autoregressive flow: its transforms, each with two hidden layers of this width."""
 
     transforms: int = 3
     width: int = 128
-    bins: int = 8
 
 
 class FlowPrior:
-    """A neural spline flow (Durkan et al. 2019), autoregressive, that turns a fitted Gaussian into another density.
+    """A masked autoregressive flow (Papamakarios et al. 2017) that turns a fitted Gaussian into another density.
 
     z = mean + scale · f(ε) with mean and scale of [`GaussianPrior`], ε ~ N(0, I), and f invertible, learned by
     maximum likelihood on draws of the aggregate posterior. Before training f is the identity, so that early stopping
@@ -103,10 +103,9 @@ class FlowPrior:
         """
         if not len(noise):
             return noise
-        ids = torch.zeros(len(noise)).long() if label_ids is None else torch.tensor(label_ids)
+        ids = None if label_ids is None else torch.tensor(label_ids)
         with torch.autocast(noise.device.type, enabled=False):
-            flow = self._on(noise.device)
-            moved = flow(self._context(ids.to(noise.device))).transform.inv(temperature * noise)
+            moved = self._on(noise.device)(self._context(ids)).transform.inv(temperature * noise)
         return self.gaussian.draw(moved, label_ids)
 
     @torch.no_grad()
@@ -147,6 +146,7 @@ class FlowPrior:
         """The weights that make the held-out tenth likeliest."""
         flow = self._new()
         rows, held_out = held_out_rows(len(mean), torch.default_generator)
+        held_out = held_out.repeat(DRAWS)
         judged = draws(mean[held_out], stddev[held_out])
         optimizer = torch.optim.Adam(flow.parameters(), LEARNING_RATE)
         best, state, waited = -torch.inf, {}, 0
@@ -170,17 +170,17 @@ class FlowPrior:
         return state
 
     def _log_density(self, flow: "Flow", latents: Tensor, label_ids: Tensor | None) -> Tensor:
-        ids = torch.zeros(latents.shape[-2], dtype=torch.long, device=latents.device) if label_ids is None else label_ids
+        """The density of the flow in the Gaussian's coordinates, and what these change: (…, N, Z) → (…, N)."""
         white, log_determinant = self.gaussian.whiten(latents, label_ids)
-        context = self._context(ids)
+        context = self._context(label_ids)
         if context is not None:
             context = context.expand(*latents.shape[:-1], -1)
         return flow(context).log_prob(white.float()).to(latents) + log_determinant
 
-    def _context(self, label_ids: Tensor) -> Tensor | None:
-        """What the flow is told of the labels: (N, C), or nothing where there is one."""
+    def _context(self, label_ids: Tensor | None) -> Tensor | None:
+        """What the flow is told of the labels: (N, C), or nothing where there is but one."""
         labels = self.shape[0]
-        return nn.functional.one_hot(label_ids, labels).float() if labels > 1 else None
+        return nn.functional.one_hot(label_ids, labels).float() if label_ids is not None and labels > 1 else None
 
     def _on(self, device: torch.device) -> "Flow":
         """The flow on this device."""
@@ -193,11 +193,11 @@ class FlowPrior:
     def _new(self) -> "Flow":
         """A flow that is the identity."""
         require_zuko()
-        from zuko.flows import NSF
+        from zuko.flows import MAF
 
         labels, size = self.shape
-        hidden = (self.size.width, self.size.width)
-        flow = NSF(size, labels if labels > 1 else 0, self.size.bins, transforms=self.size.transforms, hidden_features=hidden)
+        context, hidden = (labels if labels > 1 else 0), (self.size.width, self.size.width)
+        flow = MAF(size, context, transforms=self.size.transforms, hidden_features=hidden)
         for transform in flow.transform.transforms:
             nn.init.zeros_(transform.hyper[-1].weight)
             nn.init.zeros_(transform.hyper[-1].bias)

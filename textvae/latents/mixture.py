@@ -31,7 +31,10 @@ TINY = 1e-15
 
 
 class MixturePrior:
-    """A mixture of Gaussians with full covariances, fitted to the aggregate posterior; one for each label.
+    """A mixture of Gaussians, fitted to the aggregate posterior; one for each label.
+
+    Covariances are diagonal in the coordinates in which all codes together have the covariance 1: full ones would need
+    many texts for each component, and code held-out texts no better.
 
     Attributes:
         weights: (C, K), the share of each component; they sum to 1.
@@ -158,14 +161,14 @@ def _em(mean: Tensor, stddev: Tensor, components: int, seed: int) -> list[Tensor
     center, scale = gaussian.mean[0], gaussian.scale[0]
     if components == 1:
         return [torch.ones(1), gaussian.mean, gaussian.scale]
-    # EM in coordinates in which the codes have the covariance 1, so that its starting points do not depend on units.
     generator = torch.Generator().manual_seed(seed)
     points = gaussian.whiten(draws(mean, stddev, generator))[0].double().numpy()
-    found = GaussianMixture(components, reg_covar=RIDGE, max_iter=ROUNDS, random_state=seed).fit(points)
-    weights, means, covariances = (
+    mixture = GaussianMixture(components, covariance_type="diag", reg_covar=RIDGE, max_iter=ROUNDS, random_state=seed)
+    found = mixture.fit(points)
+    weights, means, variances = (
         torch.from_numpy(part).float() for part in (found.weights_, found.means_, found.covariances_)
     )
-    return [weights, center + means @ scale.T, scale @ torch.linalg.cholesky(covariances)]
+    return [weights, center + means @ scale.T, scale * variances.sqrt().unsqueeze(1)]
 
 
 def _together(of_labels: Sequence[list[Tensor]]) -> MixturePrior:
@@ -174,9 +177,11 @@ def _together(of_labels: Sequence[list[Tensor]]) -> MixturePrior:
     padded = []
     for weights, mean, scale in of_labels:
         missing = most - len(weights)
-        padded.append((
-            torch.cat([weights, weights.new_zeros(missing)]),
-            torch.cat([mean, mean[:1].repeat(missing, 1)]),
-            torch.cat([scale, scale[:1].repeat(missing, 1, 1)]),
-        ))
+        padded.append(
+            (
+                torch.cat([weights, weights.new_zeros(missing)]),
+                torch.cat([mean, mean[:1].repeat(missing, 1)]),
+                torch.cat([scale, scale[:1].repeat(missing, 1, 1)]),
+            )
+        )
     return MixturePrior(*map(torch.stack, zip(*padded, strict=True)))

@@ -228,10 +228,10 @@ class TextVAEPipeline:
 
         Args:
             label: a list has `num_samples` of them.
-            temperature: of z; that of words goes into a `generation_config`. In a mixture it is that of each component,
-                and in a flow that of the noise it starts from.
-            prior: `gaussian`, the default if there is one, `mixture` or `flow`, see `fit_prior`; or `standard`: N(0, I),
-                with labels p(z|c).
+            temperature: of z; that of words goes into a `generation_config`. A mixture has it in each component, and a
+                flow at the noise that it starts from.
+            prior: `gaussian`, the default if there is one, `mixture` or `flow`, see `fit_prior`; or `standard`, which
+                is N(0, I), with labels p(z|c).
 
         Raises:
             InputError: if `num_samples` is below 1, there is no such prior, it was not fitted, or `temperature` makes z
