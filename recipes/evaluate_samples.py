@@ -3,7 +3,7 @@
 python recipes/evaluate_samples.py runs/chitchat --train_file train.txt --file valid.txt --judge weights/smollm2 \\
     --judge_encoder weights/minilm --output samples.csv
 
-Every prior is fitted to the same texts of --train_file. Half of --file is what samples are compared with; the other
+A prior that is saved with the model is taken as it is, and one that is not is fitted to --train_file. Half of --file is what samples are compared with; the other
 half gives the last two rows: texts written for draws of q(z|x), which no prior can do better than, and the real texts.
 The first lines of each are printed, too.
 """
@@ -40,7 +40,9 @@ POSTERIOR, REAL = "q(z∣x) of held-out texts", "real texts"
 @dataclass
 class Settings:
     num_samples: int = setting(1000, "texts from each prior; no more than half of --file", COUNT)
-    num_prior_texts: int = setting(10_000, "texts of --train_file that priors are fitted to", COUNT)
+    num_prior_texts: int = setting(
+        10_000, "texts of --train_file that priors are fitted to, and whose words trigrams know", COUNT
+    )
     temperature: float = setting(1.0, "of z", NOT_NEGATIVE)
     num_shown: int = setting(8, "samples of each prior that are printed", NOT_NEGATIVE)
     judge: str | None = same_setting(EvaluationConfig, "judge")
@@ -101,7 +103,7 @@ def ways(
     seed = settings.seed
     z = cast(torch.Tensor, vae.encode(held_out, sample=True, seed=seed))
     for name in priors:
-        if name != STANDARD:
+        if name not in (STANDARD, *vae.priors):
             started = time.monotonic()
             vae.fit_prior(train, name, seed)
             say(f"{name}: fitted in {time.monotonic() - started:.0f} s")
