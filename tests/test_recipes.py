@@ -405,7 +405,27 @@ def test_evaluate_edit_measures_every_way_beside_what_needs_no_model(call, model
     assert all(rebuilt.items() <= found[f"model: {method} 0"].items() for method in ("mean", "logistic"))
 
 
+def test_evaluate_samples_has_a_row_for_each_prior_and_two_to_compare_with(call, model, corpus, tmp_path, capsys):
+    files = ["--train_file", corpus, "--file", corpus, "--priors", "standard", "gaussian", "mixture"]
+    encoder = save_encoder(tmp_path / "encoder")
+    options = ["--num_samples", 20, "--judge_encoder", encoder, "--output", tmp_path / "samples.csv"]
+    call("evaluate_samples.py", model, *files, *options)
+    printed = capsys.readouterr().out
+    with (tmp_path / "samples.csv").open(newline="") as file:
+        rows = {row["prior"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["standard", "gaussian", "mixture", "q(z∣x) of held-out texts", "real texts"]
+    assert all(float(row["reverse_perplexity"]) > 1 and 0 <= float(row["mauve"]) <= 1 for row in rows.values())
+    assert float(rows["gaussian"]["latent_nats"]) < float(rows["standard"]["latent_nats"])
+    assert rows["real texts"]["latent_nats"] == "" and printed.count("| real texts |") == 2
+    assert "mixture: fitted in" in printed and "gaussian: fitted in" not in printed  # training has
+
+
 MISTAKES = {
+    "no such prior": (
+        "evaluate_samples.py",
+        ["{model}", *("--train_file", "{corpus}", "--file", "{corpus}", "--priors", "gausian")],
+        "did you mean 'gaussian'",
+    ),
     "no such file": ("train.py", ["--train_file", "nowhere.txt"], "nowhere.txt"),
     "no such column": ("train.py", ["--train_file", "{table}", "--text_column", "txt"], "text_id, words"),
     "no such target": (

@@ -1,7 +1,12 @@
-"""edit, analogy and detect: what they write is what Python gives, and what they lack is said."""
+"""edit, analogy, detect and fit_prior: what they write is what Python gives, and what they lack is said."""
+
+import shutil
 
 import pytest
+from tiny_pipelines import LABELS
 from tiny_runs import SENTENCES, write_lines
+
+from textvae import TextVAEPipeline
 
 PRAISE, COMPLAINTS = ([text for text in SENTENCES if word in text] for word in ("like", "never"))
 
@@ -48,9 +53,35 @@ def test_detect_fits_to_normal_texts_of_a_file(textvae, models, opened, tmp_path
     assert [line.split("\t")[0] for line in done.lines] == expected
 
 
+@pytest.mark.parametrize("name", ["gru", "labels"])
+def test_a_prior_is_fitted_and_kept_and_sampled_from(textvae, models, opened, tmp_path, name):
+    place = shutil.copytree(models[name], tmp_path / name)
+    rows = [f"{text}\t{LABELS[i % 2]}" for i, text in enumerate(SENTENCES)]
+    given = ["--file", write_lines(tmp_path / "corpus.tsv", ["text\tlabel", *rows]), "--max_texts", 30]
+    given += ["--label_column", "label"] if name == "labels" else []
+    label = ["--label", LABELS[0]] if name == "labels" else []
+    done = textvae("sample", place, "--prior", "mixture", *label)
+    assert done.code == 2 and "no fitted mixture" in done.err and "textvae fit_prior" in done.err
+    assert textvae("fit_prior", place, "mixture", *given).code == 0
+    vae = TextVAEPipeline.from_pretrained(place)
+    assert list(vae.priors) == ["mixture"]
+    done = textvae("sample", place, "--prior", "mixture", "--num_samples", 70, *label)
+    assert done.lines == [text.strip() for text in vae.sample(70, prior="mixture", seed=0, label=(label or [None])[-1])]
+    before = (place / "prior_mixture.safetensors").read_bytes()
+    done = textvae("fit_prior", place, "mixture", *given, "--seed", 1)
+    assert done.code == 2 and "--overwrite" in done.err
+    assert (place / "prior_mixture.safetensors").read_bytes() == before
+    assert textvae("fit_prior", place, "mixture", *given, "--seed", 1, "--overwrite").code == 0
+    assert (place / "prior_mixture.safetensors").read_bytes() != before
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["fit_prior", "{model}", "mixtur", "--file", "{file}"], "did you mean 'mixture'"),
+        (["fit_prior", "{model}", "mixture", "--file", "{file}"], "10 texts at least"),
+        (["fit_prior", "nowhere/model", "flow", "--file", "{file}"], "is no directory"),
+        (["sample", "{model}", "--prior", "flw"], "did you mean 'flow'"),
         (["edit", "{model}", "praise", "we like pizza"], "There is no direction 'praise'; fit one"),
         (["edit", "{model}", "praise", "we like pizza", "--positive", "{file}"], "both --positive and --negative"),
         (["edit", "{model}", "praise", "we like pizza", "--strength", "nan"], "strength"),

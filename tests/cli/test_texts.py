@@ -72,7 +72,7 @@ MISTAKES = {
     "wrong kind": (["sample", "{model}", "--num_samples", "few"], "num_samples must be"),
     "too small": (["sample", "{model}", "--num_samples", "0"], "num_samples is 0"),
     "no such device": (["sample", "{model}", "--device", "abacus"], "abacus"),
-    "no such prior": (["sample", "{model}", "--prior", "raw"], "'fitted' or 'standard'"),
+    "no such prior": (["sample", "{model}", "--prior", "raw"], "did you mean"),
     "narrow vectors": (["decode", "{model}", "--file", "{narrow}"], "latents must be"),
     "a NaN": (["decode", "{model}", "--file", "{nan}"], "row 2 is no vector of finite numbers"),
     "three axes": (["decode", "{model}", "--file", "{axes}"], "it must be (N, Z)"),

@@ -23,15 +23,15 @@ def test_a_run_leaves_the_prior_of_its_training_texts(tmp_path):
     pipeline = run(tmp_path, {"train": SENTENCES[:150], "validation": SENTENCES[150:]})
     with torch.no_grad():
         codes = pipeline.encode(SENTENCES[:150])
-    torch.testing.assert_close(pipeline.prior.mean[0], codes.mean(0))
+    torch.testing.assert_close(pipeline.priors["gaussian"].mean[0], codes.mean(0))
     opened = TextVAEPipeline.from_pretrained(tmp_path / "run")
-    assert opened.prior.scale.equal(pipeline.prior.scale)
+    assert opened.priors["gaussian"].scale.equal(pipeline.priors["gaussian"].scale)
     report = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert report["fitted_negative_elbo"] != report["negative_elbo"]
 
 
 def test_a_language_model_has_none(tmp_path):
-    assert run(tmp_path, latent_injection=[]).prior is None
+    assert run(tmp_path, latent_injection=[]).priors == {}
     assert not (tmp_path / "run" / "prior.safetensors").exists()
 
 
@@ -50,7 +50,7 @@ def test_of_a_stream_the_first_texts_are_taken(tmp_path):
     expected = GaussianPrior.fit(*_posteriors(pipeline, SENTENCES[:150]))
     stream = IterableDataset.from_generator(lambda: ({"text": text} for text in SENTENCES[:150]))
     fit_prior.fit_prior(pipeline, tokenize_corpus(stream, pipeline.tokenizers, pipeline.max_length), seed=0)
-    torch.testing.assert_close(pipeline.prior.scale, expected.scale)
+    torch.testing.assert_close(pipeline.priors["gaussian"].scale, expected.scale)
 
 
 def test_each_label_of_a_run_has_the_prior_of_its_texts(tmp_path):
@@ -59,7 +59,7 @@ def test_each_label_of_a_run_has_the_prior_of_its_texts(tmp_path):
     for label, texts in (("dot", SENTENCES[::2]), ("mark", SENTENCES[1::2])):
         center = pipeline.encode(texts, label=label).mean(0)
         row = pipeline.model.config.label_names.index(label)
-        torch.testing.assert_close(pipeline.prior.mean[row], center)
+        torch.testing.assert_close(pipeline.priors["gaussian"].mean[row], center)
 
 
 def _posteriors(pipeline, texts):

@@ -1,7 +1,9 @@
-"""Sub-commands that use what was fitted to texts, by the model or by their own flags: edit, analogy, detect."""
+"""Sub-commands that fit to texts, or use what was fitted by the model or by their own flags."""
 
 import argparse
+import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
@@ -17,7 +19,7 @@ from textvae.cli.verbs import (
     refuse_drawn_words,
     stream,
 )
-from textvae.config_fields import FINITE, NOT_NEGATIVE, check_settings, setting
+from textvae.config_fields import COUNT, FINITE, NOT_NEGATIVE, check_settings, setting
 from textvae.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +38,14 @@ class Editing:
 @dataclass
 class Detecting:
     num_tokens: int = setting(3, "number of the least expected tokens that are shown", NOT_NEGATIVE)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
+class Fitting:
+    max_texts: int = setting(10_000, "texts that the prior is fitted to, chosen by the seed", COUNT)
 
     def __post_init__(self):
         check_settings(self)
@@ -133,6 +143,44 @@ def _detect(arguments: argparse.Namespace) -> None:
         return [_result(*pair) for pair in zip(given, cast("list[Detection]", found), strict=True)]
 
     stream(texts, output, layout, using.batch_size, verb)
+
+
+def fit_prior(parser: Parser):
+    """Fit a prior to texts, and keep it beside the model for sample.
+
+    textvae fit_prior runs/chitchat mixture --file mine.txt
+
+    A gaussian is what training fits. A mixture or a flow takes a minute or two; `textvae sample MODEL --prior flow`
+    then draws from it. Give texts that the model was trained on, 10,000 or more.
+    """
+    add_model(parser)
+    parser.add_argument("prior", metavar="PRIOR", help="gaussian, mixture or flow")
+    parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
+    parser.add_argument("--text_column", default="text")
+    parser.add_argument("--label_column", help="column of the labels, for a model with labels")
+    parser.add_argument("--overwrite", action="store_true", help="replace a prior of this kind that is there")
+    add_flags(parser, Fitting)
+    add_using(parser)
+    return _fit_prior
+
+
+def _fit_prior(arguments: argparse.Namespace) -> None:
+    from textvae.data.corpora import load_texts
+    from textvae.pipeline.priors import PRIOR_FILES, check_kind, save_prior
+
+    using, fitting = settings_of(Using, arguments), settings_of(Fitting, arguments)
+    name, place = arguments.prior, Path(arguments.model)
+    check_kind(name)
+    if not place.is_dir():
+        raise InputError(f"{arguments.model} is no directory, and the prior is kept in it: give that of a model.")
+    if (place / PRIOR_FILES[name]).exists() and not arguments.overwrite:
+        raise InputError(f"{place / PRIOR_FILES[name]} exists: add --overwrite to replace it.")
+    vae = open_model(arguments, using)
+    rows = load_texts(arguments.file, arguments.text_column, label_column=arguments.label_column)
+    rows = rows.shuffle(using.seed, keep_in_memory=True)[: fitting.max_texts]
+    label = rows["label"] if arguments.label_column else using.label
+    vae.fit_prior(rows["text"], name, using.seed, using.batch_size, sys.stderr.isatty(), label)
+    save_prior(place, name, vae.priors[name])
 
 
 def _result(text: str, found: "Detection") -> Result:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from textvae.cli.arguments import Parser
 from textvae.cli.corpus import draw_map, index, neighbours
-from textvae.cli.fitted import analogy, detect, edit
+from textvae.cli.fitted import analogy, detect, edit, fit_prior
 from textvae.cli.read import encode, score
 from textvae.cli.report import report
 from textvae.cli.runs import evaluate, merge, sweep, train
@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "neighbours": neighbours,
     "map": draw_map,
     "report": report,
+    "fit_prior": fit_prior,
     "sweep": sweep,
     "merge": merge,
 }

@@ -26,7 +26,9 @@ from textvae.config_fields import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Range, c
 class Sampling:
     num_samples: int = setting(10, "number of texts", COUNT)
     temperature: float = setting(1.0, "of z; a lower one gives more usual texts", NOT_NEGATIVE)
-    prior: str | None = setting(None, "fitted, or standard for N(0, I); none is the fitted one if there is one")
+    prior: str | None = setting(
+        None, "gaussian, mixture or flow, if it was fitted, or standard for N(0, I); none is gaussian if it is there"
+    )
 
     def __post_init__(self):
         check_settings(self)

@@ -41,7 +41,7 @@ from textvae.evaluation.metrics import STANDARD_ERROR
 from textvae.evaluation.other_latents import other_latents
 from textvae.evaluation.partial_results import append_values, fingerprint_of_model, fingerprint_of_texts, read_values
 from textvae.evaluation.quality import report_of_quality
-from textvae.latents.priors import GaussianPrior
+from textvae.latents.priors import Prior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.processes import from_main, gather_entries, gather_rows
 
@@ -57,7 +57,7 @@ def evaluate(
     config: EvaluationConfig | None = None,
     *,
     encoder_tokenizer: PreTrainedTokenizerBase | None = None,
-    prior: GaussianPrior | None = None,
+    prior: Prior | None = None,
     cache: str | Path | None = None,
     **options,
 ) -> dict[str, float | int]:
@@ -166,7 +166,7 @@ def _importance_weighted(
     texts: InferenceBatches,
     indices: Sequence[int],
     config: EvaluationConfig,
-    prior: GaussianPrior | None,
+    prior: Prior | None,
     cache: Path | None,
 ) -> Tensor:
     """The bounds (1 or 2, n) of each text; values in the cache are not computed again, and new ones are added to it."""
@@ -190,7 +190,7 @@ def _importance_weighted(
 
 
 def _values_in(
-    cache: Path, model: TextVAEModel, texts: InferenceBatches, config: EvaluationConfig, prior: GaussianPrior | None
+    cache: Path, model: TextVAEModel, texts: InferenceBatches, config: EvaluationConfig, prior: Prior | None
 ) -> dict[int, list[float]]:
     """The values that an interrupted evaluation has left in the cache, by the index of the text."""
 
@@ -203,7 +203,7 @@ def _values_in(
             "num_texts": len(texts),
             "latent_size": model.config.latent_size,
             "model": fingerprint_of_model(model.config.to_json_string(), model.state_dict()),
-            "prior": None if prior is None else fingerprint_of_model("", {"mean": prior.mean, "scale": prior.scale}),
+            "prior": None if prior is None else fingerprint_of_model("", prior.tensors()),
             "texts": fingerprint_of_texts(
                 texts.input_ids + (texts.target_ids if texts.has_targets else []) + label_ids
             ),
@@ -239,9 +239,7 @@ def _evaluation_mode(model: TextVAEModel, precision: str) -> Iterator[None]:
         model.train(training)
 
 
-def _report_of_z(
-    model: TextVAEModel, texts: InferenceBatches, seed: int, prior: GaussianPrior | None
-) -> dict[str, float]:
+def _report_of_z(model: TextVAEModel, texts: InferenceBatches, seed: int, prior: Prior | None) -> dict[str, float]:
     """The bound from one sample, and what z holds and does."""
     everything = range(len(texts))
     terms = posterior_terms(model, texts, everything, seed)

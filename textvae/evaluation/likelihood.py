@@ -17,7 +17,7 @@ from torch import Tensor
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.special_tokens import IGNORED
 from textvae.evaluation import metrics
-from textvae.latents.priors import GaussianPrior
+from textvae.latents.priors import Prior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.objectives.terms import ROWS_AT_ONCE, bounds_of_priors, normal_kl, normal_prior, reparameterize
 from textvae.processes import gather_rows
@@ -60,7 +60,7 @@ def nll_of_priors(
     num_samples: int,
     draw: Callable[[int], Tensor] | None = None,
     batch_size: int = 64,
-    fitted: GaussianPrior | None = None,
+    fitted: Prior | None = None,
 ) -> Tensor:
     """[`importance_weighted_nll`] with the model's own prior and, if given, a fitted one: (1 or 2, B)."""
     label_ids = batch.get("label_ids")
@@ -116,7 +116,7 @@ def draws_of_prior(
     indices: Sequence[int],
     seed: int,
     purpose: int,
-    fitted: GaussianPrior | None = None,
+    fitted: Prior | None = None,
 ) -> Tensor:
     """A draw of the prior for each index, with labels of p(z|c) of its label in `label_ids`: (n, Z), on the CPU.
 

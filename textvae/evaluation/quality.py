@@ -20,7 +20,7 @@ from textvae.evaluation.metrics import STANDARD_ERROR
 from textvae.evaluation.walks import measure_walks
 from textvae.latents.neighbours import neighbour_pairs
 from textvae.latents.paths import interpolate
-from textvae.latents.priors import GaussianPrior
+from textvae.latents.priors import Prior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.processes import from_main, gather_rows
 
@@ -38,7 +38,7 @@ def report_of_quality(
     num_samples: int,
     max_new_tokens: int,
     seed: int,
-    prior: GaussianPrior | None = None,
+    prior: Prior | None = None,
 ) -> dict[str, float]:
     """The measures of `num_samples` prior samples and, with judges, of as many reconstructions and walks.
 
@@ -79,7 +79,7 @@ def prior_samples(
     number: int,
     max_new_tokens: int,
     seed: int,
-    prior: GaussianPrior | None = None,
+    prior: Prior | None = None,
 ) -> list[str]:
     """Texts written from draws of a prior, the fitted one if there is one; with labels, these take turns."""
     num_labels = len(model.config.label_names)

@@ -5,21 +5,26 @@ Nothing here knows a model or a text. What is fitted on codes goes here.
 
 from textvae.latents.axes import principal_axes
 from textvae.latents.directions import Directions
+from textvae.latents.flow import FlowPrior
 from textvae.latents.maps import PCAMap, UMAPMap
+from textvae.latents.mixture import MixturePrior
 from textvae.latents.neighbours import VectorIndex, neighbour_pairs
 from textvae.latents.outliers import LocalNeighbourDistance, MahalanobisDistance, NeighbourDistance
 from textvae.latents.paths import interpolate
-from textvae.latents.priors import GaussianPrior
+from textvae.latents.priors import GaussianPrior, Prior
 
 __all__ = [
     "Directions",
+    "FlowPrior",
     "GaussianPrior",
     "LocalNeighbourDistance",
     "MahalanobisDistance",
+    "MixturePrior",
     "NeighbourDistance",
     "PCAMap",
     "UMAPMap",
     "VectorIndex",
+    "Prior",
     "interpolate",
     "neighbour_pairs",
     "principal_axes",

@@ -1,10 +1,14 @@
-"""Priors that are fitted to codes.
+"""What every prior that is fitted to codes can do, and the first of them: a Gaussian.
+
+The others are in [`textvae.latents.mixture`] and [`textvae.latents.flow`].
 
 N texts · C labels, 1 for a model without · Z latent_size
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +17,42 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from textvae.errors import InputError
+
+KL_DRAWS = 16  # of each posterior, where a KL has no closed form
+
+
+class Prior(Protocol):
+    """A density of z, perhaps another one for each label, fitted to the aggregate posterior q(z) = E_x[q(z|x)]."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(C, Z)."""
+        ...
+
+    def draw(self, noise: Tensor, label_ids: Sequence[int] | None = None, temperature: float = 1.0) -> Tensor:
+        """A z for each row of standard normal noise (N, Z), all of them on the CPU; a row's z depends on it alone.
+
+        Args:
+            label_ids: of each z, for a model with labels.
+            temperature: of the noise; below 1, z are nearer to where the density is high.
+        """
+        ...
+
+    def log_density(self, latents: Tensor, label_ids: Tensor | None = None) -> Tensor:
+        """log p(z) in nats, or log p(z|c) with the labels (N,): (…, N, Z) → (…, N)."""
+        ...
+
+    def kl(self, mean: Tensor, logvar: Tensor, label_ids: Tensor | None = None) -> Tensor:
+        """KL(N(mean, diag(exp(logvar))) ‖ p(z)) of each posterior (N, Z), or from p(z|c), in nats: (N,)."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All numbers that it consists of, by name."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write it to a safetensors file, from which `load` makes it again."""
+        ...
 
 
 class GaussianPrior:
@@ -44,17 +84,16 @@ class GaussianPrior:
         Raises:
             InputError: if there is no text, or a posterior is not finite.
         """
-        if len(mean) == 0:
-            raise InputError("A prior is fitted to texts, and there are none: give some.")
-        if not (mean.isfinite().all() and stddev.isfinite().all()):
-            raise InputError("A prior cannot be fitted to posteriors that are not finite: train the model anew.")
-        ids = torch.zeros(len(mean)).long() if label_ids is None else torch.tensor(label_ids)
-        moments = []
-        for label in range(num_labels):
-            texts = ids == label if (ids == label).any() else slice(None)
-            moments.append(_moments(mean[texts].double(), stddev[texts].double()))
+        check_posteriors(mean, stddev)
+        of_labels = texts_of_labels(label_ids, len(mean), num_labels)
+        moments = [_moments(mean[texts].double(), stddev[texts].double()) for texts in of_labels]
         means, covariances = map(torch.stack, zip(*moments, strict=True))
         return cls(means.float(), torch.linalg.cholesky(covariances).float())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(C, Z)."""
+        return len(self.mean), self.mean.shape[1]
 
     def draw(self, noise: Tensor, label_ids: Sequence[int] | None = None, temperature: float = 1.0) -> Tensor:
         """mean + temperature · scale · noise, for standard normal noise (N, Z); (N, Z).
@@ -84,9 +123,22 @@ class GaussianPrior:
             kl[texts] = (apart + spread - len(scale) + log_determinants) / 2
         return kl
 
+    def whiten(self, latents: Tensor, label_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """scale⁻¹ (z − mean), and the log of the determinant of this map: (…, N, Z) → (…, N, Z), (N,)."""
+        white, log_determinant = torch.empty_like(latents), latents.new_empty(latents.shape[-2])
+        for texts, center, scale in self._of_labels(label_ids, latents):
+            apart = (latents[..., texts, :] - center).mT
+            white[..., texts, :] = torch.linalg.solve_triangular(scale, apart, upper=False).mT
+            log_determinant[texts] = -scale.diagonal().log().sum()
+        return white, log_determinant
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `__init__` takes, by name."""
+        return {"mean": self.mean.contiguous(), "scale": self.scale.contiguous()}
+
     def save(self, path: Path) -> None:
         """Write it to a safetensors file."""
-        save_file({"mean": self.mean.contiguous(), "scale": self.scale.contiguous()}, path, {"prior": "gaussian"})
+        save_file(self.tensors(), path, {"prior": "gaussian"})
 
     @classmethod
     def load(cls, path: str | Path) -> "GaussianPrior":
@@ -95,9 +147,9 @@ class GaussianPrior:
             tensors = load_file(path)
             mean, scale = tensors["mean"], tensors["scale"]
         except (OSError, KeyError, SafetensorError) as error:
-            raise InputError(f"{path} holds no prior: save the model again, or delete this file.") from error
+            raise no_prior(path) from error
         if mean.dim() != 2 or scale.shape != (*mean.shape, mean.shape[-1]) or not scale.isfinite().all():
-            raise InputError(f"{path} holds no prior: save the model again, or delete this file.")
+            raise no_prior(path)
         return cls(mean, scale)
 
     def _of_labels(self, label_ids: Tensor | None, like: Tensor) -> Iterator[tuple[Tensor | slice, Tensor, Tensor]]:
@@ -111,3 +163,52 @@ def _moments(mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
     center = mean.mean(0)
     apart = mean - center
     return center, apart.T @ apart / len(mean) + stddev.square().mean(0).diag()
+
+
+def check_posteriors(mean: Tensor, stddev: Tensor, least: int = 1) -> None:
+    """Raises InputError if there are fewer than `least` texts, or a posterior (N, Z) is not finite."""
+    if len(mean) == 0:
+        raise InputError("A prior is fitted to texts, and there are none: give some.")
+    if len(mean) < least:
+        raise InputError(
+            f"This prior is fitted to {least} texts at least, and there are {len(mean)}: give more, or fit a gaussian."
+        )
+    if not (mean.isfinite().all() and stddev.isfinite().all()):
+        raise InputError("A prior cannot be fitted to posteriors that are not finite: train the model anew.")
+
+
+def texts_of_labels(label_ids: Sequence[int] | None, count: int, num_labels: int) -> list[Tensor]:
+    """The rows of the texts of each label; all `count` rows for a label that has none, or without label ids."""
+    ids = torch.zeros(count).long() if label_ids is None else torch.tensor(label_ids)
+    of_labels = [(ids == label).nonzero()[:, 0] for label in range(num_labels)]
+    return [rows if len(rows) else torch.arange(count) for rows in of_labels]
+
+
+def held_out_rows(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The rows that a prior is fitted to, and a tenth that judges it: no text is in both."""
+    order = torch.randperm(count, generator=generator)
+    return order[-(-count // 10) :], order[: -(-count // 10)]
+
+
+def draws(mean: Tensor, stddev: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """A draw of each posterior (N, Z); (N, Z)."""
+    return mean + stddev * torch.randn(mean.shape, generator=generator)
+
+
+def sampled_kl(log_density: Callable[[Tensor], Tensor], mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mean, diag(exp(logvar))) ‖ p(z)) of each posterior (N, Z), in nats: (N,).
+
+    The entropy is exact; E[log p(z)] is the mean over 16 pairs of draws, mean ± stddev · ε, which is unbiased. The same
+    arguments give the same value.
+    """
+    generator, total = torch.Generator().manual_seed(0), 0.0
+    for _ in range(KL_DRAWS):
+        step = (logvar / 2).exp() * torch.randn(mean.shape, generator=generator).to(mean)
+        total = total + log_density(torch.stack([mean + step, mean - step])).sum(0)
+    entropy = (logvar + 1 + math.log(2 * math.pi)).sum(-1) / 2
+    return -entropy - total / (2 * KL_DRAWS)
+
+
+def no_prior(path: str | Path) -> InputError:
+    """The error for a file that `load` cannot make a prior of."""
+    return InputError(f"{path} holds no prior: save the model again, or delete this file.")

@@ -3,7 +3,7 @@
 N texts · Z latent_size · K samples
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from textvae.config_fields import COUNT, NOT_NEGATIVE, flag, number, whole
+from textvae.config_fields import COUNT, NOT_NEGATIVE, SEED, flag, number, whole
 from textvae.data.given import Table
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.tokenize import tokenize_corpus
@@ -21,7 +21,7 @@ from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import evaluate, one_config
 from textvae.latents.directions import Directions
 from textvae.latents.maps import PCAMap, UMAPMap
-from textvae.latents.priors import GaussianPrior
+from textvae.latents.priors import Prior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
 from textvae.modeling.pretrained import named_errors
@@ -38,7 +38,7 @@ from textvae.pipeline.hub import push
 from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset
 from textvae.pipeline.paraphrase import Paraphrases, as_search, find_paraphrases, without_scores
 from textvae.pipeline.parts import check_max_length, check_parts, describe, usable_device, usable_dtype
-from textvae.pipeline.priors import draw_latents, fit_prior
+from textvae.pipeline.priors import USUAL, check_kind, draw_latents, fit_prior, prior_of
 from textvae.pipeline.ranking import Reranker, as_ranking
 from textvae.pipeline.saving import save, save_merged
 from textvae.pipeline.score import TextTerms, score
@@ -78,7 +78,7 @@ class TextVAEPipeline:
         tokenizer: PreTrainedTokenizerBase,
         max_length: int | None = None,
         encoder_tokenizer: PreTrainedTokenizerBase | None = None,
-        prior: GaussianPrior | None = None,
+        priors: Mapping[str, Prior] | None = None,
         directions: Directions | None = None,
         detector: Detector | None = None,
     ):
@@ -87,7 +87,7 @@ class TextVAEPipeline:
         Args:
             tokenizer: the decoder's; the encoder's, too, unless `encoder_tokenizer` is given.
             max_length: kept in the tokenizers; if not given, the one that the tokenizer has, or 64.
-            prior: what `fit_prior` has fitted; `sample` draws from it.
+            priors: what `fit_prior` has fitted, by name; `sample` draws from them.
             directions: what `fit_direction` has fitted; `edit` moves along them.
             detector: what `fit_detector` has fitted; `detect` asks it.
 
@@ -97,7 +97,7 @@ class TextVAEPipeline:
         tokenizers = check_parts(model, tokenizer, encoder_tokenizer)
         length = tokenizers.usual_length if max_length is None else check_max_length(max_length, model)
         self.model, self.tokenizers = model.eval(), tokenizers.limit(length)
-        self.prior, self.directions, self.detector = prior, directions, detector
+        self.priors, self.directions, self.detector = dict(priors or {}), directions, detector
         self._fitted.check(self.model)
 
     def __repr__(self) -> str:
@@ -249,26 +249,47 @@ class TextVAEPipeline:
         prior: str | None = None,
         **generation_kwargs,
     ) -> Written:
-        """Write texts from the prior: z = mean + temperature · scale · ε with ε ~ N(0, I).
+        """Write texts from a prior, by default the Gaussian that training fits: z = mean + temperature · scale · ε.
 
         Args:
             label: a list has `num_samples` of them.
-            temperature: of z; that of words goes into a `generation_config`.
-            prior: `fitted` (see `fit_prior`), the default if there is one, or `standard`: N(0, I), with labels p(z|c).
+            temperature: of z; that of words goes into a `generation_config`. A mixture has it in each component, and a
+                flow at the noise that it starts from.
+            prior: `gaussian`, the default if there is one, `mixture` or `flow`, see `fit_prior`; or `standard`, which
+                is N(0, I), with labels p(z|c).
 
         Raises:
-            InputError: if `num_samples` is below 1, there is no such prior, or `temperature` makes z too large.
+            InputError: if `num_samples` is below 1, there is no such prior, it was not fitted, or `temperature` makes z
+                too large.
         """
         codec = self._codec(batch_size, progress, seed, with_beams(generation_kwargs, self.model))
         num_samples = whole("num_samples", num_samples, COUNT)
         temperature = number("temperature", temperature, NOT_NEGATIVE)
-        ids = codec.label_ids(label, num_samples)
-        return codec.write(draw_latents(codec, self.prior, prior, ids, num_samples, temperature), ids)
+        ids, chosen = codec.label_ids(label, num_samples), prior_of(self.priors, prior)
+        return codec.write(draw_latents(codec, chosen, ids, num_samples, temperature), ids)
 
-    def fit_prior(self, texts: Texts, batch_size: int = 64, progress: bool = True, label: Label = None) -> None:
-        """Fit the prior of `sample` to the z of these texts, as training does: a [`textvae.latents.GaussianPrior`]."""
-        codec = self._codec(batch_size, progress, None)
-        self.prior = fit_prior(codec, codec.read(texts, label)[0])
+    def fit_prior(
+        self,
+        texts: Texts,
+        name: str = USUAL,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+    ) -> None:
+        """Fit a prior of `sample` to the z of these texts, and keep it by its name; another of the name is replaced.
+
+        Args:
+            name: `gaussian`, as training fits it; `mixture` of Gaussians (needs scikit-learn) or `flow` (needs zuko),
+                which take a minute or two for 10,000 texts: see [`textvae.latents`].
+            seed: of a mixture or a flow.
+
+        Raises:
+            InputError: if there is no such prior, no text or too few, or an extra is missing.
+        """
+        codec, seed = self._codec(batch_size, progress, None), whole("seed", seed, SEED)
+        check_kind(name)
+        self.priors[name] = fit_prior(codec, codec.read(texts, label)[0], name, seed)
 
     def interpolate(
         self,
@@ -597,6 +618,7 @@ class TextVAEPipeline:
         config: EvaluationConfig | None = None,
         *,
         label: Label = None,
+        prior: str | None = None,
         cache: str | Path | None = None,
         **options,
     ) -> dict[str, float | int]:
@@ -607,19 +629,21 @@ class TextVAEPipeline:
                 texts are decoded and measured, given the z of `text`.
             config, cache: see [`evaluate`]; the fields of a config may be given as `options` instead.
             label: for a model with labels, in place of the dataset's column `label`.
+            prior: that of the samples and of the bounds `fitted_…`, by name as in `sample`.
 
         Raises:
             InputError: if there are fewer than two texts, or a text, a label or an option cannot be used.
         """
         config, names = one_config(config, options), self.model.config.label_names
+        chosen = prior_of(self.priors, prior)
         texts = as_dataset(texts, label, names)
         tokenized = main_first(lambda: tokenize_corpus(texts, self.tokenizers, self.max_length, names))
         parts = self.model, self.tokenizer, cast(Dataset, tokenized)
-        return evaluate(*parts, config, encoder_tokenizer=self.encoder_tokenizer, prior=self.prior, cache=cache)
+        return evaluate(*parts, config, encoder_tokenizer=self.encoder_tokenizer, prior=chosen, cache=cache)
 
     @property
     def _fitted(self) -> Fitted:
-        return Fitted(self.prior, self.directions, self.detector)
+        return Fitted(self.priors, self.directions, self.detector)
 
     def _codec(self, batch_size: int, progress: bool, seed: int | None, controls: dict | None = None) -> Codec:
         return Codec(self.model, self.tokenizers, batch_size, progress, seed, controls or {})

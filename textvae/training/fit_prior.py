@@ -20,7 +20,7 @@ def fit_prior(pipeline: TextVAEPipeline, train_set: Dataset | IterableDataset, s
         return
     codec, rows = Codec(pipeline.model, pipeline.tokenizers), some_texts(train_set, len(config.label_names), seed)
     read = InferenceBatches(rows, pipeline.tokenizers, pipeline.device, codec.batch_size)
-    pipeline.prior = priors.fit_prior(codec, read)
+    pipeline.priors[priors.USUAL] = priors.fit_prior(codec, read)
 
 
 def some_texts(train_set: Dataset | IterableDataset, num_labels: int, seed: int) -> Dataset:

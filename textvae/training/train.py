@@ -18,6 +18,7 @@ from textvae.evaluation.likelihood import bound, posterior_terms
 from textvae.evaluation.metrics import mutual_information
 from textvae.files import remove_directory
 from textvae.pipeline.pipeline import TextVAEPipeline
+from textvae.pipeline.priors import USUAL
 from textvae.report.model_card import About
 from textvae.report.report import write_report
 from textvae.training import checkpoints
@@ -164,7 +165,8 @@ def _finish(run: Run, about: About) -> TextVAEPipeline:
     pipeline = TextVAEPipeline.from_pretrained(best, device=run.accelerator.device)
     started = time.monotonic()
     fit_prior(pipeline, run.train_set, run.config.seed)
-    more = {"tokenizer": pipeline.tokenizer, "encoder_tokenizer": pipeline.encoder_tokenizer, "prior": pipeline.prior}
+    prior = pipeline.priors.get(USUAL)
+    more = {"tokenizer": pipeline.tokenizer, "encoder_tokenizer": pipeline.encoder_tokenizer, "prior": prior}
     options = run.config.evaluation()
     if run.accelerator.is_main_process:  # before the report, which could fail
         pipeline.save_pretrained(output_dir)
