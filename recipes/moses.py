@@ -26,7 +26,7 @@ from textvae.processes import say
 
 @dataclass
 class Settings:
-    num_train: int = setting(400_000, "molecules of train.txt", COUNT)
+    num_train: int = setting(200_000, "molecules of train.txt", COUNT)
     num_valid: int = setting(5_000, "molecules of valid.txt", COUNT)
     num_test: int = setting(176_074, "molecules of test.txt", COUNT)
     selfies: bool = setting(False, "write SELFIES in place of SMILES")

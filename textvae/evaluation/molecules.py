@@ -244,9 +244,7 @@ def measure_moves(sources: "Sequence[Mol]", texts: Sequence[str], value: "Callab
     }
 
 
-def nearest_higher(
-    sources: "Sequence[Mol]", known: "Sequence[Mol]", value: "Callable[[Mol], float]", by: float
-) -> "list[Mol]":
+def nearest_higher(sources: "list[Mol]", known: "list[Mol]", value: "Callable[[Mol], float]", by: float) -> "list[Mol]":
     """For each source the most similar known molecule whose value is higher by so much, or the highest if none is."""
     values = torch.tensor([value(molecule) for molecule in known])
     least = torch.tensor([value(molecule) for molecule in sources]) + by
