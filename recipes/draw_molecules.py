@@ -16,7 +16,7 @@ from textvae.errors import InputError
 from textvae.evaluation.molecules import as_smiles, parse
 from textvae.files import check_place, whole_file
 
-COLUMNS = 4
+COLUMNS, SIZE = 4, (300, 220)
 
 
 def main() -> None:
@@ -37,15 +37,10 @@ def main() -> None:
 def drawn(smiles: list[str]) -> bytes:
     """A PNG with a molecule in each place."""
     molecules = parse(smiles)
-    from rdkit import Chem
-    from rdkit.Chem import Draw
+    from rdkit.Chem import Draw, MolFromSmiles
 
-    shown = [Chem.MolFromSmiles("") if molecule is None else molecule for molecule in molecules]
-    below = [
-        f"{text} (no molecule)" if molecule is None else text for text, molecule in zip(smiles, molecules, strict=True)
-    ]
-    drawer = Draw.MolsToGridImage(shown, COLUMNS, (300, 220), below, returnPNG=True)
-    return getattr(drawer, "data", drawer)
+    shown = [MolFromSmiles("") if molecule is None else molecule for molecule in molecules]
+    return Draw.MolsToGridImage(shown, COLUMNS, SIZE, smiles, returnPNG=True)
 
 
 if __name__ == "__main__":
