@@ -250,4 +250,4 @@ def nearest_higher(sources: "list[Mol]", known: "list[Mol]", value: "Callable[[M
     least = torch.tensor([value(molecule) for molecule in sources]) + by
     nearness = similarities(fingerprints(sources), fingerprints(known))  # (N, M)
     nearness = torch.where(values >= least[:, None].clamp(max=values.max()), nearness, -1.0)
-    return [known[place] for place in nearness.argmax(1).tolist()]
+    return [known[int(place)] for place in nearness.argmax(1)]
