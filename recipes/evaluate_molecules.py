@@ -3,12 +3,14 @@
 python recipes/evaluate_molecules.py runs/molecules --test_file data/moses/test.txt --priors fitted standard
 python recipes/evaluate_molecules.py runs/molecules --test_file data/moses/test.txt --writing greedy --chemnet true
 
-A row is a prior, a temperature of z and a way to write: `beams` (4), `greedy`, or `drawn` (each token is drawn). The
-columns are explained in `textvae.evaluation.molecules`; no molecule of the whole training set of MOSES is novel.
+The first row is of molecules of MOSES' training set, none of which is novel. Another row is a prior, a temperature of z
+and a way to write: `beams` (4), `greedy`, or `drawn` (each token is drawn). `textvae.evaluation.molecules` explains the
+columns.
 """
 
 import argparse
 import itertools
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,13 +70,13 @@ def main() -> None:
     if arguments.output:
         check_place(Path(arguments.output))
     vaes = [(Path(model).name, TextVAEPipeline.from_pretrained(model)) for model in arguments.models]
-    real = as_smiles(load_texts(arguments.test_file)["text"][:])
-    training, filters = {*load_moses("train")}, Filters(load_moses_filters())
-    reference = fingerprints(parse_all(real))
+    reference = fingerprints(parse_all(as_smiles(load_texts(arguments.test_file)["text"][:])))
+    known, filters = load_moses("train"), Filters(load_moses_filters())
+    training, real = {*known}, random.Random(settings.seed).sample(known, min(len(known), settings.num_samples))
 
     ways = itertools.product(vaes, arguments.priors, arguments.temperatures, arguments.writing)
     rows = []
-    for name, texts in itertools.chain([("test molecules", real[: settings.num_samples])], by_models(ways, settings)):
+    for name, texts in itertools.chain([("training molecules", real)], by_models(ways, settings)):
         values = measure_molecules(texts, training, reference, filters)
         if settings.chemnet:
             valid = [molecule for molecule in parse(texts) if molecule is not None]

@@ -101,7 +101,7 @@ def test_molecules_are_written_as_texts(moses, call, tmp_path):
 
 
 def test_samples_are_measured_beside_real_molecules(moses, call, models, tmp_path, capsys):
-    (tmp_path / "test.txt").write_text("\n".join(SMILES[:20]))
+    (tmp_path / "test.txt").write_text("\n".join(SMILES))
     rows = tmp_path / "rows.csv"
     call(
         *("evaluate_molecules.py", *models, "--test_file", tmp_path / "test.txt", "--num_samples", 6),

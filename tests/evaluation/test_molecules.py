@@ -1,5 +1,7 @@
 """The measures of molecules against cases counted by hand, and against RDKit's own functions."""
 
+import math
+
 import pytest
 import torch
 
@@ -109,3 +111,4 @@ def test_the_distance_in_chemnet_is_none_to_itself():
     moments = states.mean(0), torch.from_numpy(states).T.cov().numpy()
     assert chemnet_distance(DRUGS, *moments) == pytest.approx(0, abs=1e-2)
     assert chemnet_distance([ETHANOL, BENZENE, CYCLOHEXANE, "CC"], *moments) > 1
+    assert math.isnan(chemnet_distance([ETHANOL], *moments))

@@ -154,8 +154,10 @@ def chemnet_distance(smiles: Sequence[str], mean: np.ndarray, covariance: np.nda
     """Fréchet ChemNet distance (FCD; Preuer et al. 2018) from molecules with this mean (H,) and covariance (H, H).
 
     |m − m'|² + tr(C + C' − 2 (C C')^½), of the Gaussians with the moments of both sets. The fewer molecules, the higher
-    it is: MOSES takes 30,000 texts.
+    it is: MOSES takes 30,000 texts. It is NaN for fewer than two.
     """
+    if len(smiles) < 2:
+        return float("nan")
     states = chemnet_states(smiles)
     own_mean, own = states.mean(0), np.cov(states.T)
     # The trace of a root is the sum of the roots of the eigenvalues, which are real here but for rounding.
