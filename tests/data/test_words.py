@@ -2,7 +2,7 @@
 
 import pytest
 
-from textvae.data.words import bare_words, word_distance
+from textvae.data.words import bare_words, exact_words, word_distance
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,8 @@ def test_what_is_inside_a_word_stays():
 def test_distance_counts_words_inserted_deleted_and_replaced(words, others, distance):
     assert word_distance(words.split(), others.split()) == distance
     assert word_distance(others.split(), words.split()) == distance
+
+
+def test_every_character_counts_where_a_text_comes_back_as_it_is():
+    assert exact_words("c1ccccc1") != exact_words("C1CCCCC1") and exact_words("CC(C)") != exact_words("CC(C")
+    assert exact_words(" a  b ") == ("a", "b") and exact_words("它很好") == ("它", "很", "好")

@@ -8,9 +8,11 @@ import torch
 from tiny_pipelines import DECODERS, LABELS, TEXTS, build, pipeline
 from tiny_runs import save_encoder
 
+from textvae.data.unigram import train_tokenizer
 from textvae.data.words import bare_words, shared_words, word_distance
 from textvae.errors import InputError
 from textvae.pipeline.codec import Codec
+from textvae.pipeline.paraphrase import Candidates, every_character_counts
 from textvae.pipeline.ranking import diverse
 
 FEW = {"num_return_sequences": 3, "num_candidates": 8, "seed": 0, "progress": False}
@@ -30,6 +32,15 @@ def test_each_paraphrase_differs_in_so_many_words(vae, distance):
     found = vae.paraphrase(TEXTS, min_distance=distance, **FEW, **labelled(vae))
     apart = [word_distance(bare_words(a), bare_words(b)) for a, some in zip(TEXTS, found, strict=True) for b in some]
     assert apart and min(apart) >= distance
+
+
+@pytest.mark.parametrize(("normalization", "kept"), [("none", ["C1CCCCC1", "c1ccccc1."]), ("nfc", [])])
+def test_with_no_normalization_every_character_makes_another_text(normalization, kept):
+    """Benzene is c1ccccc1, and C1CCCCC1 is cyclohexane."""
+    tokenizer = train_tokenizer(["c1ccccc1", "C1CCCCC1."], 300, normalization=normalization)
+    candidates = Candidates(["c1ccccc1"], 1, every_character_counts(tokenizer))
+    candidates.add(["c1ccccc1", "C1CCCCC1", "C1CCCCC1", "c1ccccc1."])
+    assert candidates.texts == kept
 
 
 def test_scores_fall_and_belong_to_the_texts(vae):

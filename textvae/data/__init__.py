@@ -54,6 +54,10 @@ its parts, that of a new word as the mean of all. Only tokenizers that textvae t
 how a given tokenizer covers the corpus: tokens per word, and the share of tokens that are unknown or single bytes;
 `metrics.json` keeps it.
 
+Molecules. `load_moses` of `moses` gives the SMILES of a benchmark of drug-like molecules, from a package that is only
+read; `recipes/moses.py` writes them as texts. Train on SMILES with `--normalization none`, which also tells
+`paraphrase` that "c" and "C" are not the same.
+
 Pairs. One column is encoded and another is decoded: paraphrases, or two styles. Any format but txt has two columns.
 Rows with a gap are dropped and counted. Bounds, perplexities, BLEU and exact match are then those of the target, given
 the z of the text, and `reconstruct` writes what the target should be.

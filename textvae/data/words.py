@@ -31,6 +31,11 @@ def bare_words(text: str) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
+def exact_words(text: str) -> tuple[str, ...]:
+    """The words of a text in which every character counts, as in a chemical formula or a program."""
+    return tuple(separate_words(text).split())
+
+
 def _bare(word: str) -> str:
     inside = [place for place, character in enumerate(word) if unicodedata.category(character)[0] != "P"]
     return word[inside[0] : inside[-1] + 1] if inside else ""

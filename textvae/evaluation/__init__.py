@@ -70,6 +70,11 @@ Walks along straight and along spherical paths are compared by `recipes/evaluate
 compare with; `recipes/evaluate_detector.py` prints the table. `probes` tells the classes of texts from their z, or from
 other vectors, and says what maps keep; `recipes/evaluate_latents.py` prints these tables.
 
+`molecules` measures molecules that a model of SMILES or SELFIES writes, as MOSES does: validity, uniqueness, novelty,
+diversity, similarity to real ones, filters, and the distance in ChemNet; and what a direction does to a property.
+`recipes/evaluate_molecules.py` and `recipes/evaluate_property.py` print the tables. It needs
+`pip install 'textvae[molecules]'`.
+
 The baseline of a VAE is the same decoder without z, `--latent_injection none`, trained and measured by the same
 recipes.
 """

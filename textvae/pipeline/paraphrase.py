@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from textvae.config_fields import COUNT, NOT_NEGATIVE, SHARE, number, whole
 from textvae.data.inference_batches import InferenceBatches
-from textvae.data.words import bare_words, word_distance
+from textvae.data.normalization import normalization_of
+from textvae.data.words import bare_words, exact_words, word_distance
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.draws import finite_draws
 from textvae.pipeline.ranking import Ranking, diverse
@@ -52,22 +54,31 @@ def as_search(
 
 
 class Candidates:
-    """Distinct texts that differ from each of the `copies` in `min_distance` words or more."""
+    """Distinct texts that differ from each of the `copies` in `min_distance` words or more.
 
-    def __init__(self, copies: Sequence[str], min_distance: int):
+    If `exact`, every character counts; otherwise see [`bare_words`].
+    """
+
+    def __init__(self, copies: Sequence[str], min_distance: int, exact: bool = False):
         self.texts: list[str] = []
-        self.copies, self.min_distance = {*map(bare_words, copies)}, min_distance
+        self.words = exact_words if exact else bare_words
+        self.copies, self.min_distance = {*map(self.words, copies)}, min_distance
         self.seen: set[tuple[str, ...]] = {()}
 
     def add(self, texts: Sequence[str]) -> None:
         for text in texts:
-            words = bare_words(text)
+            words = self.words(text)
             if words not in self.seen and self._differs(words):
                 self.seen.add(words)
                 self.texts.append(text)
 
     def _differs(self, words: Sequence[str]) -> bool:
         return all(word_distance(words, copy) >= self.min_distance for copy in self.copies)
+
+
+def every_character_counts(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether it was trained to change nothing, as for chemical formulas, in which "c" and "C" are two things."""
+    return normalization_of(tokenizer) == "none"
 
 
 def find_paraphrases(codec: Codec, source: InferenceBatches, search: Search, ranking: Ranking) -> list[Scored]:
@@ -95,7 +106,8 @@ def _candidates(
     ids = source.label_ids
     read = [codec.tokenizers.decoder.decode(tokens, skip_special_tokens=True) for tokens in source.target_ids]
     pairs = zip(source.texts, cast("list[str]", read), strict=True)
-    candidates = [Candidates(copies, search.min_distance) for copies in pairs]
+    exact = every_character_counts(codec.tokenizers.decoder)
+    candidates = [Candidates(copies, search.min_distance, exact) for copies in pairs]
     # Of all rounds at once, so that the noise of a text depends neither on the other texts nor on what they still lack.
     noise = codec.draws.noise(len(source), ROUNDS, search.drawn, mean.shape[-1])
     for attempt in range(ROUNDS):

@@ -339,8 +339,9 @@ class TextVAEPipeline:
         """Write other texts near each text, the best first.
 
         z = mean + temperature · std · ε is drawn from q(z|x) and written. Copies of the text and duplicates are
-        dropped; case, spaces and the punctuation around words do not count. The others are ranked by what the decoder,
-        told z of the text, thinks of them, and by how near to the text they are read: the score is in nats, see
+        dropped; case, spaces and the punctuation around words do not count, unless the tokenizer was trained with
+        `normalization` none, which says that every character does. The others are ranked by what the decoder, told z of
+        the text, thinks of them, and by how near to the text they are read: the score is in nats, see
         [`textvae.pipeline.ranking.by_model`]. For texts with too few, more are drawn at 1.5 times the temperature, in
         at most 4 rounds; so there may be fewer than asked for, or none.
 
