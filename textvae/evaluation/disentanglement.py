@@ -82,8 +82,8 @@ def separated_predictability(
     """SAP: how much better the best dimension tells a factor than the second best (Kumar et al. 2018, section 3).
 
     The difference of the two shares of test texts that a linear SVM tells from one dimension alone, averaged over the
-    factors. It is at most 1 − 1/k for a factor of k values, of which one is as frequent as the next. Each dimension is
-    standardized first, which disentanglement_lib leaves out: without it the result would depend on the scale of z.
+    factors; for a factor of k equally frequent values hardly more than 1 − 1/k. Each dimension is standardized first,
+    which disentanglement_lib leaves out: without it the result would depend on the scale of z.
     """
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

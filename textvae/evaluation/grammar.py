@@ -1,8 +1,8 @@
 """English sentences whose factors are known, to measure what the dimensions of z mean.
 
-A sentence says who (subject, number) does what (verb) to what (object), when (tense), and whether at all (negation). All
-6,144 combinations are there once, so the factors are independent of each other, and the exact entropy of a sentence is
-ln 6,144 = 8.72 nats.
+A sentence says who (subject, number) does what (verb) to what (object), when (tense), and whether at all (negation).
+All 2,592 combinations are there once, so the factors are independent of each other, and the entropy of a sentence is
+ln 2,592 = 7.86 nats: no −ELBO of all of them is less.
 """
 
 import random
@@ -14,21 +14,17 @@ SUBJECTS = {  # singular → plural
     "farmer": "farmers",
     "child": "children",
     "woman": "women",
-    "soldier": "soldiers",
     "painter": "painters",
-    "student": "students",
 }
 VERBS = {  # base → past
     "see": "saw",
     "find": "found",
     "draw": "drew",
-    "choose": "chose",
     "forget": "forgot",
     "like": "liked",
-    "need": "needed",
     "paint": "painted",
 }
-OBJECTS = ("river", "bridge", "garden", "tower", "village", "house", "road", "mountain")
+OBJECTS = ("river", "bridge", "garden", "tower", "village", "house")
 FACTORS = {
     "subject": tuple(SUBJECTS),
     "verb": tuple(VERBS),
