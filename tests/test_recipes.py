@@ -393,6 +393,45 @@ def test_evaluate_edit_measures_every_way_beside_what_needs_no_model(call, model
     assert all(rebuilt.items() <= found[f"model: {method} 0"].items() for method in ("mean", "logistic"))
 
 
+def test_factors_of_the_grammar_are_measured_for_each_run_of_a_sweep(call, tmp_path, capsys):
+    base = {"max_steps": 2, "tokenizer": "word", "max_length": 12, "encoder": BERT, "decoder": GRU, "latent_size": 3}
+    base |= {"mixed_precision": "no", "num_importance_samples": 1, "num_prior_samples": 2, "model_card_samples": False}
+    runs = {"plain": {}, "told": {"label_column": "tense"}}
+    (tmp_path / "sweep.yaml").write_text(json.dumps({"output_dir": "unused", "base": base, "runs": runs}))
+    place, rows, again = (tmp_path / name for name in ("runs", "rows.csv", "again.csv"))
+    sweep = ["--sweep", tmp_path / "sweep.yaml", "--output_dir", place, "--num_texts", 60]
+    call("evaluate_factors.py", *sweep, "--output", rows)
+    before = contents(place)
+    found = {row["model"]: row for row in csv.DictReader(rows.open(newline=""))}
+    assert list(found) == ["plain", "told", "told, less the mean of p(z∣c)"]
+    assert all(0 <= float(row[name]) <= 1 for row in found.values() for name in ("tense", "verb", "mig", "sap"))
+    assert found["told"]["kl"] == found["told, less the mean of p(z∣c)"]["kl"]
+    assert f"{float(found['plain']['mig']):.3f} |" in capsys.readouterr().out
+
+    files = ["--train_file", place / "train.csv", "--test_file", place / "test.csv", "--num_texts", 60]
+    factors = ["--factors", "number", "negation"]
+    call("evaluate_factors.py", place / "plain-seed0", *files, *factors, "--output", again)
+    (row,) = csv.DictReader(again.open(newline=""))
+    assert {name: row[name] for name in ("number", "negation", "kl")} == {
+        name: found["plain"][name] for name in ("number", "negation", "kl")
+    }
+    assert contents(place) == before
+
+
+def test_digits_are_texts_whose_plane_is_drawn(call, tmp_path, capsys):
+    small = ["--encoder", json.dumps(BERT), "--decoder", json.dumps(GRU), "--num_importance_samples", 1]
+    small += ["--num_prior_samples", 2, "--num_reconstructed_texts", 2, "--max_steps", 2, "--eval_steps", 2]
+    call("digits.py", "--output_dir", tmp_path / "runs" / "digits", *small)
+    assert "5 nearest neighbours in z tell" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "digits" / "plane.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((tmp_path / "runs" / "digits.valid.csv").open(newline="")))
+    assert len(rows) == 360 and {row["digit"] for row in rows} == set("0123456789")
+    recipe = runpy.run_path(str(RECIPES / "digits.py"))
+    assert all(recipe["as_text"](16 * recipe["as_image"](row["text"])) == row["text"] for row in rows)
+    first, last = recipe["plane"](3)[[0, -1]].tolist()
+    assert first == [-last[0], -last[1]] and first[0] < 0 < first[1]  # the top left corner
+
+
 MISTAKES = {
     "no such file": ("train.py", ["--train_file", "nowhere.txt"], "nowhere.txt"),
     "no such column": ("train.py", ["--train_file", "{table}", "--text_column", "txt"], "text_id, words"),
@@ -489,6 +528,13 @@ MISTAKES = {
         ["{model}", *("--file", "{corpus}", "--train_file", "{corpus}", "--classifier_file", "{corpus}")],
         "label",
     ),
+    "no factors": ("evaluate_factors.py", ["{model}", "--train_file", "{corpus}"], "--factors"),
+    "factors that are no column": (
+        "evaluate_factors.py",
+        ["{model}", *("--train_file", "{table}", "--test_file", "{table}", "--text_column", "words", "--factors", "x")],
+        "text_id, words",
+    ),
+    "a plane of three dimensions": ("digits.py", ["--latent_size", "3"], "latent_size 2"),
     "blank text": ("paraphrase.py", ["{model}", "  "], "blank"),
 }
 

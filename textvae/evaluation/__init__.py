@@ -66,6 +66,10 @@ nearest sentence of the other class, which need no model.
 compare with; `recipes/evaluate_detector.py` prints the table. `probes` tells the classes of texts from their z, or from
 other vectors; `recipes/evaluate_latents.py` prints that table.
 
+`disentanglement` measures whether each dimension of z stands for one known factor of the texts: MIG, DCI and SAP beside
+a linear probe of each factor. `grammar` has sentences whose factors are known; `recipes/evaluate_factors.py` trains on
+them and prints that table, also for models and factors of yours.
+
 The baseline of a VAE is the same decoder without z, `--latent_injection none`, trained and measured by the same
 recipes.
 """
