@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--train_file", nargs="+", action="extend", help=f"texts that probes learn from. {FILE_HELP}")
     parser.add_argument("--test_file", nargs="+", action="extend", help=f"texts that they tell. {FILE_HELP}")
     parser.add_argument("--text_column", default="text")
-    parser.add_argument("--factors", nargs="+", action="extend", help="columns of the factors")
+    parser.add_argument(
+        "--factors", nargs="+", action="extend", help="columns of the factors; of the grammar all if not given"
+    )
     parser.add_argument("--label_column", help="column of the labels, for models with labels")
     parser.add_argument("--sweep", default=str(SWEEP), help="without models: the sweep file to train")
     parser.add_argument("--output_dir", help="without models: in place of the output_dir of that file")
@@ -74,9 +76,10 @@ def main() -> None:
     if arguments.output:
         check_place(Path(arguments.output))
     if arguments.models:
-        models, files, factors = given(arguments)
+        models, files, factors = *given(arguments), arguments.factors
     else:
-        models, files, factors = of_the_grammar(arguments.sweep, arguments.output_dir)
+        models, files = of_the_grammar(arguments.sweep, arguments.output_dir)
+        factors = arguments.factors or list(FACTORS)
     train, test = (read(file, arguments.text_column, factors, arguments.num_texts) for file in files)
     rows = [row for model in models for row in measure(model, train, test)]
     if arguments.output:
@@ -84,15 +87,15 @@ def main() -> None:
     say(as_table(rows))
 
 
-def given(arguments: argparse.Namespace) -> tuple[list[Model], list, list[str]]:
+def given(arguments: argparse.Namespace) -> tuple[list[Model], list]:
     if not (arguments.train_file and arguments.test_file and arguments.factors):
         raise InputError("The factors of these models' texts are not known: give --train_file, --test_file, --factors.")
     models = [Model(name, Path(name), arguments.label_column) for name in arguments.models]
-    return models, [arguments.train_file, arguments.test_file], arguments.factors
+    return models, [arguments.train_file, arguments.test_file]
 
 
-def of_the_grammar(sweep_file: str, output_dir: str | None) -> tuple[list[Model], list, list[str]]:
-    """Write the sentences and train what is not finished; the models, both files and the factors."""
+def of_the_grammar(sweep_file: str, output_dir: str | None) -> tuple[list[Model], list[str]]:
+    """Write the sentences and train what is not finished; the models, and both files."""
     require_matplotlib()
     place = read_sweep(sweep_file, {"output_dir": output_dir} if output_dir else {}).output_dir
     place.mkdir(parents=True, exist_ok=True)
@@ -104,7 +107,7 @@ def of_the_grammar(sweep_file: str, output_dir: str | None) -> tuple[list[Model]
     if run_all(sweep, sweep.runs, None, f"python recipes/evaluate_factors.py --sweep {sweep_file}"):
         sys.exit(1)
     models = [Model(one.name, one.directory, one.config.label_column) for one in sweep.runs]
-    return models, files, list(FACTORS)
+    return models, files
 
 
 def read(file: list[str] | str, text_column: str, factors: list[str], at_most: int) -> Texts:
