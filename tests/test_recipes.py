@@ -420,6 +420,43 @@ def test_evaluate_samples_has_a_row_for_each_prior_and_two_to_compare_with(call,
     assert "mixture: fitted in" in printed and "gaussian: fitted in" not in printed  # training has
 
 
+def test_factors_of_the_grammar_are_measured_for_each_run_of_a_sweep(call, tmp_path, capsys):
+    base = {"max_steps": 2, "tokenizer": "word", "max_length": 12, "encoder": BERT, "decoder": GRU, "latent_size": 3}
+    base |= {"mixed_precision": "no", "num_importance_samples": 1, "num_prior_samples": 2, "model_card_samples": False}
+    runs = {"plain": {}, "told": {"label_column": "tense"}}
+    (tmp_path / "sweep.yaml").write_text(json.dumps({"output_dir": "unused", "base": base, "runs": runs}))
+    place, rows, again = (tmp_path / name for name in ("runs", "rows.csv", "again.csv"))
+    sweep = ["--sweep", tmp_path / "sweep.yaml", "--output_dir", place, "--num_texts", 60]
+    call("evaluate_factors.py", *sweep, "--factors", "tense", "number", "--output", rows)
+    before = contents(place)
+    found = {row["model"]: row for row in csv.DictReader(rows.open(newline=""))}
+    assert list(found) == ["plain", "told", "told, less the mean of p(z∣c)"]
+    assert all(0 <= float(row[name]) <= 1 for row in found.values() for name in ("tense", "number", "mig", "sap"))
+    assert found["told"]["kl"] == found["told, less the mean of p(z∣c)"]["kl"]
+    assert f"{float(found['plain']['mig']):.3f} |" in capsys.readouterr().out
+
+    files = ["--train_file", place / "train.csv", "--test_file", place / "test.csv", "--num_texts", 60]
+    factors = ["--factors", "tense", "number"]
+    call("evaluate_factors.py", place / "plain-seed0", *files, *factors, "--output", again)
+    (row,) = csv.DictReader(again.open(newline=""))
+    assert row | {"model": "plain"} == found["plain"]
+    assert contents(place) == before
+
+
+def test_digits_are_texts_whose_plane_is_drawn(call, tmp_path, capsys):
+    small = ["--encoder", json.dumps(BERT), "--decoder", json.dumps(GRU), "--num_importance_samples", 1]
+    small += ["--num_prior_samples", 2, "--num_reconstructed_texts", 2, "--max_steps", 2, "--eval_steps", 2]
+    call("digits.py", "--output_dir", tmp_path / "runs" / "digits", *small)
+    assert "5 nearest neighbours in z tell" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "digits" / "plane.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((tmp_path / "runs" / "digits.valid.csv").open(newline="")))
+    assert len(rows) == 360 and {row["digit"] for row in rows} == set("0123456789")
+    recipe = runpy.run_path(str(RECIPES / "digits.py"))
+    assert all(recipe["as_text"](16 * recipe["as_image"](row["text"])) == row["text"] for row in rows)
+    first, last = recipe["plane"](3)[[0, -1]].tolist()
+    assert first == [-last[0], -last[1]] and first[0] < 0 < first[1]  # the top left corner
+
+
 MISTAKES = {
     "no such prior": (
         "evaluate_samples.py",
@@ -536,6 +573,13 @@ MISTAKES = {
         ["{model}", "--train_file", "{corpus}", "--test_file", "{corpus}", "--tset_file", "{corpus}"],
         "did you mean '--test_file'",
     ),
+    "no factors": ("evaluate_factors.py", ["{model}", "--train_file", "{corpus}"], "--factors"),
+    "factors that are no column": (
+        "evaluate_factors.py",
+        ["{model}", *("--train_file", "{table}", "--test_file", "{table}", "--text_column", "words", "--factors", "x")],
+        "text_id, words",
+    ),
+    "a plane of three dimensions": ("digits.py", ["--latent_size", "3"], "latent_size 2"),
     "blank text": ("paraphrase.py", ["{model}", "  "], "blank"),
 }
 

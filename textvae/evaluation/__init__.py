@@ -75,6 +75,10 @@ diversity, similarity to real ones, filters, and the distance in ChemNet; and wh
 `recipes/evaluate_molecules.py` and `recipes/evaluate_property.py` print the tables. It needs
 `pip install 'textvae[molecules]'`.
 
+`disentanglement` measures whether each dimension of z stands for one known factor of the texts: MIG, DCI and SAP beside
+a linear probe of each factor. `grammar` has sentences whose factors are known; `recipes/evaluate_factors.py` trains on
+them and prints that table, also for models and factors of yours.
+
 The baseline of a VAE is the same decoder without z, `--latent_injection none`, trained and measured by the same
 recipes.
 """

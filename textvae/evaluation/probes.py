@@ -38,21 +38,30 @@ def accuracies(
         InputError: without scikit-learn, for fewer texts than neighbours, or fewer than two classes.
     """
     require_scikit_learn("A probe of classes")
-    from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     if len(vectors) < NEIGHBOURS or len(set(classes)) < 2:
         raise InputError(f"A probe needs {NEIGHBOURS} texts to learn from, and two classes: give more texts.")
-    probes = {
+    neighbours = {
         "neighbours_cosine": KNeighborsClassifier(NEIGHBOURS, metric="cosine"),
         "neighbours_euclidean": KNeighborsClassifier(NEIGHBOURS),
-        "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
     }
-    return {
-        name: float(probe.fit(vectors, classes).score(test_vectors, test_classes)) for name, probe in probes.items()
+    found = {
+        name: float(vote.fit(vectors, classes).score(test_vectors, test_classes)) for name, vote in neighbours.items()
     }
+    return found | {"linear": linear_probe(vectors, classes, test_vectors, test_classes)}
+
+
+def linear_probe(
+    vectors: np.ndarray, classes: Sequence[str], test_vectors: np.ndarray, test_classes: Sequence[str]
+) -> float:
+    """The share of test texts whose class a logistic regression of the standardized dimensions tells."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return float(probe.fit(vectors, classes).score(test_vectors, test_classes))
 
 
 def map_scores(
