@@ -13,7 +13,7 @@ from textvae.cli.arguments import Parser
 from textvae.cli.fitted import analogy, detect, edit
 from textvae.cli.read import encode, score
 from textvae.cli.runs import evaluate, merge, sweep, train
-from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample
+from textvae.cli.write import decode, denoise, interpolate, paraphrase, reconstruct, sample
 from textvae.config_fields import nearest
 from textvae.errors import InputError
 from textvae.files import brief
@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "paraphrase": paraphrase,
     "edit": edit,
     "analogy": analogy,
+    "denoise": denoise,
     "score": score,
     "detect": detect,
     "sweep": sweep,
