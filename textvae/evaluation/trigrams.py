@@ -3,24 +3,14 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from textvae.data.gaps import GAP
+from textvae.data.noise import COSTS, Costs
 from textvae.data.spelling import Spellings
 
 START, END = "<s>", "</s>"
 
 Words = tuple[str, ...]
-
-
-class RepairCosts(NamedTuple):
-    """Nats of a word that is inserted, deleted, replaced, respelled by one typing error, or swapped with the next."""
-
-    insert: float = 7.0
-    delete: float = 14.0
-    replace: float = 12.0
-    respell: float = 6.0
-    swap: float = 7.0
 
 
 class Trigrams:
@@ -30,10 +20,11 @@ class Trigrams:
     words of the noisy text.
     """
 
-    def __init__(self, texts: Sequence[str], costs: RepairCosts = RepairCosts(), beams: int = 8, proposals: int = 8):
+    def __init__(self, texts: Sequence[str], costs: Costs = COSTS, beams: int = 8, proposals: int = 8):
         """Count the words of clean texts.
 
         Args:
+            costs: of what is changed; see [`textvae.data.noise.Costs`].
             beams: unfinished texts that are kept at each word.
             proposals: words that are tried as a new or another word: the likeliest behind the two before.
         """

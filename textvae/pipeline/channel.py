@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from textvae.data.gaps import GAP
+from textvae.data.noise import COSTS, Costs
 from textvae.data.spelling import Spellings, is_respelled
 from textvae.data.words import separate_words
 
@@ -26,26 +26,7 @@ _LETTERS = re.compile(r"[\w'’-]")
 
 Words = tuple[str, ...]
 
-
-class Costs(NamedTuple):
-    """Nats of each way in which a text and the noisy one differ.
-
-    Attributes:
-        insert: a word that the noisy text has lost.
-        delete: a word that the noisy text has too many.
-        replace: a word that was another one.
-        respell: a word that was spelled otherwise: one typing error, or upper and lower case.
-        swap: two neighbours that changed places.
-    """
-
-    insert: float = 6.0
-    delete: float = 12.0
-    replace: float = 10.0
-    respell: float = 5.0
-    swap: float = 5.0
-
-
-COSTS = Costs()
+WORD, REST_OF_WORD = -9.0, -0.5  # least log-probabilities of what is copied
 
 
 def words_of(text: str) -> Words:
@@ -102,10 +83,11 @@ class Alignment:
 
     def __init__(self, noisy: str, own_tokens: Sequence[int], end: int, pieces: Pieces, costs: Costs):
         """`own_tokens` are those of the noisy text, and `end` is EOS."""
-        self.noisy, self.own_tokens, self.end = words_of(noisy), sorted({*own_tokens} - {end}), end
-        self.pieces, self.costs = pieces, costs
-        self.near = sorted({i for word in self.noisy if word != GAP for i in pieces.respelled(word)})
-        near_words = [pieces.texts[i].strip() for i in self.near]
+        self.noisy, self.end, self.pieces, self.costs = words_of(noisy), end, pieces, costs
+        self.successors: dict[int, set[int]] = {}  # of each token in the noisy text
+        for token, following in zip(own_tokens, own_tokens[1:], strict=False):
+            self.successors.setdefault(token, set()).add(following)
+        self.signs = {i for i in own_tokens if pieces.kinds[i] == Pieces.SIGNS}
         self.other = np.where([word == GAP for word in self.noisy], 0.0, costs.replace)  # (S,)
         self.deletions = costs.delete * np.arange(len(self.noisy) + 1)
         self.rows: dict[Words, np.ndarray] = {(): self.deletions}
@@ -113,7 +95,11 @@ class Alignment:
         self.swaps: dict[Words, list[int]] = {}  # where two words stand in the other order
         for place in range(2, len(self.noisy) + 1):
             self.swaps.setdefault(self.noisy[place - 2 : place][::-1], []).append(place)
-        self.near_costs = np.array([self._against(word, is_open=True) for word in near_words]).reshape(-1, len(self.noisy))  # (C, S)
+        self.own = {i for i in own_tokens if pieces.texts[i].strip() and pieces.kinds[i] == Pieces.SPACED}
+        self.near = sorted(self.own.union(*(pieces.respelled(word) for word in self.noisy if word != GAP)))
+        self.near_words = [pieces.texts[i].strip() for i in self.near]
+        near_costs = [self._against(word, is_open=True) for word in self.near_words]
+        self.near_costs = np.array(near_costs).reshape(-1, len(self.noisy))  # (C, S)
 
     def total(self, text: str) -> float:
         """The cost of a finished text."""
@@ -126,20 +112,35 @@ class Alignment:
             return float(self.rows[()].min())
         return float(self._next(tuple(before), last, self._against(last, is_open=True)).min())
 
-    def ahead(self, tokens: Sequence[int]) -> np.ndarray:
-        """What each next token adds to the cost of these tokens: (V,)."""
+    def ahead(self, tokens: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """What each next token adds to the cost of these tokens, and the least log-probability it counts with: (V,)."""
         text = "".join(self.pieces.texts[i] for i in tokens)
         words, base = words_of(text), self.so_far(text)
         fresh = self._next(words, "", self.other).min()  # a word like no other
         grown = self._next(words[:-1], "", self.other).min() if words else fresh  # if the last word becomes one
         kinds, goes_on = self.pieces.kinds, self._kind_of_last(text)
         added = np.where(kinds == goes_on, grown, fresh) - base
-        added[self.near] = self._next(words, "", self.near_costs).min(-1) - base
-        for i in self.own_tokens:
-            added[i] = self.so_far(text + self.pieces.texts[i]) - base
         added[self.pieces.empty] = math.inf  # special tokens, which an untrained decoder would fill gaps with
+        if self.near:
+            added[self.near] = self._next(words, "", self.near_costs).min(-1) - base
+        following = self.successors.get(tokens[-1], set()) if tokens else set()
+        for i in following | self.signs:
+            added[i] = self.so_far(text + self.pieces.texts[i]) - base
+        for word, place in self._swapped(words):
+            added[place] = min(added[place], self.so_far(f"{text} {word}") - base)
         added[self.end] = self._row(words)[-1] - base
-        return added
+        least = np.full(len(added), -math.inf)
+        if fresh > base:  # no gap, which any word fills
+            copied = [i for i in following | self.signs | self.own if added[i] <= 0]
+            least[copied] = [REST_OF_WORD if kinds[i] == goes_on else WORD for i in copied]
+        return added, least
+
+    def _swapped(self, words: Words) -> list[tuple[str, int]]:
+        """The words, and their tokens, that come before the last one in the noisy text."""
+        if not words:
+            return []
+        places = {pair[1] for pair in self.swaps if pair[0] == words[-1]}
+        return [(word, token) for word, token in zip(self.near_words, self.near, strict=True) if word in places]
 
     def _kind_of_last(self, text: str) -> int | None:
         """The kind of the tokens with which the last word would go on."""
@@ -177,7 +178,11 @@ class Alignment:
 
 
 class Closeness:
-    """A logits processor: takes from each token's log-probability `weight` times what it adds to the cost."""
+    """A logits processor: takes from each token's log-probability `weight` times what it adds to the cost.
+
+    A token that is copied counts with a probability that is not too small: the decoder need not know a rare word, nor
+    how it is spelled.
+    """
 
     def __init__(self, alignments: Sequence[Alignment], weight: float):
         self.alignments, self.weight = alignments, weight
@@ -185,8 +190,8 @@ class Closeness:
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         each = len(input_ids) // len(self.alignments)  # beams
         written = input_ids[:, 1:].tolist()  # without what the decoder starts from
-        added = [self.alignments[row // each].ahead(tokens) for row, tokens in enumerate(written)]
-        costs = torch.from_numpy(np.stack(added)).to(scores)
-        vocab = costs.shape[1]
-        scores[:, :vocab] -= self.weight * costs
+        pairs = [self.alignments[row // each].ahead(tokens) for row, tokens in enumerate(written)]
+        added, least = (torch.from_numpy(np.stack(arrays)).to(scores) for arrays in zip(*pairs, strict=True))
+        vocab = added.shape[1]
+        scores[:, :vocab] = torch.maximum(scores[:, :vocab], least) - self.weight * added
         return scores
