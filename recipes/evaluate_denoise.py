@@ -56,7 +56,9 @@ def main() -> None:
         check_place(Path(arguments.output))
 
     vae = TextVAEPipeline.from_pretrained(arguments.model)
-    texts, train = (load_texts(files, arguments.text_column)["text"][:] for files in (arguments.file, arguments.train_file))
+    texts, train = (
+        load_texts(files, arguments.text_column)["text"][:] for files in (arguments.file, arguments.train_file)
+    )
     chosen = np.random.default_rng(settings.seed).permutation(len(texts))[: settings.num_texts]
     clean = [" ".join(texts[i].split()) for i in chosen]
     words = [word for text in train for word in text.split()]
@@ -66,7 +68,9 @@ def main() -> None:
         for share in arguments.shares:
             noisy = make_noisy(clean, kind, share, words, np.random.default_rng(settings.seed))
             about = {"noise": kind, "share": share}
-            for name, written in ways(vae, trigrams, corrector if kind == "typos" else None, noisy, arguments.closeness):
+            for name, written in ways(
+                vae, trigrams, corrector if kind == "typos" else None, noisy, arguments.closeness
+            ):
                 rows.append({**about, "way": name, **measure_denoising(written, clean)})
                 lines = as_markdown(list(rows[-1]), [as_cells(rows[-1])]).split("\n")
                 say("\n".join(lines if len(rows) == 1 else lines[-1:]))

@@ -62,6 +62,9 @@ Edits of an attribute are measured by `textvae.evaluation.edits` and `recipes/ev
 held-out classifier gives the other label, BLEU to the source, similarity and fluency, beside a word list and the
 nearest sentence of the other class, which need no model.
 
+Denoising is measured by `denoising` and `recipes/evaluate_denoise.py`: word accuracy, BLEU and exact texts at five
+kinds of noise, beside the noisy text as it is, a trigram model (`trigrams`) and a spelling corrector.
+
 `detection` measures a detector of unusual texts: `auroc` and `false_alarms`, and scores that need no text VAE to
 compare with; `recipes/evaluate_detector.py` prints the table. `probes` tells the classes of texts from their z, or from
 other vectors; `recipes/evaluate_latents.py` prints that table.

@@ -27,7 +27,9 @@ def measure_denoising(written: Sequence[str], clean: Sequence[str]) -> dict[str,
     """
     if len(written) != len(clean) or not clean:
         raise InputError(f"There are {len(written)} texts for {len(clean)} clean ones: give one for each.")
-    pairs = [(separate_words(one).split(), separate_words(other).split()) for one, other in zip(written, clean)]
+    pairs = [
+        (separate_words(one).split(), separate_words(other).split()) for one, other in zip(written, clean, strict=True)
+    ]
     edits, words = sum(word_distance(*pair) for pair in pairs), sum(len(other) for _, other in pairs)
     exact = sum(one == other for one, other in pairs) / len(pairs)
     return {"word_accuracy": 1 - edits / words, "bleu": corpus_bleu(written, clean), "exact": exact}
@@ -36,7 +38,9 @@ def measure_denoising(written: Sequence[str], clean: Sequence[str]) -> dict[str,
 def make_noisy(
     texts: Sequence[str], kind: str, share: float, words: Sequence[str], generator: np.random.Generator
 ) -> list[str]:
-    """The texts, one space between words, with this share of their words dropped, masked (`___`), substituted, shuffled or mistyped.
+    """The texts with this share of their words dropped, masked (`___`), substituted, shuffled or mistyped.
+
+    One space stands between words.
 
     Args:
         kind: one of `NOISES`.

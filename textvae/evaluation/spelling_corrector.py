@@ -36,5 +36,8 @@ class SpellingCorrector:
         inside = word.strip("\"'.,;:!?()[]")
         if not inside.isalpha():
             return word
-        best = self.symspell.lookup(inside, Verbosity.TOP, MOST_EDITS, include_unknown=True, transfer_casing=True)
-        return word.replace(inside, best[0].term)
+        best = self.symspell.lookup(inside.lower(), Verbosity.TOP, MOST_EDITS, include_unknown=True)[0].term
+        cased = (
+            best.upper() if inside.isupper() and len(inside) > 1 else best.capitalize() if inside[0].isupper() else best
+        )
+        return word.replace(inside, cased)

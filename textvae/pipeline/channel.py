@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from textvae.data.gaps import GAP
-from textvae.data.noise import COSTS, Costs
+from textvae.data.noise import Costs
 from textvae.data.spelling import Spellings, is_respelled
 from textvae.data.words import separate_words
 
@@ -40,7 +40,7 @@ class Pieces:
         texts: of each token, with the space before it if there is one.
         kinds: (V,) of each token: `SPACED` if it begins a word wherever it stands, else whether it goes on with
             `LETTERS` or with `SIGNS`.
-        empty: (V,) whether it adds nothing.
+        empty: (V,) whether it adds nothing, as special tokens.
     """
 
     SPACED, LETTERS, SIGNS = range(3)
@@ -87,7 +87,10 @@ class Alignment:
         self.successors: dict[int, set[int]] = {}  # of each token in the noisy text
         for token, following in zip(own_tokens, own_tokens[1:], strict=False):
             self.successors.setdefault(token, set()).add(following)
-        self.signs = {i for i in own_tokens if pieces.kinds[i] == Pieces.SIGNS}
+        signs = {i for i in own_tokens if pieces.kinds[i] == Pieces.SIGNS}
+        self.always = signs | {
+            i for i in own_tokens if pieces.texts[i].isspace()
+        }  # tokens that are looked at by themselves
         self.other = np.where([word == GAP for word in self.noisy], 0.0, costs.replace)  # (S,)
         self.deletions = costs.delete * np.arange(len(self.noisy) + 1)
         self.rows: dict[Words, np.ndarray] = {(): self.deletions}
@@ -124,14 +127,14 @@ class Alignment:
         if self.near:
             added[self.near] = self._next(words, "", self.near_costs).min(-1) - base
         following = self.successors.get(tokens[-1], set()) if tokens else set()
-        for i in following | self.signs:
+        for i in following | self.always:
             added[i] = self.so_far(text + self.pieces.texts[i]) - base
         for word, place in self._swapped(words):
             added[place] = min(added[place], self.so_far(f"{text} {word}") - base)
         added[self.end] = self._row(words)[-1] - base
         least = np.full(len(added), -math.inf)
         if fresh > base:  # no gap, which any word fills
-            copied = [i for i in following | self.signs | self.own if added[i] <= 0]
+            copied = [i for i in following | self.always | self.own if added[i] <= 0]
             least[copied] = [REST_OF_WORD if kinds[i] == goes_on else WORD for i in copied]
         return added, least
 

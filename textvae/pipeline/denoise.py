@@ -6,7 +6,8 @@ from functools import cache
 from textvae.config_fields import NOT_NEGATIVE, number
 from textvae.data.gaps import mask_gaps
 from textvae.data.inference_batches import InferenceBatches
-from textvae.pipeline.channel import COSTS, Alignment, Closeness, Costs, Pieces
+from textvae.data.noise import COSTS, Costs
+from textvae.pipeline.channel import Alignment, Closeness, Pieces
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.inputs import Label, Texts
 
