@@ -56,9 +56,8 @@ def test_a_gap_costs_nothing_to_fill_but_something_to_leave(tokenizer):
     alignment = aligned("the ___ and", tokenizer)
     assert alignment.total("the cat and") == alignment.total("the dog and") == 0
     assert alignment.total("the and") == COSTS.delete
-    ids = tokenizer("the and", add_special_tokens=False)["input_ids"]
-    added, least = alignment.ahead(ids[:1])
-    assert added[ids].tolist() == [0.0, 0.0] and np.isinf(least).all()
+    added, least = alignment.ahead(tokenizer("the", add_special_tokens=False)["input_ids"])
+    assert added.min() == 0 and np.isinf(least).all()
 
 
 def test_special_tokens_are_never_written(alignment, tokenizer):
