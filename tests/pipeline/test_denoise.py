@@ -69,7 +69,7 @@ def test_a_model_trained_without_noise_says_so_once(caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert len(plain.denoise(TEXTS, progress=False)) == len(TEXTS)
-    assert [record.getMessage().count("trained without noise") for record in caplog.records] == [1]
+    assert sum("trained without noise" in record.getMessage() for record in caplog.records) == 1
 
 
 @pytest.mark.parametrize("closeness", [-1, float("nan"), "1", None, float("inf")])

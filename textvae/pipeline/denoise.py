@@ -6,7 +6,7 @@ from functools import cache
 from textvae.config_fields import NOT_NEGATIVE, number
 from textvae.data.gaps import mask_gaps
 from textvae.data.inference_batches import InferenceBatches
-from textvae.data.noise import COSTS, Costs
+from textvae.data.noise import COSTS
 from textvae.pipeline.channel import Alignment, Closeness, Pieces
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.inputs import Label, Texts
@@ -14,7 +14,7 @@ from textvae.pipeline.inputs import Label, Texts
 logger = logging.getLogger(__name__)
 
 
-def denoise(codec: Codec, texts: Texts, closeness: float, label: Label, costs: Costs = COSTS) -> Written:
+def denoise(codec: Codec, texts: Texts, closeness: float, label: Label) -> Written:
     """The text y of each noisy text x with the most log p(y|z) − closeness · cost(x|y), where z is the mean of q(z|x).
 
     The cost is that of a [`textvae.pipeline.channel`].
@@ -28,7 +28,7 @@ def denoise(codec: Codec, texts: Texts, closeness: float, label: Label, costs: C
     read, single = codec.read(texts, label)
     read.input_ids = mask_gaps(read.texts, read.input_ids, codec.tokenizers)
     latents, _ = codec.posteriors(read)
-    alignments = _alignments(codec, read, costs) if closeness else []
+    alignments = _alignments(codec, read) if closeness else []
 
     def near(indices: list[int]) -> Closeness:
         return Closeness([alignments[i] for i in indices], closeness)
@@ -46,7 +46,7 @@ def say_untrained() -> None:
     )
 
 
-def _alignments(codec: Codec, read: InferenceBatches, costs: Costs) -> list[Alignment]:
+def _alignments(codec: Codec, read: InferenceBatches) -> list[Alignment]:
     pieces, end = Pieces(codec.tokenizers.decoder), codec.tokenizers.decoder.eos_token_id
     pairs = zip(read.texts, read.target_ids, strict=True)
-    return [Alignment(text, own_tokens, end, pieces, costs) for text, own_tokens in pairs]
+    return [Alignment(text, own_tokens, end, pieces, COSTS) for text, own_tokens in pairs]
