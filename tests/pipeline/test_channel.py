@@ -9,15 +9,15 @@ from textvae.data.tokenization import train_word_tokenizer
 from textvae.data.unigram import train_tokenizer
 from textvae.pipeline.channel import Alignment, Closeness, Pieces
 
-NOISY = "we liek the cat and dog a today"
+NOISY = "we liike the cat and dog a today"
 CASES = {
     NOISY: 0,
     "we like the cat and dog a today": COSTS.respell,
     "We like the cat and dog a today": 2 * COSTS.respell,
-    "we liek the dog and dog a today": COSTS.replace,
-    "we liek the cat and the dog a today": COSTS.insert,
-    "we liek the cat and dog today": COSTS.delete,
-    "we liek the and cat dog a today": COSTS.swap,
+    "we liike the dog and dog a today": COSTS.replace,
+    "we liike the cat and the dog a today": COSTS.insert,
+    "we liike the cat and dog today": COSTS.delete,
+    "we liike the and cat dog a today": COSTS.swap,
     "": 8 * COSTS.delete,
 }
 

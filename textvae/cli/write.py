@@ -231,7 +231,7 @@ def _indented(result: Result) -> str:
 def denoise(parser: Parser):
     """Write noisy texts clean: typing errors, words that are lost, replaced or in another order.
 
-    textvae denoise runs/denoise "I lvoe listening to musci." "Where do ___ come from?"
+    textvae denoise runs/denoise "I loove listening to musci." "Where do ___ come from?"
 
     The model must have been trained with noise. A word ___ is one that is known to be missing.
     """

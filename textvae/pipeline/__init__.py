@@ -55,7 +55,7 @@ text x, and the cost is that of believing that noise made x of y: words lost, re
 is one that is missing. A model learns it by `noise_typos`, `noise_drop`, `noise_mask`, `noise_substitute` and
 `noise_shuffle` of `train`.
 
-    vae.denoise(["I lvoe listening to musci.", "Where do ___ come from?"], closeness=2)
+    vae.denoise(["I loove listening to musci.", "Where do ___ come from?"], closeness=2)
 
 z is a plain tensor, for a search index, a numpy array, or a classifier, here of scikit-learn:
 
