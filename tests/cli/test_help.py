@@ -25,7 +25,7 @@ def place(models, tmp_path_factory):
     """A directory with what the examples name."""
     place = tmp_path_factory.mktemp("examples")
     (place / "runs").mkdir()
-    for name in ("chitchat", "adapted"):
+    for name in ("chitchat", "adapted", "denoise"):
         shutil.copytree(models["gru"], place / "runs" / name)  # fit_prior adds to it
     write_lines(place / "mine.txt", SENTENCES[:60])
     write_lines(place / "usual.txt", SENTENCES)

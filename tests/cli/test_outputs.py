@@ -14,6 +14,7 @@ RUNS = {
     "encode.tsv": ["encode", "--sample", "--seed", 2],
     "paraphrase.jsonl": ["paraphrase", "--num_candidates", 2],
     "paraphrase.tsv": ["paraphrase", "--num_return_sequences", 1, "--seed", 1],
+    "denoise.tsv": ["denoise"],
     "sample.txt": ["sample", "--num_samples", 40, "--seed", 3],
     "interpolate.jsonl": ["interpolate", "--num_steps", 2],
 }

@@ -23,6 +23,14 @@ def test_reconstruct(textvae, models, opened, name):
 
 
 @EITHER
+def test_denoise(textvae, models, opened, name):
+    noisy = [text.replace("movie", "mvoie") for text in TEXTS]
+    done = textvae("denoise", models[name], *PARTS, "--closeness", 0.5, stdin="\n".join(noisy) + "\n")
+    assert done.lines == opened[name].denoise(noisy, 0.5)
+    assert done.code == 0 and done.err.count("trained without noise") <= 1
+
+
+@EITHER
 def test_score(textvae, models, opened, name):
     done = textvae("score", models[name], *PARTS, "--num_samples", 5, "--seed", 3, stdin=LINES)
     scores, texts = zip(*(line.split("\t") for line in done.lines), strict=True)

@@ -12,15 +12,16 @@ from transformers import PreTrainedTokenizerFast
 from textvae.data.noise import InputNoise
 from textvae.data.padding import padded_batch
 from textvae.data.tokenization import train_word_tokenizer
-from textvae.data.tokenize import tokenize_corpus
+from textvae.data.tokenize import tokenize, tokenize_corpus
 from textvae.data.tokenizer_pair import TokenizerPair
-from textvae.data.training_batches import BatchPlan, LengthGroupedBatches, StreamedBatches
+from textvae.data.training_batches import _TYPOS, BatchPlan, LengthGroupedBatches, StreamedBatches
+from textvae.data.typos import add_typos
 from textvae.data.unigram import train_tokenizer
 from textvae.errors import InputError
 
 PAD, UNK, BOS, EOS = range(4)
 WORDS = [f"w{i:02}" for i in range(50)]
-NOISE = InputNoise(drop=0.2, mask=0.2, substitute=0.2, shuffle=2, word_dropout=0.3)
+NOISE = InputNoise(drop=0.2, mask=0.2, substitute=0.2, shuffle=2, typos=0.3, word_dropout=0.3)
 
 
 def make_texts(count, seed=0):
@@ -185,6 +186,25 @@ def test_substituted_tokens_are_ordinary(dataset, tokenizer):
     assert not {PAD, BOS, EOS} & {r for _, read in pairs for r in read[:-1]}
 
 
+def test_typing_errors_are_in_what_is_read_and_never_in_the_targets(dataset, tokenizer):
+    pairs = noisy(dataset, tokenizer, typos=0.3)  # to a word tokenizer, a word with an error is unknown
+    flags = [r == UNK for clean, read in pairs for r in read[:-1]]
+    assert share(flags) == pytest.approx(0.3, abs=0.05)
+    assert all(r in (c, UNK) for clean, read in pairs for c, r in zip(clean, read, strict=True))
+
+
+def test_texts_with_typing_errors_are_tokenized_anew():
+    tokenizer = train_tokenizer(make_texts(50), 400)
+    tokenizer.model_max_length = 20
+    dataset = tokenize_corpus(Dataset.from_dict({"text": make_texts(50)}), TokenizerPair(tokenizer), 20)
+    item = batches(dataset, tokenizer, 50, noise=InputNoise(typos=0.5))[0]
+    texts = [dataset[row]["text"] for row in item["rows"].tolist()]
+    noisy = add_typos(texts, 0.5, plan(50).generator(_TYPOS, 0))
+    expected = tokenize({"text": noisy}, TokenizerPair(tokenizer), 20)["input_ids"]
+    assert [row[: len(ids)].tolist() for row, ids in zip(item["input_ids"], expected, strict=True)] == expected
+    assert item["attention_mask"].sum(1).tolist() == [len(ids) for ids in expected]
+
+
 @pytest.mark.parametrize("distance", [1, 3])
 def test_shuffled_tokens_move_at_most_so_far(tokenizer, distance):
     orders = [np.random.default_rng(i).permutation(WORDS)[: 5 + i % 20] for i in range(100)]
@@ -244,7 +264,7 @@ def test_selected_rows_of_a_dataset_are_read(dataset, tokenizer):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"drop": -0.1}, {"mask": 1.1}, {"substitute": 2}, {"word_dropout": -1}, {"shuffle": -1}]
+    "bad", [{"drop": -0.1}, {"mask": 1.1}, {"substitute": 2}, {"word_dropout": -1}, {"shuffle": -1}, {"typos": 1.1}]
 )
 def test_bad_noise(bad):
     with pytest.raises(InputError, match=next(iter(bad))):

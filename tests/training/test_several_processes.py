@@ -256,6 +256,7 @@ def test_a_run_that_is_killed_resumes_exactly(corpus, tmp_path):
         "word_dropout": 0.2,
         "noise_drop": 0.1,
         "noise_shuffle": 2,
+        "noise_typos": 0.2,
         "gradient_accumulation_steps": 2,
         "max_steps": 120,
         "save_steps": 3,

@@ -90,7 +90,10 @@ def reads_z(name: str) -> bool:
 
 # interrupted and resumed
 
-NOISE = {"word_dropout": 0.2, "noise_drop": 0.1, "noise_mask": 0.1, "noise_substitute": 0.1, "noise_shuffle": 2}
+NOISE = {
+    **{"word_dropout": 0.2, "noise_drop": 0.1, "noise_mask": 0.1, "noise_substitute": 0.1, "noise_shuffle": 2},
+    "noise_typos": 0.2,
+}
 COMBINED = {
     "pi, BN-VAE": {
         "kl_target": 2.0,

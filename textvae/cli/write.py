@@ -1,4 +1,4 @@
-"""Sub-commands that write texts: decode, reconstruct, sample, interpolate, traverse, paraphrase."""
+"""Sub-commands that write texts: decode, reconstruct, sample, interpolate, traverse, paraphrase, denoise."""
 
 import argparse
 from dataclasses import asdict, dataclass
@@ -72,6 +72,14 @@ class Paraphrasing:
     min_distance: int = setting(1, "least number of words in which a paraphrase differs from its text", COUNT)
     reranker: str | None = setting(None, "a sentence encoder, by path or Hub name, that ranks in place of the model")
     diversity: float = setting(0.0, "above 0, paraphrases of a text share fewer words with each other", SHARE)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
+class Denoising:
+    closeness: float = setting(1.0, "weight of the words of the noisy text; at 0 z alone counts", NOT_NEGATIVE)
 
     def __post_init__(self):
         check_settings(self)
@@ -278,3 +286,35 @@ def _paraphrase(arguments: argparse.Namespace) -> None:
 
 def _indented(result: Result) -> str:
     return "\n".join([one_line(result["text"]), *(f"  {one_line(text)}" for text in result["paraphrases"])])
+
+
+def denoise(parser: Parser):
+    """Write noisy texts clean: typing errors, words that are lost, replaced or in another order.
+
+    textvae denoise runs/denoise "I loove listening to musci." "Where do ___ come from?"
+
+    The model must have been trained with noise. A word ___ is one that is known to be missing.
+    """
+    add_model(parser)
+    add_texts(parser)
+    add_flags(parser, Denoising)
+    add_using(parser, decoding=True)
+    add_output(parser)
+    return _denoise
+
+
+def _denoise(arguments: argparse.Namespace) -> None:
+    using, controls = settings_of(Using, arguments), decoding_of(arguments)
+    closeness = settings_of(Denoising, arguments).closeness
+    layout = Layout(lambda result: one_line(result["clean"]), ["text", "clean"])
+    output = check_output(arguments, layout)
+    refuse_drawn_words(output, controls)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+
+    def verb(rows: list[Row]) -> list[Result]:
+        given = [row.text for row in rows]
+        written = vae.denoise(given, closeness, **options_of(using, rows), **controls)
+        return [{"text": text, "clean": new} for text, new in zip(given, written, strict=True)]
+
+    stream(texts, output, layout, using.batch_size, verb)

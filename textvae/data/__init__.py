@@ -80,7 +80,8 @@ training. The first row of each file is checked at the start; a bad line further
 is named.
 
 Noise. `noise_drop`, `noise_mask`, `noise_substitute`, `noise_shuffle` corrupt what the encoder reads, `word_dropout`
-masks input words of the decoder; targets stay clean.
+masks input words of the decoder; targets stay clean. `noise_typos` makes typing errors in the text itself, and each
+batch is tokenized anew; the other four change tokens.
 """
 
 from textvae.data.chitchat import load_chitchat

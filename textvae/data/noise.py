@@ -4,7 +4,7 @@ n texts · S padded length
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from textvae.errors import InputError
 class InputNoise:
     """Corruption of what the model reads, never of the targets; special tokens stay.
 
-    In the encoder's input (Shen et al. 2020, DAAE), in this order: each token moves by at most `shuffle` places, and is
-    dropped, replaced by a random one, and masked, with the probabilities `drop`, `substitute` and `mask`. In the
-    decoder's input each token is masked with the probability `word_dropout` (Bowman et al. 2016).
+    In the encoder's input, in this order: each word of the text has a typing error with the probability `typos`, see
+    [`textvae.data.typos`]; then each token (Shen et al. 2020, DAAE) moves by at most `shuffle` places, and is dropped,
+    replaced by a random one, and masked, with the probabilities `drop`, `substitute` and `mask`. In the decoder's input
+    each token is masked with the probability `word_dropout` (Bowman et al. 2016).
 
     Raises:
         InputError: if a probability is outside 0 to 1, or `shuffle` negative.
@@ -28,14 +29,25 @@ class InputNoise:
     mask: float = 0.0
     substitute: float = 0.0
     shuffle: int = 0
+    typos: float = 0.0
     word_dropout: float = 0.0
 
     def __post_init__(self):
-        for name in ("drop", "mask", "substitute", "word_dropout"):
+        for name in ("drop", "mask", "substitute", "typos", "word_dropout"):
             if not 0 <= vars(self)[name] <= 1:
                 raise InputError(f"{name} is {vars(self)[name]}: give a probability between 0 and 1.")
         if self.shuffle < 0:
             raise InputError(f"shuffle is {self.shuffle}: give the largest displacement in tokens, 0 or more.")
+
+    @property
+    def moves_tokens(self) -> bool:
+        """Whether `corrupt` has anything to do."""
+        return bool(self.drop or self.mask or self.substitute or self.shuffle)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the encoder reads something else than the clean text."""
+        return self.moves_tokens or self.typos > 0
 
 
 NO_NOISE = InputNoise()
@@ -72,3 +84,27 @@ def corrupt(
         blank = cast(int, special.blank)  # batches refuse a tokenizer without one
         ids = np.where(movable & (generator.random(ids.shape) < noise.mask), blank, ids)
     return ids, real
+
+
+class Costs(NamedTuple):
+    """Nats that it costs to believe that noise has changed a word in this way; chosen by hand.
+
+    Attributes:
+        insert: a word that the noisy text has lost.
+        delete: a word that the noisy text has too many.
+        replace: a word that was another one.
+        respell: a word that was spelled otherwise: one typing error, or upper and lower case.
+        swap: two neighbours that changed places.
+    """
+
+    insert: float = 6.0
+    delete: float = 12.0
+    replace: float = 10.0
+    respell: float = 5.0
+    swap: float = 5.0
+
+    def times(self, factor: float) -> "Costs":
+        return Costs(*(factor * cost for cost in self))
+
+
+COSTS = Costs()

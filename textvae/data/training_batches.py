@@ -31,13 +31,14 @@ from torch.utils.data import get_worker_info
 from textvae.data.noise import NO_NOISE, InputNoise, corrupt
 from textvae.data.padding import TokenRows
 from textvae.data.special_tokens import IGNORED, SpecialIds
-from textvae.data.tokenize import has_targets
+from textvae.data.tokenize import has_targets, tokenize
 from textvae.data.tokenizer_pair import TokenizerPair
+from textvae.data.typos import add_typos
 from textvae.errors import InputError
 
 NOT_FOR_THE_MODEL = ("rows", "num_texts")
 _MEGABATCH = 100  # global batches that are sorted by length together
-_ORDER, _INPUT_NOISE, _WORD_DROPOUT, _LATENT_NOISE = range(4)  # independent streams of random numbers
+_ORDER, _INPUT_NOISE, _WORD_DROPOUT, _LATENT_NOISE, _TYPOS = range(5)  # independent streams of random numbers
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class _Collator:
 
     def __init__(self, tokenizers: TokenizerPair, plan: BatchPlan):
         self.plan, self.noise = plan, plan.noise
+        self.reading, self.max_length = TokenizerPair(tokenizers.reading), tokenizers.max_length
         self.special = SpecialIds(tokenizers.decoder)
         self.read_special = self.special if tokenizers.encoder is None else SpecialIds(tokenizers.encoder)
         for special, name in ((self.read_special, "mask"), (self.special, "word_dropout")):
@@ -97,10 +99,19 @@ class _Collator:
                 raise InputError(f"The tokenizer has no mask and no unknown token: set {name} to 0.")
 
     def __call__(
-        self, read: TokenRows, targets: TokenRows | None, index: int, label_ids: np.ndarray | None = None
+        self,
+        read: TokenRows,
+        targets: TokenRows | None,
+        index: int,
+        label_ids: np.ndarray | None = None,
+        texts: list[str] | None = None,
     ) -> dict:
-        """The item with number `index`; without `targets` the decoder writes what is read."""
-        inputs, attended = self._inputs(read, index)
+        """The item with number `index`; without `targets` the decoder writes what is read.
+
+        Args:
+            texts: those that were tokenized to `read`; for typing errors, which tokens cannot have.
+        """
+        inputs, attended = self._inputs(read if texts is None else self._mistyped(texts, index), index)
         targets = read.without_first(self.special.leading) if targets is None else targets
         target_ids, real = targets.padded(self.special.pad)
         latent_noise = self.plan.generator(_LATENT_NOISE, index)
@@ -117,9 +128,14 @@ class _Collator:
         mine = {name: torch.from_numpy(np.ascontiguousarray(array[own])) for name, array in item.items()}
         return {**mine, "num_texts": len(inputs)}
 
+    def _mistyped(self, texts: list[str], index: int) -> TokenRows:
+        noisy = add_typos(texts, self.noise.typos, self.plan.generator(_TYPOS, index))
+        ids = tokenize({"text": noisy}, self.reading, self.max_length)["input_ids"]
+        return TokenRows.of([np.asarray(row, dtype=np.int64) for row in ids])
+
     def _inputs(self, read: TokenRows, index: int) -> tuple[np.ndarray, np.ndarray]:
         inputs, attended = read.padded(self.read_special.pad)
-        if not (self.noise.drop or self.noise.mask or self.noise.substitute or self.noise.shuffle):
+        if not self.noise.moves_tokens:
             return inputs, attended
         return corrupt(inputs, attended, self.noise, self.read_special, self.plan.generator(_INPUT_NOISE, index))
 
@@ -145,7 +161,7 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
         lengths: (N,) tokens of each text; the longer of input and targets where they differ.
 
     Args:
-        dataset: with the column `input_ids` and perhaps `target_ids` and `label_id`, from `tokenize_corpus`.
+        dataset: with the columns `text`, `input_ids` and perhaps `target_ids` and `label_id`, from `tokenize_corpus`.
         tokenizers: those that made the dataset.
 
     Raises:
@@ -162,6 +178,7 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
             self.lengths = np.maximum(self._read.lengths, self._targets.lengths)
         has_label_ids = "label_id" in dataset.column_names
         self._label_ids = np.array(dataset["label_id"][:], dtype=np.int64) if has_label_ids else None
+        self._texts = dataset.select_columns("text") if plan.noise.typos else None
         if len(self.lengths) < plan.num_processes:
             raise InputError(f"{len(self.lengths)} texts are too few for {plan.num_processes} processes: add texts.")
         full, rest = divmod(len(self.lengths), plan.global_size)
@@ -176,7 +193,8 @@ class LengthGroupedBatches(torch.utils.data.Dataset):
         rows = self._batches(epoch)[position]
         targets = None if self._targets is None else self._targets.take(rows)
         label_ids = None if self._label_ids is None else self._label_ids[rows]
-        item = self._collate(self._read.take(rows), targets, index, label_ids)
+        texts = None if self._texts is None else self._texts[rows]["text"]
+        item = self._collate(self._read.take(rows), targets, index, label_ids, texts)
         own = rows[self.plan.process_index :: self.plan.num_processes]
         return {**item, "rows": torch.from_numpy(own.astype(np.int64))}
 
@@ -209,7 +227,8 @@ class StreamedBatches(torch.utils.data.IterableDataset):
         # texts that an automatic validation split holds out.
         columns = dataset.column_names or list(next(iter(dataset), {}))
         self._columns = ["input_ids", "target_ids"] if has_targets(columns, tokenizers) else ["input_ids"]
-        self._stream = dataset.select_columns(self._columns)
+        self._text = ["text"] if plan.noise.typos else []
+        self._stream = dataset.select_columns(self._columns + self._text)
         self.start_index = start_index
 
     def __iter__(self) -> Iterator[dict]:
@@ -227,18 +246,19 @@ class StreamedBatches(torch.utils.data.IterableDataset):
             if index == first:
                 raise InputError(f"The stream holds too few texts for {self.plan.num_processes} processes: add texts.")
 
-    def _item(self, rows: list[list[np.ndarray]], index: int) -> dict:
-        read, *targets = (TokenRows.of(column) for column in zip(*rows, strict=True))
-        return self._collate(read, targets[0] if targets else None, index)
+    def _item(self, rows: list[dict], index: int) -> dict:
+        read, *targets = (TokenRows.of([row[name] for row in rows]) for name in self._columns)
+        texts = [row["text"] for row in rows] if self._text else None
+        return self._collate(read, targets[0] if targets else None, index, texts=texts)
 
-    def _global_batches(self, epoch: int) -> Iterator[list[list[np.ndarray]]]:
-        """Rows of token ids, one array for each column."""
-        texts = ([np.asarray(row[name], dtype=np.int64) for name in self._columns] for row in self._stream)
+    def _global_batches(self, epoch: int) -> Iterator[list[dict]]:
+        """Rows with an array of token ids for each column."""
+        texts = (row | {name: np.asarray(row[name], dtype=np.int64) for name in self._columns} for row in self._stream)
         size = _MEGABATCH * self.plan.global_size
         for buffer_index in count():
             buffer = list(islice(texts, size))
             if not buffer:
                 return
-            lengths = np.array([max(map(len, row)) for row in buffer])
+            lengths = np.array([max(len(row[name]) for name in self._columns) for row in buffer])
             for rows in self.plan.group(lengths, epoch, buffer_index):
                 yield [buffer[row] for row in rows]

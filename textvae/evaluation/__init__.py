@@ -65,6 +65,8 @@ held-out classifier gives the other label, BLEU to the source, similarity and fl
 nearest sentence of the other class, which need no model.
 
 Walks along straight and along spherical paths are compared by `recipes/evaluate_walks.py`.
+Denoising is measured by `denoising` and `recipes/evaluate_denoise.py`: word accuracy, BLEU and exact texts at five
+kinds of noise, beside the noisy text as it is, a trigram model (`trigrams`) and a spelling corrector.
 
 `detection` measures a detector of unusual texts: `auroc` and `false_alarms`, and scores that need no text VAE to
 compare with; `recipes/evaluate_detector.py` prints the table. `probes` tells the classes of texts from their z, or from

@@ -73,6 +73,7 @@ class TextVAEConfig(PreTrainedConfig):
         eos_token_id: the last token of a text. It is predicted and counted.
         label_names: the labels of a conditional VAE (Sohn et al. 2015), in the order of their ids. A learned vector of
             the label then enters prior, encoder and decoder. Empty, or two or more.
+        trained_with_noise: whether the encoder read noisy texts in training, and the decoder wrote them clean.
         base: the base models of `encoder`, `decoder` or both: frozen weights that are not saved with the model. Each
             entry holds `name_or_path`, the `sha256` of the weight files, the `dtype` and `quantization` to open them
             in, and `lora`: None, or the `rank`, `alpha` and `dropout` of the adapters trained on them.
@@ -108,6 +109,7 @@ class TextVAEConfig(PreTrainedConfig):
     initializer_range: float = 0.08
     initial_logvar: float = -1.0
     label_names: list[str] = field(default_factory=list)
+    trained_with_noise: bool = False
     base: dict | None = None
 
     def __post_init__(self, **kwargs):

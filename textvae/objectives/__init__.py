@@ -36,8 +36,8 @@ Techniques against posterior collapse, with R = −log p(x|z). Each is a setting
 - `kl_zero_phase` with `kl_reset_decoder`: first an autoencoder (β = 0), then a new decoder; with `cyclical` a new
   decoder in each cycle (Li et al. 2019).
 - `word_dropout` p: each input word of the decoder is masked with probability p (Bowman et al. 2016).
-- `noise_drop`, `noise_mask`, `noise_substitute`, `noise_shuffle`: the encoder reads a corrupted text (DAAE, Shen et
-  al. 2020).
+- `noise_drop`, `noise_mask`, `noise_substitute`, `noise_shuffle`, `noise_typos`: the encoder reads a corrupted text
+  (DAAE, Shen et al. 2020).
 - `bag_of_words_weight` w: + w · −Σ_t log softmax(W tanh(V z))_{x_t}: z alone predicts the words (kgCVAE, Zhao et al.
   2017).
 - `mmd_weight` w: + w · MMD(q(z), p(z)); with `beta` = 1 − α and w = α + λ − 1 this is the InfoVAE (Zhao et al. 2017).

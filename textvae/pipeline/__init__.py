@@ -9,6 +9,7 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `interpolate(start, end, num_steps)`: the texts on the way from one to the other, both ends included.
 - `paraphrase(texts, num_return_sequences)`: other texts near each text, the best first; with `diversity=0.3` they share
   fewer words with each other.
+- `denoise(texts)`: each noisy text, written clean by a model that was trained with noise.
 - `fit_direction(name, positive, negative)`: the direction of z from negative to positive texts, kept with the model.
 - `edit(texts, name, strength)`: each text, moved along that direction.
 - `analogy(a, b, c)`: a is to b as c is to this text.
@@ -49,8 +50,8 @@ of others is refused. The `temperature` of `sample` and `paraphrase` is that of 
 
 Arguments are checked first, and one that cannot be used raises `InputError`, one sentence.
 
-`num_candidates=8` writes eight texts for each z and keeps the one whose own z is nearest. By default `sample` and
-`paraphrase` use 4 beams, and the others decode greedily.
+`num_candidates=8` writes eight texts for each z and keeps the one whose own z is nearest. By default `sample`,
+`paraphrase` and `denoise` use 4 beams, and the others decode greedily.
 
 A direction is the difference of the mean z of two classes, or the normal of a logistic regression between them; both
 without what goes with the length of a text. A strength of 1 is the distance between the classes, 0 changes nothing, and
@@ -60,6 +61,14 @@ another one, or this one trained further, refuses them.
     vae.fit_direction("sentiment", praise, complaints, method="logistic")
     vae.fit_direction("positive", table)  # with the columns text and label, of which one label is "positive"
     vae.edit("the food was awful .", "sentiment", strength=2, num_candidates=8)
+
+`denoise` writes the y with the most log p(y|z) − closeness · cost(x|y), where z is the posterior mean of the noisy
+text x, and the cost is that of believing that noise made x of y: words lost, replaced, swapped or mistyped, in
+[`textvae.data.noise.Costs`]. A higher closeness changes less; at 0 a text is written from its z alone. The word `___`
+is one that is missing. A model learns it by `noise_typos`, `noise_drop`, `noise_mask`, `noise_substitute` and
+`noise_shuffle` of `train`.
+
+    vae.denoise(["I loove listening to musci.", "Where do ___ come from?"], closeness=2)
 
 z is a plain tensor, for a search index, a numpy array, or a classifier, here of scikit-learn:
 

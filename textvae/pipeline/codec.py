@@ -19,7 +19,7 @@ from textvae.data.inference_batches import QUIET_ROUNDS, InferenceBatches, group
 from textvae.data.tokenize import tokenize
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.modeling.autoencoder import TextVAEModel
-from textvae.pipeline.controls import candidates_in, read_controls
+from textvae.pipeline.controls import Processor, candidates_in, read_controls
 from textvae.pipeline.draws import Draws
 from textvae.pipeline.inputs import Label, Texts, as_list, ids_of_labels
 
@@ -119,7 +119,11 @@ class Codec:
                 bar.update(len(part))
 
     def write(
-        self, latents: Tensor, ids: list[int] | None, lengths: list[int] | None = None
+        self,
+        latents: Tensor,
+        ids: list[int] | None,
+        lengths: list[int] | None = None,
+        steering: Callable[[list[int]], Processor] | None = None,
     ) -> list[str] | list[list[str]]:
         """The text of each z (N, Z), or a list of texts for each if `num_return_sequences` is above 1.
 
@@ -127,6 +131,7 @@ class Codec:
 
         Args:
             lengths: a guess at the length of each text, so that long ones do not hold up short ones.
+            steering: gives a logits processor for the z with these indices.
 
         Raises:
             InputError: if the decoder computes no finite numbers from a z.
@@ -136,7 +141,8 @@ class Codec:
             own_ids = self._on_device(ids and [ids[i] for i in indices])
             own = latents[indices].to(self.model.device)
             with self.draws.words() if self.controls.draws else nullcontext(), self.controls.named_errors():
-                tokens = self.model.generate(own, label_ids=own_ids, **self.controls.arguments(indices))
+                steered = [] if steering is None else [steering(indices)]
+                tokens = self.model.generate(own, label_ids=own_ids, **self.controls.arguments(indices, steered))
             texts = self.tokenizers.decoder.batch_decode(tokens, skip_special_tokens=True)
             k = len(texts) // len(indices)
             return texts if k == 1 else groups(texts, k)

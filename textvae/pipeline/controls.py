@@ -79,6 +79,8 @@ _REFUSED = {
 _REASONS = {name: reason for reason, names in _REFUSED.items() for name in names}
 _KEPT_BY_MODEL = ("bos_token_id", "decoder_start_token_id", "pad_token_id", "transformers_version")
 
+Processor = Callable[[Tensor, Tensor], Tensor]  # (B, T) ids and (B, V) scores → scores
+
 
 class Controls(NamedTuple):
     """What `generate` is given.
@@ -95,9 +97,9 @@ class Controls(NamedTuple):
     draws: bool
     unchecked: list[str]
 
-    def arguments(self, rows: Sequence[int]) -> dict[str, Any]:
-        """Arguments of `generate` for the z with these indices."""
-        own = [_refuse_overflow(rows), *self.functions.get("logits_processor", [])]
+    def arguments(self, rows: Sequence[int], steering: Sequence[Processor] = ()) -> dict[str, Any]:
+        """Arguments of `generate` for the z with these indices, with more logits processors."""
+        own = [_refuse_overflow(rows), *steering, *self.functions.get("logits_processor", [])]
         return {**self.functions, "generation_config": self.config, "logits_processor": LogitsProcessorList(own)}
 
     @contextmanager

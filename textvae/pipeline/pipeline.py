@@ -29,6 +29,7 @@ from textvae.pipeline.chunks import in_chunks
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.codes import ScoredWritten, decode, encode
 from textvae.pipeline.controls import with_beams
+from textvae.pipeline.denoise import denoise
 from textvae.pipeline.detect import DEFAULT_SCORES, Detection, detect, fit_detector
 from textvae.pipeline.detector import Detector
 from textvae.pipeline.directions import fit_direction
@@ -61,8 +62,8 @@ class TextVAEPipeline:
       With `do_sample=True` words are drawn too, and the result also depends on `batch_size`.
     - `progress`: show a bar if there are more than a few batches.
     - `generation_kwargs`: the decoding controls of Hugging Face's `generate`: `num_beams`, `do_sample`, `top_p`,
-      `repetition_penalty`, `num_return_sequences`, a whole `generation_config`, … By default `sample` and `paraphrase`
-      use 4 beams, and the others decode greedily; a text has at most `max_length` tokens.
+      `repetition_penalty`, `num_return_sequences`, a whole `generation_config`, … By default `sample`, `paraphrase` and
+      `denoise` use 4 beams, and the others decode greedily; a text has at most `max_length` tokens.
     - `num_candidates`, beside them: for each z so many texts are written, by beams or `do_sample`, and the one whose
       own posterior mean is nearest to the z is kept. Not for a model of pairs, whose encoder cannot read them.
     - `label`: only for a model with labels, which needs it: one name for all texts, or a list of one for each. Style
@@ -290,6 +291,32 @@ class TextVAEPipeline:
         codec, seed = self._codec(batch_size, progress, None), whole("seed", seed, SEED)
         check_kind(name)
         self.priors[name] = fit_prior(codec, codec.read(texts, label)[0], name, seed)
+
+    def denoise(
+        self,
+        texts: Texts,
+        closeness: float = 1.0,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+        **generation_kwargs,
+    ) -> Written:
+        """Write each noisy text clean, by 4 beams: typing errors, words that are lost, replaced or in another order.
+
+        The model must have been trained with noise (`noise_typos`, `noise_drop`, …); one that was not is used all the
+        same, and a log message says so. A word `___` is one that is known to be missing.
+
+        Args:
+            closeness: weight of the words of the noisy text, see [`textvae.pipeline.denoise`]; at 0 a text is written
+                from its z alone.
+
+        Raises:
+            InputError: if `closeness` is negative.
+        """
+        controls = with_beams(generation_kwargs, self.model)
+        codec = self._codec(batch_size, progress, seed, {"length_penalty": 0.0} | controls)
+        return denoise(codec, texts, closeness, label)
 
     def interpolate(
         self,

@@ -36,6 +36,7 @@ def build_model(config: TrainingConfig, tokenizers: TokenizerPair, label_names: 
     if config.attn_implementation is not None:
         _choose_attention(model, config.attn_implementation)
     choose_trainable(model, config)
+    model.config.trained_with_noise |= config.input_noise.is_read
     return model
 
 

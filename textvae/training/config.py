@@ -158,6 +158,7 @@ class TrainingConfig:
     noise_mask: float = setting(0.0, "share of the encoder's input tokens that are masked")
     noise_substitute: float = setting(0.0, "share of the encoder's input tokens that are replaced at random")
     noise_shuffle: int = setting(0, "places by which a token of the encoder's input may move")
+    noise_typos: float = setting(0.0, "share of the encoder's words that get a typing error")
 
     # The optimisation.
     output_dir: str = setting("runs/chitchat", "directory of the model, its checkpoints and its report")
@@ -275,7 +276,7 @@ class TrainingConfig:
     @property
     def input_noise(self) -> InputNoise:
         noise = self.noise_drop, self.noise_mask, self.noise_substitute, self.noise_shuffle
-        return InputNoise(*noise, word_dropout=self.word_dropout)
+        return InputNoise(*noise, typos=self.noise_typos, word_dropout=self.word_dropout)
 
     def evaluation(self) -> EvaluationConfig:
         """The options of the evaluation at the end."""

@@ -103,7 +103,7 @@ def _architecture(config: TextVAEConfig) -> dict:
 
 def _without_session(values: dict) -> dict:
     session = {"transformers_version", "dtype", "_name_or_path", "architectures", "_attn_implementation", "use_cache"}
-    return {name: value for name, value in values.items() if name not in session}
+    return {name: value for name, value in values.items() if name not in {*session, "trained_with_noise"}}
 
 
 def _contents(train_set: Dataset, held_out: Dataset) -> dict:
