@@ -13,7 +13,7 @@ from textvae.cli.arguments import Parser
 from textvae.cli.fitted import analogy, detect, edit
 from textvae.cli.read import encode, score
 from textvae.cli.runs import evaluate, merge, sweep, train
-from textvae.cli.write import decode, interpolate, paraphrase, reconstruct, sample
+from textvae.cli.write import decode, infill, interpolate, paraphrase, reconstruct, sample
 from textvae.config_fields import nearest
 from textvae.errors import InputError
 from textvae.files import brief
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Command] = {
     "sample": sample,
     "interpolate": interpolate,
     "paraphrase": paraphrase,
+    "infill": infill,
     "edit": edit,
     "analogy": analogy,
     "score": score,
