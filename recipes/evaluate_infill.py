@@ -34,11 +34,11 @@ class Settings:
     num_candidates: int = setting(5, "ways to fill a text", COUNT)
     max_gap_tokens: int = setting(8, "the most tokens in a gap", COUNT)
     num_rounds: int = setting(2, "how often gaps are filled", COUNT)
-    num_latents: int = setting(2, "z for each text in a round", COUNT)
+    num_latents: int = setting(2, "best texts whose z are taken in a further round", COUNT)
     num_beams: int = setting(8, "beams for each z", COUNT)
     label: str | None = setting(None, "label of all texts, for a model with labels")
     judge: str | None = same_setting(EvaluationConfig, "judge")
-    seed: int = setting(0, "random seed", SEED)
+    seed: int = setting(0, "random seed of what is deleted", SEED)
 
     def __post_init__(self):
         check_settings(self)
@@ -93,7 +93,6 @@ def ways(
             num_rounds=settings.num_rounds,
             num_latents=settings.num_latents,
             num_beams=settings.num_beams,
-            seed=settings.seed,
             label=settings.label,
         )
         yield name, written  # pyright: ignore[reportReturnType]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 from datasets import Dataset
-from tiny_runs import BERT, GRU, SENTENCES, contents, results, save_encoder, write_lines
+from tiny_runs import BERT, GRU, SENTENCES, contents, results, save_decoder, save_encoder, write_lines
 
 from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline
 from textvae.config_fields import read_yaml
@@ -393,6 +393,19 @@ def test_evaluate_edit_measures_every_way_beside_what_needs_no_model(call, model
     assert all(rebuilt.items() <= found[f"model: {method} 0"].items() for method in ("mean", "logistic"))
 
 
+def test_evaluate_infill_measures_models_beside_what_needs_none(call, model, corpus, tmp_path, capsys):
+    judge, output = save_decoder(tmp_path / "decoder"), tmp_path / "rows.csv"
+    few = ["--num_texts", 4, "--num_beams", 2, "--max_gap_tokens", 2, "--num_rounds", 1, "--judge", judge]
+    call("evaluate_infill.py", model, "--file", corpus, "--train_file", corpus, *few, "--output", output)
+    printed = capsys.readouterr().out
+    with output.open(newline="") as file:
+        found = {row["filled by"]: row for row in csv.DictReader(file)}
+    assert list(found) == ["what was deleted", "trigrams", "left to right", model.name]
+    assert printed.count("| ") > len(found) and float(found["what was deleted"]["exact"]) == 1
+    assert all(0 <= float(row["exact"]) <= float(row["exact_of_all"]) <= 1 for row in found.values())
+    assert all(float(row["fluency"]) > 0 and float(row["bleu"]) > 0 for row in found.values())
+
+
 MISTAKES = {
     "no such file": ("train.py", ["--train_file", "nowhere.txt"], "nowhere.txt"),
     "no such column": ("train.py", ["--train_file", "{table}", "--text_column", "txt"], "text_id, words"),
@@ -489,6 +502,7 @@ MISTAKES = {
         ["{model}", *("--file", "{corpus}", "--train_file", "{corpus}", "--classifier_file", "{corpus}")],
         "label",
     ),
+    "no long texts": ("evaluate_infill.py", ["{model}", "--file", "{line}"], "6 words"),
     "blank text": ("paraphrase.py", ["{model}", "  "], "blank"),
 }
 

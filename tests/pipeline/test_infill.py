@@ -14,7 +14,7 @@ from textvae.pipeline.codec import Codec
 from textvae.pipeline.score import score_terms
 
 TEXTS = ["we ___ pizza", "___ movie ,", "the ___", "___ and ___"]
-FEW = {"num_beams": 3, "max_gap_tokens": 2, "seed": 0, "progress": False}
+FEW = {"num_beams": 3, "max_gap_tokens": 2, "progress": False}
 
 
 @pytest.fixture(scope="module", params=[(kind, names) for kind in DECODERS for names in ((), LABELS)], ids=str)
@@ -35,7 +35,7 @@ def is_filled(text: str, filled: str, fewest: int = 1) -> bool:
 
 def test_given_words_stay_and_gaps_are_filled(vae):
     found = vae.infill(TEXTS, **FEW, **labelled(vae))
-    assert list(map(len, found)) == [5, 5, 5, 5]
+    assert all(1 < len(some) <= 5 for some in found)
     for text, some in zip(TEXTS, found, strict=True):
         assert len({*some}) == len(some) and all(is_filled(text, one) for one in some)
         assert all(word in WORDS for one in some for word in one.split())
@@ -50,11 +50,8 @@ def test_neither_batch_nor_other_texts_change_anything(vae):
         assert vae.infill(TEXTS, batch_size=size, **FEW, **own) == found
     first = {name: labels[0] for name, labels in own.items()}
     assert vae.infill(TEXTS[0], **FEW, **first) == found[0]
-    torch.manual_seed(3)
-    without_seed = {name: value for name, value in FEW.items() if name != "seed"}
-    drawn = vae.infill(TEXTS, **without_seed, **own)
-    torch.manual_seed(3)
-    assert vae.infill(TEXTS, **without_seed, **own) == drawn
+    state = torch.get_rng_state()
+    assert vae.infill(TEXTS, **FEW, **own) == found and torch.get_rng_state().equal(state)
 
 
 def test_a_score_is_the_bound_at_the_posterior_mean_and_ranks(vae):
@@ -74,7 +71,7 @@ def test_more_rounds_and_z_find_nothing_worse(vae):
     own = labelled(vae)
     few, many = (vae.infill(TEXTS, return_scores=True, num_rounds=rounds, **FEW, **own) for rounds in (1, 3))
     for a, b in zip(few, many, strict=True):
-        assert all(y >= x - 1e-3 for (_, x), (_, y) in zip(a, b, strict=True))
+        assert len(a) <= len(b) and all(y >= x - 1e-3 for (_, x), (_, y) in zip(a, b, strict=False))
 
 
 def test_saved_and_opened_it_fills_the_same(vae, tmp_path):
@@ -87,7 +84,7 @@ def test_a_gap_is_empty_only_if_asked():
     vae = build()
     with torch.no_grad():  # a model that ends at once
         vae.model.decoder.lm_head.weight[3] += 50 * torch.sign(vae.model.decoder.lm_head.weight[3])
-    every = {"num_beams": 12, "max_gap_tokens": 1, "num_return_sequences": 99, "seed": 0}
+    every = {"num_beams": 12, "max_gap_tokens": 1, "num_return_sequences": 99}
     text = "we ___ pizza"
     assert "we pizza" not in vae.infill(text, **every)
     found = vae.infill(text, allow_empty=True, **every)
@@ -98,7 +95,7 @@ def test_a_gap_is_empty_only_if_asked():
 
 def test_every_way_is_found_and_the_best_is_the_likeliest():
     vae = build("llama")
-    found = vae.infill("we ___ pizza ___", 200, max_gap_tokens=1, num_beams=99, num_latents=1, num_rounds=1)
+    found = vae.infill("we ___ pizza ___", 200, max_gap_tokens=1, num_beams=100, num_rounds=1)
     assert {*found} == {f"we {a} pizza {b}" for a in WORDS for b in WORDS}
 
 
@@ -138,7 +135,7 @@ STRANGE = [
 @pytest.mark.parametrize("kind", ["pieces", "bytes"])
 def test_every_given_character_stays_with_every_tokenizer(tmp_path, decoder, kind):
     vae = pieces_pipeline(decoder, tmp_path if kind == "bytes" else None)
-    options = {"num_beams": 6, "max_gap_tokens": 3, "seed": 0, "num_rounds": 2}
+    options = {"num_beams": 6, "max_gap_tokens": 3, "num_rounds": 2}
     for text, some in zip(STRANGE, vae.infill(STRANGE, **options), strict=True):
         assert some, text
         assert all(is_filled(text, one) and "\ufffd" not in one for one in some), (text, some)

@@ -60,8 +60,8 @@ class Infilling:
     marker: str = setting("___", "what stands for a gap")
     max_gap_tokens: int = setting(8, "the most tokens in a gap", COUNT)
     allow_empty: bool = setting(False, "a gap may stay empty")
-    num_rounds: int = setting(2, "how often gaps are filled; from the second time on under the z of what was", COUNT)
-    num_latents: int = setting(2, "z for each text in a round", COUNT)
+    num_rounds: int = setting(2, "how often gaps are filled", COUNT)
+    num_latents: int = setting(2, "best texts whose z are taken in a further round", COUNT)
     num_beams: int = setting(8, "beams of the search, for each z", COUNT)
 
     def __post_init__(self):
@@ -253,7 +253,6 @@ def _infill(arguments: argparse.Namespace) -> None:
     output = check_output(arguments, layout)
     texts = read_texts(arguments)
     vae = open_model(arguments, using)
-    skip_noise(output, settings.num_latents, vae.model.config.latent_size)
 
     def verb(rows: list[Row]) -> list[Result]:
         given = [row.text for row in rows]

@@ -41,13 +41,13 @@ class Template(NamedTuple):
     def filled(self, fills: Sequence[str]) -> str:
         """The text with these fills: the segments stay, character by character.
 
-        Only where a gap stays empty between two spaces, one of them goes; the start of a text counts as a space.
+        Only where a gap stays empty between two spaces, one of them goes; the ends of a text count as spaces.
         """
         text = self.segments[0]
         for fill, segment in zip(fills, self.segments[1:], strict=True):
             is_behind_space = not text or text[-1].isspace()
             text += segment[1:] if not fill and is_behind_space and segment[:1].isspace() else fill + segment
-        return text
+        return text if fills[-1] or self.segments[-1] else text.removesuffix(" ")
 
 
 def split_at_gaps(text: str, marker: str) -> list[str]:

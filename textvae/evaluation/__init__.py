@@ -62,6 +62,10 @@ Edits of an attribute are measured by `textvae.evaluation.edits` and `recipes/ev
 held-out classifier gives the other label, BLEU to the source, similarity and fluency, beside a word list and the
 nearest sentence of the other class, which need no model.
 
+Filled gaps are measured by `textvae.evaluation.infilling` and `recipes/evaluate_infill.py`, on words that were deleted
+from held-out texts: the share that is written again exactly, BLEU to the whole text and fluency, beside a trigram model
+that reads both sides of a gap, and a language model that reads the left one.
+
 `detection` measures a detector of unusual texts: `auroc` and `false_alarms`, and scores that need no text VAE to
 compare with; `recipes/evaluate_detector.py` prints the table. `probes` tells the classes of texts from their z, or from
 other vectors; `recipes/evaluate_latents.py` prints that table.

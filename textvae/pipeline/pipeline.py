@@ -329,7 +329,6 @@ class TextVAEPipeline:
         num_rounds: int = 2,
         num_latents: int = 2,
         num_beams: int = 8,
-        seed: int | None = None,
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
@@ -337,16 +336,17 @@ class TextVAEPipeline:
     ) -> Paraphrases:
         """Write the missing words of texts such as "the ___ sat on the ___", the best first; all given words stay.
 
-        Beams fill the gaps under z. In the first round z is the posterior mean of what is given, and draws around it;
-        in each further one it is that of the best texts so far. See [`textvae.pipeline.gap_search`].
+        Beams fill the gaps under a z halfway from the prior's mean to the posterior mean: that of what is given in the
+        first round, those of the best texts so far in each further one. Nothing is drawn. See
+        [`textvae.pipeline.gap_search`].
 
         Args:
             marker: stands for a gap of one word or several. Between letters ("un___able") it is a part of a word.
             max_gap_tokens: the most tokens in a gap.
             allow_empty: whether a gap may stay empty.
             num_rounds: how often the gaps are filled.
-            num_latents: z for each text in a round.
-            num_beams: for each z.
+            num_latents: best texts whose z are taken in a further round.
+            num_beams: of the search, for each z.
             return_scores: give (text, score) in place of each text: log p(x|z) − KL(q(z|x) ‖ p(z)) in nats, from the
                 posterior mean of the filled text.
 
@@ -356,7 +356,7 @@ class TextVAEPipeline:
             InputError: if a text has no gap, no word beside its gaps, or no room for a token in each; if the marker is
                 blank, or a number below 1.
         """
-        codec, return_scores = self._codec(batch_size, progress, seed), flag("return_scores", return_scores)
+        codec, return_scores = self._codec(batch_size, progress, seed=None), flag("return_scores", return_scores)
         settings = as_infilling(
             num_return_sequences, marker, max_gap_tokens, allow_empty, num_rounds, num_latents, num_beams
         )
