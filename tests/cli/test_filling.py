@@ -5,7 +5,7 @@ import json
 import pytest
 from tiny_pipelines import WORDS
 
-GAPS = [f"{WORDS[i % 10]} ___" if i % 3 else f"___ {WORDS[i % 10]} ___" for i in range(40)]
+GAPS = [f"{WORDS[i % 10]} ___" if i % 3 else f"___ {WORDS[i % 10]} ___" for i in range(9)]
 LINES = "\n".join(GAPS)
 FEW = {"num_return_sequences": 2, "num_beams": 2, "max_gap_tokens": 2, "num_rounds": 2, "num_latents": 2}
 FLAGS = [word for name, value in FEW.items() for word in (f"--{name}", value)]
@@ -30,7 +30,7 @@ def test_infill_is_that_of_python(textvae, models, opened, name):
 def test_an_interrupted_run_goes_on(textvae, models, opened, tmp_path):
     file = tmp_path / "filled.jsonl"
     words = ["infill", models["gru"], *FLAGS, *PARTS, "--output", file]
-    textvae(*words, stdin="\n".join(GAPS[:5]))
+    textvae(*words, stdin="\n".join(GAPS[:3]))
     assert textvae(*words, "--resume", stdin=LINES) == ("", "", 0)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert [row["filled"] for row in rows] == opened["gru"].infill(GAPS, **FEW)

@@ -135,12 +135,13 @@ STRANGE = [
 @pytest.mark.parametrize("kind", ["pieces", "bytes"])
 def test_every_given_character_stays_with_every_tokenizer(tmp_path, decoder, kind):
     vae = pieces_pipeline(decoder, tmp_path if kind == "bytes" else None)
-    options = {"num_beams": 6, "max_gap_tokens": 3, "num_rounds": 2}
+    options = {"num_beams": 6, "max_gap_tokens": 3, "num_rounds": 1}
     for text, some in zip(STRANGE, vae.infill(STRANGE, **options), strict=True):
         assert some, text
         assert all(is_filled(text, one) and "\ufffd" not in one for one in some), (text, some)
-    for text, some in zip(STRANGE, vae.infill(STRANGE, allow_empty=True, **options), strict=True):
-        assert all([given in one for given in text.split("___")] for one in some)
+    for text, some in zip(STRANGE[:3], vae.infill(STRANGE[:3], allow_empty=True, **options), strict=True):
+        given = [part.strip() for part in text.split("___")]
+        assert all(re.fullmatch(".*".join(map(re.escape, given)), one) for one in some)
 
 
 def test_another_marker_and_one_text():

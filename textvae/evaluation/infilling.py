@@ -4,6 +4,7 @@ Texts are split into words at spaces. K candidates for each text
 """
 
 import heapq
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -132,11 +133,11 @@ class Trigrams:
         sizes = iter(gapped.sizes)
         slots = list(chain.from_iterable([word] if word else [None] * next(sizes) for word in gapped.words))
         slots = [START, START, *slots, END]
-        beams: list[tuple[float, list[str]]] = [(1.0, slots[:2])]  # pyright: ignore[reportAssignmentType]
+        beams = [(0.0, [START, START])]  # log-probability and words
         for place, word in enumerate(slots[2:], 2):
             grown = [
-                (p * self.probability(own, (*words[-2:],)), [*words, own])
-                for p, words in beams
+                (log_p + math.log(self.probability(own, (*words[-2:],))), [*words, own])
+                for log_p, words in beams
                 for own in ([word] if word else self._candidates(words))
             ]
             # The last word of a gap waits for the two behind it, since what comes before them makes them likely or not.
