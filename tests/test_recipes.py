@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 from datasets import Dataset
-from tiny_runs import BERT, GRU, SENTENCES, contents, results, save_encoder, write_lines
+from tiny_runs import BERT, GRU, SENTENCES, contents, results, save_decoder, save_encoder, write_lines
 
 from textvae import TextVAEConfig, TextVAEModel, TextVAEPipeline
 from textvae.config_fields import read_yaml
@@ -457,6 +457,19 @@ def test_digits_are_texts_whose_plane_is_drawn(call, tmp_path, capsys):
     assert first == [-last[0], -last[1]] and first[0] < 0 < first[1]  # the top left corner
 
 
+def test_evaluate_infill_measures_models_beside_what_needs_none(call, model, corpus, tmp_path, capsys):
+    judge, output = save_decoder(tmp_path / "decoder"), tmp_path / "rows.csv"
+    few = ["--num_texts", 4, "--num_beams", 2, "--max_gap_tokens", 2, "--num_rounds", 1, "--judge", judge]
+    call("evaluate_infill.py", model, "--file", corpus, "--train_file", corpus, *few, "--output", output)
+    printed = capsys.readouterr().out
+    with output.open(newline="") as file:
+        found = {row["filled by"]: row for row in csv.DictReader(file)}
+    assert list(found) == ["what was deleted", "trigrams", "left to right", model.name]
+    assert printed.count("| ") > len(found) and float(found["what was deleted"]["exact"]) == 1
+    assert all(0 <= float(row["exact"]) <= float(row["exact_of_all"]) <= 1 for row in found.values())
+    assert all(float(row["fluency"]) > 0 and float(row["bleu"]) > 0 for row in found.values())
+
+
 MISTAKES = {
     "no such prior": (
         "evaluate_samples.py",
@@ -580,6 +593,7 @@ MISTAKES = {
         "text_id, words",
     ),
     "a plane of three dimensions": ("digits.py", ["--latent_size", "3"], "latent_size 2"),
+    "no long texts": ("evaluate_infill.py", ["{model}", "--file", "{line}"], "6 words"),
     "blank text": ("paraphrase.py", ["{model}", "  "], "blank"),
 }
 

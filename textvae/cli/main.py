@@ -15,7 +15,7 @@ from textvae.cli.fitted import analogy, detect, edit, fit_prior
 from textvae.cli.read import encode, score
 from textvae.cli.report import report
 from textvae.cli.runs import evaluate, merge, sweep, train
-from textvae.cli.write import decode, denoise, interpolate, paraphrase, reconstruct, sample, traverse
+from textvae.cli.write import decode, denoise, infill, interpolate, paraphrase, reconstruct, sample, traverse
 from textvae.config_fields import nearest
 from textvae.errors import InputError
 from textvae.files import brief
@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "interpolate": interpolate,
     "traverse": traverse,
     "paraphrase": paraphrase,
+    "infill": infill,
     "edit": edit,
     "analogy": analogy,
     "denoise": denoise,

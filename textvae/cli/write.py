@@ -1,4 +1,4 @@
-"""Sub-commands that write texts: decode, reconstruct, sample, interpolate, traverse, paraphrase, denoise."""
+"""Sub-commands that write texts: decode, reconstruct, sample, interpolate, traverse, paraphrase, infill, denoise."""
 
 import argparse
 from dataclasses import asdict, dataclass
@@ -20,6 +20,7 @@ from textvae.cli.verbs import (
     stream,
 )
 from textvae.config_fields import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Range, check_settings, setting
+from textvae.data.gaps import GAP
 
 
 @dataclass
@@ -80,6 +81,20 @@ class Paraphrasing:
 @dataclass
 class Denoising:
     closeness: float = setting(1.0, "weight of the words of the noisy text; at 0 z alone counts", NOT_NEGATIVE)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclass
+class Infilling:
+    num_return_sequences: int = setting(5, "maximum number of ways to fill a text", COUNT)
+    marker: str = setting(GAP, "what stands for a gap")
+    max_gap_tokens: int = setting(8, "the most tokens in a gap", COUNT)
+    allow_empty: bool = setting(False, "a gap may stay empty")
+    num_rounds: int = setting(2, "how often gaps are filled", COUNT)
+    num_latents: int = setting(2, "best texts whose z are taken in a further round", COUNT)
+    num_beams: int = setting(8, "beams of the search, for each z", COUNT)
 
     def __post_init__(self):
         check_settings(self)
@@ -284,8 +299,41 @@ def _paraphrase(arguments: argparse.Namespace) -> None:
     stream(texts, output, layout, using.batch_size, verb)
 
 
+def infill(parser: Parser):
+    """Write the missing words of each text, the best first; all given words stay.
+
+    textvae infill runs/chitchat "I ___ to the ___ yesterday." --num_return_sequences 3
+
+    Lines of text are the text and, two spaces further in, the ways to fill it. With --format tsv or jsonl each text has
+    one line.
+    """
+    add_model(parser)
+    add_texts(parser)
+    add_flags(parser, Infilling)
+    add_using(parser)
+    add_output(parser)
+    return _infill
+
+
+def _infill(arguments: argparse.Namespace) -> None:
+    using, settings = settings_of(Using, arguments), settings_of(Infilling, arguments)
+    columns = ["text", *(f"filled_{number}" for number in range(1, settings.num_return_sequences + 1))]
+    layout = Layout(_indented, columns, has_one_line=False)
+    output = check_output(arguments, layout)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+
+    def verb(rows: list[Row]) -> list[Result]:
+        given = [row.text for row in rows]
+        found = vae.infill(given, **asdict(settings), **options_of(using, rows))
+        return [{"text": text, "filled": own} for text, own in zip(given, found, strict=True)]
+
+    stream(texts, output, layout, using.batch_size, verb)
+
+
 def _indented(result: Result) -> str:
-    return "\n".join([one_line(result["text"]), *(f"  {one_line(text)}" for text in result["paraphrases"])])
+    text, written = result.values()
+    return "\n".join([one_line(text), *(f"  {one_line(own)}" for own in written)])
 
 
 def denoise(parser: Parser):

@@ -67,6 +67,9 @@ nearest sentence of the other class, which need no model.
 Walks along straight and along spherical paths are compared by `recipes/evaluate_walks.py`.
 Denoising is measured by `denoising` and `recipes/evaluate_denoise.py`: word accuracy, BLEU and exact texts at five
 kinds of noise, beside the noisy text as it is, a trigram model (`trigrams`) and a spelling corrector.
+Filled gaps are measured by `textvae.evaluation.infilling` and `recipes/evaluate_infill.py`, on words that were deleted
+from held-out texts: the share that is written again exactly, BLEU to the whole text and fluency, beside a trigram model
+that reads both sides of a gap, and a language model that reads the left one.
 
 `detection` measures a detector of unusual texts: `auroc` and `false_alarms`, and scores that need no text VAE to
 compare with; `recipes/evaluate_detector.py` prints the table. `probes` tells the classes of texts from their z, or from

@@ -10,6 +10,8 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `paraphrase(texts, num_return_sequences)`: other texts near each text, the best first; with `diversity=0.3` they share
   fewer words with each other.
 - `denoise(texts)`: each noisy text, written clean by a model that was trained with noise.
+- `infill("the ___ sat on the ___", num_return_sequences)`: the text with its gaps filled, the best first. What is given
+  stays, character by character; a gap is one word or several.
 - `fit_direction(name, positive, negative)`: the direction of z from negative to positive texts, kept with the model.
 - `edit(texts, name, strength)`: each text, moved along that direction.
 - `analogy(a, b, c)`: a is to b as c is to this text.

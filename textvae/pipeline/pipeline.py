@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from textvae.config_fields import COUNT, NOT_NEGATIVE, SEED, flag, number, whole
+from textvae.data.gaps import GAP
 from textvae.data.given import Table
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.tokenize import tokenize_corpus
@@ -36,6 +37,7 @@ from textvae.pipeline.directions import fit_direction
 from textvae.pipeline.edit import analogy, edit, traverse
 from textvae.pipeline.fitted import Fitted
 from textvae.pipeline.hub import push
+from textvae.pipeline.infill import as_infilling, infill
 from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset
 from textvae.pipeline.paraphrase import Paraphrases, as_search, find_paraphrases, without_scores
 from textvae.pipeline.parts import check_max_length, check_parts, describe, usable_device, usable_dtype
@@ -398,6 +400,51 @@ class TextVAEPipeline:
             return scored if return_scores else without_scores(scored)
 
         return in_chunks(codec, texts, label, found)
+
+    def infill(
+        self,
+        texts: Texts,
+        num_return_sequences: int = 5,
+        marker: str = GAP,
+        max_gap_tokens: int = 8,
+        allow_empty: bool = False,
+        num_rounds: int = 2,
+        num_latents: int = 2,
+        num_beams: int = 8,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+        return_scores: bool = False,
+    ) -> Paraphrases:
+        """Write the missing words of texts such as "the ___ sat on the ___", the best first; all given words stay.
+
+        Beams fill the gaps under a z halfway from the prior's mean to the posterior mean: that of what is given in the
+        first round, those of the best texts so far in each further one. Nothing is drawn. See
+        [`textvae.pipeline.gap_search`].
+
+        Args:
+            marker: stands for a gap of one word or several. Between letters ("un___able") it is a part of a word.
+            max_gap_tokens: the most tokens in a gap.
+            allow_empty: whether a gap may stay empty.
+            num_rounds: how often the gaps are filled.
+            num_latents: best texts whose z are taken in a further round.
+            num_beams: of the search, for each z.
+            return_scores: give (text, score) in place of each text: log p(x|z) − KL(q(z|x) ‖ p(z)) in nats, from the
+                posterior mean of the filled text.
+
+        Returns: up to `num_return_sequences` texts, all different, or a list of them for each text.
+
+        Raises:
+            InputError: if a text has no gap, no word beside its gaps, or no room for a token in each; if the marker is
+                blank, or a number below 1.
+        """
+        codec, return_scores = self._codec(batch_size, progress, seed=None), flag("return_scores", return_scores)
+        settings = as_infilling(
+            num_return_sequences, marker, max_gap_tokens, allow_empty, num_rounds, num_latents, num_beams
+        )
+        scored, single = infill(codec, texts, settings, label)
+        found = scored if return_scores else without_scores(scored)
+        return found[0] if single else found
 
     # z moved
 

@@ -1,0 +1,107 @@
+"""Measure how well gaps are filled: one to three words are deleted from held-out texts. Prints a table.
+
+python recipes/evaluate_infill.py runs/chitchat --file chitchat.valid.txt --train_file chitchat.train.txt \\
+    --judge weights/smollm2 --output infill.csv
+
+Of half of the texts a run of words is deleted, of the others single words at random places. Beside the models stand a
+trigram model of --train_file, which reads both sides of a gap, and with --judge this language model, given what stands
+before a gap. Both are told the number of missing words, and a text VAE is not.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from textvae import TextVAEPipeline
+from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
+from textvae.cli.main import run
+from textvae.config_fields import COUNT, SEED, check_settings, same_setting, setting
+from textvae.data.corpora import load_texts
+from textvae.evaluation.config import EvaluationConfig
+from textvae.evaluation.infilling import Gapped, LeftToRight, Trigrams, delete_words, measure_infilling
+from textvae.evaluation.judges import Judges, open_judges
+from textvae.evaluation.table import as_csv, as_markdown
+from textvae.files import check_place, write_whole
+from textvae.processes import say
+
+
+@dataclass
+class Settings:
+    num_texts: int = setting(300, "texts of --file from which words are deleted", COUNT)
+    num_candidates: int = setting(5, "ways to fill a text", COUNT)
+    max_gap_tokens: int = setting(8, "the most tokens in a gap", COUNT)
+    num_rounds: int = setting(2, "how often gaps are filled", COUNT)
+    num_latents: int = setting(2, "best texts whose z are taken in a further round", COUNT)
+    num_beams: int = setting(8, "beams for each z", COUNT)
+    label: str | None = setting(None, "label of all texts, for a model with labels")
+    judge: str | None = same_setting(EvaluationConfig, "judge")
+    seed: int = setting(0, "random seed of what is deleted", SEED)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="directories that train.py wrote")
+    parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
+    parser.add_argument("--train_file", nargs="+", action="extend", help="texts for the trigram model")
+    add_flags(parser, Settings)
+    parser.add_argument("--output", help="write the rows to this CSV file, too")
+    arguments = parser.parse_args()
+    settings = Settings(**flags_of(Settings, arguments))
+    if arguments.output:
+        check_place(Path(arguments.output))
+
+    vaes = [(Path(model).name, TextVAEPipeline.from_pretrained(model)) for model in arguments.models]
+    judges = open_judges(settings.judge, None, torch.device("cpu"))
+    gapped = delete_words(load_texts(arguments.file)["text"][:], settings.num_texts, settings.seed)
+    train = load_texts(arguments.train_file)["text"][:] if arguments.train_file else None
+    rows = []
+    for name, written in ways(vaes, train, judges, gapped, settings):
+        rows.append({"filled by": name, **measure_infilling(written, gapped, judges)})
+        lines = as_markdown(list(rows[-1]), [as_cells(rows[-1])]).split("\n")
+        say("\n".join(lines if len(rows) == 1 else lines[-1:]))
+        if arguments.output:
+            write_whole(Path(arguments.output), as_csv(rows))
+
+
+def ways(
+    vaes: list[tuple[str, TextVAEPipeline]],
+    train: list[str] | None,
+    judges: Judges,
+    gapped: list[Gapped],
+    settings: Settings,
+) -> Iterator[tuple[str, list[list[str]]]]:
+    """The name of each way to fill gaps, and what it writes for each text."""
+    number = settings.num_candidates
+    yield "what was deleted", [[one.text] for one in gapped]
+    if train is not None:
+        trigrams = Trigrams(train)
+        yield "trigrams", [trigrams.fill(one, number) for one in gapped]
+    if judges.language_model is not None:
+        left = LeftToRight(judges.language_model)
+        yield "left to right", [left.fill(one, number) for one in gapped]
+    for name, vae in vaes:
+        written = vae.infill(
+            [one.template for one in gapped],
+            number,
+            max_gap_tokens=settings.max_gap_tokens,
+            num_rounds=settings.num_rounds,
+            num_latents=settings.num_latents,
+            num_beams=settings.num_beams,
+            label=settings.label,
+        )
+        yield name, written  # pyright: ignore[reportReturnType]
+
+
+def as_cells(row: dict) -> list[str]:
+    digits = {"exact": 3, "exact_of_all": 3, "bleu": 1, "fluency": 2}
+    return [row["filled by"], *(f"{row[name]:.{places}f}" for name, places in digits.items() if name in row)]
+
+
+if __name__ == "__main__":
+    run(main)
