@@ -90,14 +90,14 @@ def test_a_traversal_moves_one_dimension(pipeline):
 def test_a_traversal_of_principal_axes_moves_in_standard_deviations(pipeline):
     own = label(pipeline)
     pipeline.fit_prior(TEXTS * 4, **own)
-    z, axis = pipeline.encode(TEXTS, **own), principal_axes(pipeline.prior)[-1, 0]  # of the label, or the only ones
+    z, axis = pipeline.encode(TEXTS, **own), principal_axes(pipeline.priors["gaussian"])[-1, 0]  # of the label, or the only ones
     ways = pipeline.traverse(TEXTS, 0, num_steps=3, reach=9, axes="principal", **own)
     assert [list(column) for column in zip(*ways, strict=True)] == [
         pipeline.decode(z + move * axis, **own) for move in (-9, 0, 9)
     ]
     with pytest.raises(InputError, match="'dimensions' or 'principal'"):
         pipeline.traverse(TEXTS, 0, axes="main", **own)
-    pipeline.prior = None
+    pipeline.priors = {}
     with pytest.raises(InputError, match="fit one with TextVAEPipeline.fit_prior"):
         pipeline.traverse(TEXTS, 0, axes="principal", **own)
 

@@ -550,7 +550,7 @@ class TextVAEPipeline:
                 there is no fitted prior for principal axes.
         """
         codec = self._codec(batch_size, progress, seed, generation_kwargs)
-        return traverse(codec, self.prior, texts, dimension, num_steps, reach, axes, label)
+        return traverse(codec, self.priors.get(USUAL), texts, dimension, num_steps, reach, axes, label)
 
     def score(
         self,
