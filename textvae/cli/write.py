@@ -2,7 +2,7 @@
 
 import argparse
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from textvae.cli.arguments import Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line, scored, scored_layout
@@ -127,7 +127,7 @@ def _decode(arguments: argparse.Namespace) -> None:
     options: dict[str, Any] = {"batch_size": using.batch_size, "progress": False, "label": using.label, **controls}
 
     def verb(rows: list) -> list[Result]:
-        written = vae.decode(rows, return_scores=has_scores, **options)
+        written = cast(list, vae.decode(rows, return_scores=has_scores, **options))
         return [scored(*one) if has_scores else {"text": one} for one in written]
 
     stream(vectors, output, layout, using.batch_size, verb)

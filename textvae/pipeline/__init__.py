@@ -34,8 +34,7 @@ device="cpu")` and `vae.to("cpu")` choose another device. `print(vae)` says what
 
 `encode`, `decode`, `reconstruct`, `paraphrase`, `edit`, `score` and `detect` also take an iterator, such as a
 generator, and give an iterator of the results that a list has. Texts are read as they are needed, a batch and then 16
-at a time, so a million of them fit into memory; the labels may be an iterator, too. A list is worked on in the same
-chunks.
+at a time, so memory stays flat; the labels may be an iterator, too. A list is worked on in the same chunks.
 
     for text, z in zip(texts, vae.encode(iter(texts))): ...
     list(vae.decode(vae.encode(line.strip() for line in open("mine.txt"))))
