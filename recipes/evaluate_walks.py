@@ -4,7 +4,7 @@ python recipes/evaluate_walks.py runs/chitchat --file chitchat.valid.txt --judge
     --judge weights/smollm2 --output walks.csv
 
 Pairs are drawn from --file; with labels, both texts of a pair have the same. The last row needs no model: it takes the
-sentences of --file that are nearest, in the space of --judge_encoder, to the straight line between both embeddings.
+other sentences of --file that are nearest, in the space of --judge_encoder, to the straight line between both ends.
 """
 
 import argparse
@@ -100,10 +100,15 @@ def ways(
 def nearest_sentences(
     pairs: dict[str, list[str]], texts: list[str], encoder: SentenceEncoder, num_steps: int
 ) -> list[list[str]]:
-    """For each point of a straight line of embeddings, the sentence with the largest cosine."""
+    """Both ends and, for each point between their embeddings, the other sentence with the largest cosine."""
     points = interpolate(encoder.embed(pairs["start"]), encoder.embed(pairs["end"]), num_steps)  # (N, num_steps, H)
-    nearest = (points @ encoder.embed(texts).T).argmax(-1)
-    return [[texts[i] for i in row] for row in nearest.tolist()]
+    near = points[:, 1:-1] @ encoder.embed(texts).T
+    walks = []
+    for start, end, cosines in zip(pairs["start"], pairs["end"], near, strict=True):
+        is_end = torch.tensor([text in (start, end) for text in texts])
+        best = cosines.masked_fill(is_end, -torch.inf).argmax(-1).tolist()
+        walks.append([start, *(texts[i] for i in best), end])
+    return walks
 
 
 def as_cells(row: dict) -> list[str]:

@@ -142,10 +142,9 @@ def test_traverse(textvae, models, opened, name):
     assert textvae("traverse", models[name], *TEXTS[:2], *words).lines == [text for way in ways for text in way]
     table = textvae("traverse", models[name], *TEXTS[:2], *words, "--format", "tsv").lines
     assert table[0] == "text\ttext_1\ttext_2\ttext_3" and table[1].split("\t") == [TEXTS[0], *ways[0]]
-    principal = opened[name].traverse(TEXTS[0], 0, axes="principal")
-    assert textvae("traverse", models[name], TEXTS[0], "--axes", "principal").lines == principal
-    refused = textvae("traverse", models[name], TEXTS[0], "--dimension", 999)
-    assert refused.code == 2 and "dimension is 999" in refused.err
+    for more, told in ((["--dimension", 999], "dimension is 999"), (["--axes", "principal"], "fit_prior")):
+        refused = textvae("traverse", models[name], TEXTS[0], *more)
+        assert refused.code == 2 and told in refused.err
 
 
 @EITHER

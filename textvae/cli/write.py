@@ -226,7 +226,7 @@ def _interpolate(arguments: argparse.Namespace) -> None:
 def traverse(parser: Parser):
     """Write each text with one dimension of its z moved in steps.
 
-    textvae traverse runs/chitchat "I love listening to music." --dimension 3
+    textvae traverse runs/chitchat "I love listening to music." --dimension 2
 
     The text in the middle is the reconstruction. With --axes principal dimension 0 is the axis along which texts vary
     most.

@@ -157,7 +157,8 @@ def page(pipeline: TextVAEPipeline, texts: Dataset, settings: PageSettings) -> s
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"
     template = environment.from_string(resources.files("textvae.report").joinpath("page.html").read_text("utf-8"))
     name = Path(run).absolute().name if run else "A text VAE"
-    about = describe(pipeline.model, pipeline.tokenizers).split(", device=")[0].replace(", ", " · ").replace("=", " ")
+    said = describe(pipeline.model, pipeline.tokenizers).split(", device=")[0]
+    about = re.sub(r", (?=\w+=)", " · ", said).replace("=", " ").replace("_", " ")
     facts = {"num_texts": len(texts), "seed": settings.seed, "about": about}
     return template.render(name=name, sections=[one for one in sections if one is not None], **facts)
 

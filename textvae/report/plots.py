@@ -11,7 +11,7 @@ from markupsafe import Markup
 Point = tuple[float, float]
 
 COLOURS = 7  # of groups; the page has as many classes, from c0 on, and one for all other groups
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 8, 22  # room for the axes
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 18, 8, 22  # room for the axes
 _DOT = Markup('<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
 _BAR = Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>')
 _GRID = Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/>')
