@@ -13,6 +13,9 @@ memory: a batch first, whose results come at once, then 16 batches at a time. Th
 the verb of `TextVAEPipeline` with the same name, arguments and seed. Only words that are drawn (`--do_sample`) depend
 on the parts too. The seed is 0 unless `--seed` is given.
 
+`fit_prior` adds one file to a model's directory; what else is fitted by flags (`edit --positive`, `detect --normal`) is
+not kept.
+
 A blank line of standard input is refused, and the error names the line, so that line n of the results belongs to line n
 of the input. Of files, rows with a blank are left out, as in training, and their number is told.
 

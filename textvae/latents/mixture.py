@@ -34,7 +34,7 @@ class MixturePrior:
     """A mixture of Gaussians, fitted to the aggregate posterior; one for each label.
 
     Covariances are diagonal in the coordinates in which all codes together have the covariance 1: full ones would need
-    many texts for each component, and code held-out texts no better.
+    many texts for each component, and made held-out texts no likelier.
 
     Attributes:
         weights: (C, K), the share of each component; they sum to 1.
