@@ -8,9 +8,8 @@ A new measure goes here. The values of a report, in nats per text unless it says
 - `iw_nll`: the importance-weighted upper bound on −log p(x), of K = `num_importance_samples` samples, on
   `num_importance_texts` texts (Burda et al. 2016). Exact for a language model (`latent_injection` none).
 - `fitted_negative_elbo`, `fitted_kl`, `fitted_iw_nll`: the same bounds with a prior that is fitted to the aggregate
-  posterior, by default the Gaussian of training ([`textvae.latents`]): those of another model with the same weights. Any
-  density is a prior, so they are bounds for each of them. The KL from a mixture or a flow is estimated, without bias,
-  from draws of each posterior.
+  posterior, by default the Gaussian of training ([`textvae.latents`]): those of another model with the same weights.
+  They hold for any density. The KL from a mixture or a flow is estimated, without bias, from draws of each posterior.
 - `perplexity_token`, `perplexity_word`: exp(nats / count) from `iw_nll`, EOS counted. In a script without spaces, such
   as Chinese, a word is a character. Per-token values compare only models with the same tokenizer.
 - `mutual_information`: I(x; z) with the aggregated posterior of all N texts, at most ln N.
