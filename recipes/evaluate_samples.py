@@ -3,9 +3,10 @@
 python recipes/evaluate_samples.py runs/chitchat --train_file train.txt --file valid.txt --judge weights/smollm2 \\
     --judge_encoder weights/minilm --output samples.csv
 
-A prior that is saved with the model is taken as it is, and one that is not is fitted to --train_file. Half of --file is
-what samples are compared with, as many texts as there are samples. The other half gives the last two rows: what is written for draws of q(z|x), which no
-prior can do better than, and the texts themselves. The first texts of each row are printed, too.
+A prior that is saved with the model is taken as it is, and one that is not is fitted to --train_file. The first texts
+of --file, as many as there are samples, give the last two rows: what is written for draws of q(z|x), which no prior can
+do better than, and the texts themselves. Samples are compared with as many others, and z are those of all others. The
+first texts of each row are printed, too.
 """
 
 import argparse
