@@ -138,6 +138,16 @@ def test_a_row_of_noise_gives_a_z_whatever_the_others_are(fitted, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_mixed_precision_and_float64_change_nothing(fitted, posteriors, kind):
+    prior, (mean, _) = fitted[kind], posteriors
+    with torch.autocast("cpu", torch.bfloat16):
+        drawn, density = prior.draw(noise(9)), prior.log_density(mean)
+    assert density.equal(prior.log_density(mean)) and prior.log_density(mean.double()).dtype == torch.float64
+    torch.testing.assert_close(drawn, prior.draw(noise(9)))
+    torch.testing.assert_close(prior.log_density(mean.double()).float(), density, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_label_has_its_own(of_labels, fitted, posteriors, kind):
     prior, (mean, _) = of_labels[kind], posteriors
     assert prior.shape == (3, 2)

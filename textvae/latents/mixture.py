@@ -90,9 +90,10 @@ class MixturePrior:
         within = (share - (ends - weights).gather(1, component)) / weights.gather(1, component)
         first = torch.special.ndtri(within.clamp(TINY, 1 - TINY)).to(noise)
         noise, latents = torch.cat([first, noise[:, 1:]], dim=1), torch.empty_like(noise)
-        for label, number in torch.stack([ids, component[:, 0]], dim=1).unique(dim=0).tolist():
-            rows = (ids == label) & (component[:, 0] == number)
-            latents[rows] = self.mean[label, number] + temperature * (noise[rows] @ self.scale[label, number].T)
+        with torch.autocast(noise.device.type, enabled=False):  # of an evaluation in mixed precision
+            for label, number in torch.stack([ids, component[:, 0]], dim=1).unique(dim=0).tolist():
+                rows = (ids == label) & (component[:, 0] == number)
+                latents[rows] = self.mean[label, number] + temperature * (noise[rows] @ self.scale[label, number].T)
         return latents
 
     def log_density(self, latents: Tensor, label_ids: Tensor | None = None) -> Tensor:
