@@ -3,9 +3,10 @@
 python recipes/evaluate_samples.py runs/chitchat --train_file train.txt --file valid.txt --judge weights/smollm2 \\
     --judge_encoder weights/minilm --output samples.csv
 
-A prior that is saved with the model is taken as it is, and one that is not is fitted to --train_file. Half of --file is
-what samples are compared with. The other half gives the last two rows: what is written for draws of q(z|x), which no
-prior can do better than, and the texts themselves. The first texts of each row are printed, too.
+A prior that is saved with the model is taken as it is, and one that is not is fitted to --train_file. The first texts
+of --file, as many as there are samples, give the last two rows: what is written for draws of q(z|x), which no prior can
+do better than, and the texts themselves. Samples are compared with as many others, and z are those of all others. The
+first texts of each row are printed, too.
 """
 
 import argparse
@@ -78,10 +79,12 @@ def main() -> None:
         for name in ("train_file", "file")
     )
     number = min(settings.num_samples, len(held_out) // 2)
-    others, held_out = held_out[:number], held_out[number : 2 * number]
+    others, held_out = held_out[:number], held_out[number:]
     train = train[: settings.num_prior_texts]
     judges = open_judges(settings.judge, settings.judge_encoder, torch.device("cpu"))
-    measures = SampleMeasures(held_out, {word for text in train for word in bare_words(text)}, judges, settings.seed)
+    measures = SampleMeasures(
+        held_out[:number], {word for text in train for word in bare_words(text)}, judges, settings.seed
+    )
     rows = {}
     for name, found, texts in ways(vae, arguments.priors, train, held_out, others, settings):
         rows[name] = found | measures.of(texts)
@@ -109,7 +112,7 @@ def ways(
             say(f"{name}: fitted in {time.monotonic() - started:.0f} s")
         prior: Prior = standard(z.shape[1]) if name == STANDARD else vae.priors[name]
         nats = -float(prior.log_density(z).double().mean())
-        drawn = vae.sample(len(held_out), settings.temperature, seed=seed, prior=name)
+        drawn = vae.sample(len(others), settings.temperature, seed=seed, prior=name)
         yield name, {"latent_nats": nats}, cast("list[str]", drawn)
     z = cast(torch.Tensor, vae.encode(others, sample=True, seed=seed))
     yield POSTERIOR, {}, cast("list[str]", vae.decode(z, num_beams=BEAMS))

@@ -36,8 +36,8 @@ def test_a_bigram_by_hand():
 
 
 def test_perplexity_is_lower_for_texts_like_those_it_saw_and_finite_for_others():
-    model = NGramModel(SENTENCES[::2])
-    assert model.perplexity(SENTENCES[::2]) < model.perplexity(SENTENCES[1::2]) < model.perplexity(["xyz qrs tuv"])
+    model = NGramModel(SENTENCES)
+    assert model.perplexity(SENTENCES) < model.perplexity([" ".join(reversed(SENTENCES[0].split()))])
     assert math.isfinite(NGramModel(["one"], vocabulary=()).perplexity(["two", ""]))
     with pytest.raises(InputError, match="none"):
         NGramModel([])
@@ -47,7 +47,7 @@ def test_self_bleu_is_100_for_one_text_again_and_again_and_low_for_varied_ones()
     assert self_bleu(["we like pizza a lot"] * 9) == pytest.approx(100)
     varied = ["one two three four", "five six seven eight", "nine ten eleven twelve"]
     assert self_bleu(varied) == 0
-    assert self_bleu(SENTENCES, seed=1) == self_bleu(SENTENCES, seed=1)
+    assert self_bleu(SENTENCES[:20], seed=1) == self_bleu(SENTENCES[:20], seed=1) > 0
     with pytest.raises(InputError, match="1 texts"):
         self_bleu(["one"])
 

@@ -16,6 +16,9 @@ on the parts too. The seed is 0 unless `--seed` is given.
 `index` and `map` read all texts first, as one result is made of them: a directory that `neighbours --corpus` opens, or
 a page (.html) or a table (.parquet).
 
+`fit_prior` adds one file to a model's directory; what else is fitted by flags (`edit --positive`, `detect --normal`) is
+not kept.
+
 A blank line of standard input is refused, and the error names the line, so that line n of the results belongs to line n
 of the input. Of files, rows with a blank are left out, as in training, and their number is told.
 

@@ -44,6 +44,7 @@ def evaluate(parser: Parser):
     parser.add_argument("--text_column", default="text")
     parser.add_argument("--target_column", help="column of the target texts, decoded from the z of --text_column")
     parser.add_argument("--label_column", help="column of the labels, for a model with labels")
+    parser.add_argument("--prior", help="of samples and fitted bounds: gaussian, mixture, flow or standard")
     add_flags(parser, EvaluationConfig, defaults={"mixed_precision": "that of accelerate launch, or no"})
     parser.add_argument("--output", help="write the results to this JSON file, and partial results to FILE.partial")
     return _evaluate
@@ -76,7 +77,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.model} has labels: add --label_column.")
     partial = Path(f"{arguments.output}.partial") if arguments.output else None
     texts = main_first(lambda: load_texts(arguments.file, *columns))
-    report = pipeline.evaluate(texts, config, cache=partial)
+    report = pipeline.evaluate(texts, config, prior=arguments.prior, cache=partial)
     if partial is not None and accelerator.is_main_process:
         write_whole(Path(arguments.output), json.dumps(report, indent=1))
         partial.unlink()

@@ -7,8 +7,9 @@ A new measure goes here. The values of a report, in nats per text unless it says
 - `kl`: KL(q(z|x) ‖ p(z)), the rate, summed over dimensions.
 - `iw_nll`: the importance-weighted upper bound on −log p(x), of K = `num_importance_samples` samples, on
   `num_importance_texts` texts (Burda et al. 2016). Exact for a language model (`latent_injection` none).
-- `fitted_negative_elbo`, `fitted_kl`, `fitted_iw_nll`: the same bounds with the Gaussian that training fits to the
-  aggregate posterior as the prior ([`textvae.latents.GaussianPrior`]): those of another model with the same weights.
+- `fitted_negative_elbo`, `fitted_kl`, `fitted_iw_nll`: the same bounds with a prior that is fitted to the aggregate
+  posterior, by default the Gaussian of training ([`textvae.latents`]): those of another model with the same weights.
+  They hold for any density. The KL from a mixture or a flow is estimated, without bias, from draws of each posterior.
 - `perplexity_token`, `perplexity_word`: exp(nats / count) from `iw_nll`, EOS counted. In a script without spaces, such
   as Chinese, a word is a character. Per-token values compare only models with the same tokenizer.
 - `mutual_information`: I(x; z) with the aggregated posterior of all N texts, at most ln N.
@@ -59,6 +60,9 @@ model as it computes in bf16.
 Paraphrases are measured by `recipes/evaluate_paraphrase.py` and [`textvae.evaluation.paraphrases`], on a file that has
 paraphrases by people: BLEU to these and to the source, iBLEU, similarity to the source and fluency, beside a copy of
 the source, a random text and what people wrote.
+
+`samples` measures what is written for draws of a prior (`recipes/evaluate_samples.py`): perplexity of a judge,
+perplexity of real texts under trigrams of the samples (`ngrams`), distinct bigrams, self-BLEU, MAUVE.
 
 Edits of an attribute are measured by `textvae.evaluation.edits` and `recipes/evaluate_edit.py`: the share that a
 held-out classifier gives the other label, BLEU to the source, similarity and fluency, beside a word list and the

@@ -73,7 +73,7 @@ def self_bleu(texts: Sequence[str], seed: int = 0) -> float:
     """
     if len(texts) < 2:
         raise InputError(f"Self-BLEU compares a text with others, and there are {len(texts)} texts: give more.")
-    order = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))]
+    order = [texts[int(row)] for row in np.random.default_rng(seed).permutation(len(texts))]
     others = min(OTHERS, len(order) - 1)
     return lower_bleu(order, [order[step:] + order[:step] for step in range(1, others + 1)])
 

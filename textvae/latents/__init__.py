@@ -1,6 +1,10 @@
 """Operations on latent vectors: tensors (N, Z) in, tensors out.
 
 Nothing here knows a model or a text. What is fitted on codes goes here.
+
+A [`Prior`] is a density of z that is fitted to the aggregate posterior, by label for a model with labels: a
+[`GaussianPrior`] by its moments, a [`MixturePrior`] by EM (scikit-learn), a [`FlowPrior`] by gradient (zuko). The last
+two are judged by a tenth of the texts that is held out, and are the Gaussian where that one is best.
 """
 
 from textvae.latents.axes import principal_axes

@@ -26,6 +26,7 @@ BATCH_SIZE, LEARNING_RATE, MAX_NORM = 256, 2e-3, 5.0
 PATIENCE, MAX_EPOCHS = 5, 100  # epochs without a better held-out density; and all of them
 DRAWS = 4  # of each held-out posterior, that judge
 LEAST_TEXTS = 10
+LAST = 4  # number of the last layer of a network with two hidden ones, which functions stand between
 _GAUSSIAN, _FLOW = "gaussian.", "flow."  # the tensors in a file
 
 
@@ -198,9 +199,9 @@ class FlowPrior:
         labels, size = self.shape
         context, hidden = (labels if labels > 1 else 0), (self.size.width, self.size.width)
         flow = MAF(size, context, transforms=self.size.transforms, hidden_features=hidden)
-        for transform in flow.transform.transforms:
-            nn.init.zeros_(transform.hyper[-1].weight)
-            nn.init.zeros_(transform.hyper[-1].bias)
+        for name, parameter in flow.named_parameters():
+            if f"hyper.{LAST}." in name:  # of the network of a transform
+                nn.init.zeros_(parameter)
         return flow
 
 

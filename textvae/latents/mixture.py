@@ -34,7 +34,7 @@ class MixturePrior:
     """A mixture of Gaussians, fitted to the aggregate posterior; one for each label.
 
     Covariances are diagonal in the coordinates in which all codes together have the covariance 1: full ones would need
-    many texts for each component, and code held-out texts no better.
+    many texts for each component, and made held-out texts no likelier.
 
     Attributes:
         weights: (C, K), the share of each component; they sum to 1.
@@ -90,9 +90,10 @@ class MixturePrior:
         within = (share - (ends - weights).gather(1, component)) / weights.gather(1, component)
         first = torch.special.ndtri(within.clamp(TINY, 1 - TINY)).to(noise)
         noise, latents = torch.cat([first, noise[:, 1:]], dim=1), torch.empty_like(noise)
-        for label, number in torch.stack([ids, component[:, 0]], dim=1).unique(dim=0).tolist():
-            rows = (ids == label) & (component[:, 0] == number)
-            latents[rows] = self.mean[label, number] + temperature * (noise[rows] @ self.scale[label, number].T)
+        with torch.autocast(noise.device.type, enabled=False):  # of an evaluation in mixed precision
+            for label, number in torch.stack([ids, component[:, 0]], dim=1).unique(dim=0).tolist():
+                rows = (ids == label) & (component[:, 0] == number)
+                latents[rows] = self.mean[label, number] + temperature * (noise[rows] @ self.scale[label, number].T)
         return latents
 
     def log_density(self, latents: Tensor, label_ids: Tensor | None = None) -> Tensor:

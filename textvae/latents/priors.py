@@ -102,7 +102,8 @@ class GaussianPrior:
             label_ids: of each z, for a model with labels.
         """
         ids = [0] * len(noise) if label_ids is None else label_ids
-        return self.mean[ids] + temperature * (self.scale[ids] @ noise.unsqueeze(-1)).squeeze(-1)
+        with torch.autocast(noise.device.type, enabled=False):  # of an evaluation in mixed precision
+            return self.mean[ids] + temperature * (self.scale[ids] @ noise.unsqueeze(-1)).squeeze(-1)
 
     def log_density(self, latents: Tensor, label_ids: Tensor | None = None) -> Tensor:
         """log p(z) in nats, or log p(z|c) with the labels (N,): (…, N, Z) → (…, N)."""

@@ -17,8 +17,10 @@ A new verb that reads or writes texts goes here, as a function of a `Codec`.
 - `analogy(a, b, c)`: a is to b as c is to this text.
 - `traverse(texts, dimension)`: each text, with one dimension of its z moved in steps; or with `axes="principal"` one of
   the axes along which z of texts vary most.
-- `sample(num_samples)`: texts from the prior that training has fitted; `prior="standard"` is N(0, I).
-- `fit_prior(texts)`: fit that prior to other texts.
+- `sample(num_samples)`: texts from the Gaussian that training has fitted; `prior="standard"` is N(0, I), and "mixture"
+  and "flow" are what `fit_prior` has fitted.
+- `fit_prior(texts, name)`: fit the prior of this name; it is kept with the model. The Gaussian is the default: under
+  the two others z of new texts is likelier, but their samples are no better (`recipes/README.md`).
 - `score(texts)`: an upper bound on −log p(x) in nats. A lower score is a more usual text; longer texts score higher.
   With `return_terms=True` a `TextTerms` of each text: −ELBO, reconstruction from a draw and from the mean, KL, bound,
   number of tokens; with `return_tokens=True` also each token and its nats. A list of them is a table for pandas.
