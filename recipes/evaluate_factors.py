@@ -3,7 +3,7 @@
 python recipes/evaluate_factors.py
 
 Without arguments it trains the models of configs/grammar.yaml on sentences of a generated grammar, whose factors are
-known; `--sweep` names another sweep file. After an interruption the same command resumes.
+known; `--sweep_file` names another sweep file. After an interruption the same command resumes.
 
 python recipes/evaluate_factors.py runs/mine --train_file train.csv --test_file test.csv --factors topic tense
 
@@ -67,7 +67,7 @@ def main() -> None:
         "--factors", nargs="+", action="extend", help="columns of the factors; of the grammar all if not given"
     )
     parser.add_argument("--label_column", help="column of the labels, for models with labels")
-    parser.add_argument("--sweep", default=str(SWEEP), help="without models: the sweep file to train")
+    parser.add_argument("--sweep_file", default=str(SWEEP), help="without models: the sweep file to train")
     parser.add_argument("--output_dir", help="without models: in place of the output_dir of that file")
     parser.add_argument("--num_texts", type=int, default=1000, help="use only the first so many texts of each file")
     parser.add_argument("--output", help="write the values of each model to this CSV file, too")
@@ -78,7 +78,7 @@ def main() -> None:
     if arguments.models:
         models, files, factors = *given(arguments), arguments.factors
     else:
-        models, files = of_the_grammar(arguments.sweep, arguments.output_dir)
+        models, files = of_the_grammar(arguments.sweep_file, arguments.output_dir)
         factors = arguments.factors or list(FACTORS)
     train, test = (read(file, arguments.text_column, factors, arguments.num_texts) for file in files)
     rows = [row for model in models for row in measure(model, train, test)]
@@ -104,7 +104,7 @@ def of_the_grammar(sweep_file: str, output_dir: str | None) -> tuple[list[Model]
     for file, part in zip(files, (rows[held_out:], rows[:held_out]), strict=True):
         write_whole(Path(file), as_csv(part))
     sweep = read_sweep(sweep_file, {"output_dir": str(place), "train_file": [files[0]], "validation_file": [files[1]]})
-    if run_all(sweep, sweep.runs, None, f"python recipes/evaluate_factors.py --sweep {sweep_file}"):
+    if run_all(sweep, sweep.runs, None, f"python recipes/evaluate_factors.py --sweep_file {sweep_file}"):
         sys.exit(1)
     models = [Model(one.name, one.directory, one.config.label_column) for one in sweep.runs]
     return models, files

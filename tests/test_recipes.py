@@ -426,7 +426,7 @@ def test_factors_of_the_grammar_are_measured_for_each_run_of_a_sweep(call, tmp_p
     runs = {"plain": {}, "told": {"label_column": "tense"}}
     (tmp_path / "sweep.yaml").write_text(json.dumps({"output_dir": "unused", "base": base, "runs": runs}))
     place, rows, again = (tmp_path / name for name in ("runs", "rows.csv", "again.csv"))
-    sweep = ["--sweep", tmp_path / "sweep.yaml", "--output_dir", place, "--num_texts", 60]
+    sweep = ["--sweep_file", tmp_path / "sweep.yaml", "--output_dir", place, "--num_texts", 60]
     call("evaluate_factors.py", *sweep, "--factors", "tense", "number", "--output", rows)
     before = contents(place)
     found = {row["model"]: row for row in csv.DictReader(rows.open(newline=""))}

@@ -63,7 +63,7 @@ def _check(codes: np.ndarray, factors: Factors) -> None:
 def mutual_information_gap(codes: np.ndarray, factors: Factors) -> float:
     """MIG: how much more the best dimension says of a factor than the second best (Chen et al. 2018, eq. 6).
 
-    The difference of the two mutual informations as a share of the factor's entropy, averaged over the factors: from 0
+    The difference of what the two say, in nats, as a share of the factor's entropy, averaged over the factors: from 0
     to 1. Each dimension is cut into 20 bins of equal width between its extremes.
     """
     from sklearn.metrics import mutual_info_score
