@@ -131,6 +131,7 @@ def test_every_flag_in_a_sentence_is_one_of_a_recipe(here, stop_when_parsed):
         "evaluate_paraphrase": ["m", "--file", "f"],
         "evaluate_detector": ["m", *(f"--{name}=f" for name in ("normal", "held_out", "test", "unusual"))],
         "evaluate_walks": ["m", "--file", "f"],
+        "evaluate_denoise": ["m", "--file", "f", "--train_file", "f"],
         "evaluate_edit": ["m", "--file", "f", "--train_file", "f", "--classifier_file", "f"],
         "evaluate_molecules": ["m", "--test_file", "f"],
         "evaluate_property": ["m", "--file", "f", "--train_file", "f"],

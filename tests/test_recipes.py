@@ -470,6 +470,20 @@ def test_evaluate_infill_measures_models_beside_what_needs_none(call, model, cor
     assert all(float(row["fluency"]) > 0 and float(row["bleu"]) > 0 for row in found.values())
 
 
+def test_evaluate_denoise_measures_every_way_at_every_noise(call, model, corpus, tmp_path, capsys):
+    files = ["--file", corpus, "--train_file", corpus, "--output", tmp_path / "rows.csv"]
+    call("evaluate_denoise.py", model, *files, "--num_texts", 4, "--closeness", 1000, "--shares", 0.3)
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = ["drop", "mask", "substitute", "shuffle", "typos"]
+    assert list(dict.fromkeys(row["noise"] for row in rows)) == kinds
+    ways = {"as it is", "trigrams, closeness 1000", "denoise, closeness 1000"}
+    assert all({row["way"] for row in rows if row["noise"] == kind} >= ways for kind in kinds)
+    assert capsys.readouterr().out.count("| ") > len(rows)
+    found = {(row["noise"], row["way"]): row["word_accuracy"] for row in rows}
+    assert found["shuffle", "trigrams, closeness 1000"] == found["shuffle", "as it is"]
+
+
 MISTAKES = {
     "no such prior": (
         "evaluate_samples.py",

@@ -90,7 +90,8 @@ def test_a_traversal_moves_one_dimension(pipeline):
 def test_a_traversal_of_principal_axes_moves_in_standard_deviations(pipeline):
     own = label(pipeline)
     pipeline.fit_prior(TEXTS * 4, **own)
-    z, axis = pipeline.encode(TEXTS, **own), principal_axes(pipeline.priors["gaussian"])[-1, 0]  # of the label, or the only ones
+    axis = principal_axes(pipeline.priors["gaussian"])[-1, 0]  # of the label, or the only ones
+    z = pipeline.encode(TEXTS, **own)
     ways = pipeline.traverse(TEXTS, 0, num_steps=3, reach=9, axes="principal", **own)
     assert [list(column) for column in zip(*ways, strict=True)] == [
         pipeline.decode(z + move * axis, **own) for move in (-9, 0, 9)

@@ -285,6 +285,7 @@ def test_a_wrong_value_is_one_sentence_with_its_name(name, value):
         ({"kl_zero_phase": 1}, "zero_phase"),
         ({"kl_schedule": "cyclical", "kl_num_cycles": 0}, "num_cycles"),
         ({"word_dropout": 1.5}, "word_dropout"),
+        ({"noise_typos": 1.5}, "typos is 1.5"),
         ({"noise_mask": -0.5}, "mask"),
         ({"noise_shuffle": -1}, "shuffle"),
         ({"streaming": True}, "max_steps or max_minutes"),
@@ -420,6 +421,7 @@ def test_schedule_and_noise_take_their_own_settings():
         noise_mask=0.2,
         noise_substitute=0.3,
         noise_shuffle=4,
+        noise_typos=0.5,
         word_dropout=0.6,
     )
     assert asdict(config.kl_weight) == {
@@ -436,6 +438,7 @@ def test_schedule_and_noise_take_their_own_settings():
         "mask": 0.2,
         "substitute": 0.3,
         "shuffle": 4,
+        "typos": 0.5,
         "word_dropout": 0.6,
     }
 

@@ -59,7 +59,7 @@ def _mask(text: list[str], share: float, words: Sequence[str], generator: np.ran
 
 
 def _substitute(text: list[str], share: float, words: Sequence[str], generator: np.random.Generator) -> list[str]:
-    return [words[generator.integers(len(words))] if generator.random() < share else word for word in text]
+    return [words[int(generator.integers(len(words)))] if generator.random() < share else word for word in text]
 
 
 def _shuffle(text: list[str], share: float, words: Sequence[str], generator: np.random.Generator) -> list[str]:

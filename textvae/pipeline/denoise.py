@@ -7,6 +7,7 @@ from textvae.config_fields import NOT_NEGATIVE, number
 from textvae.data.gaps import mask_gaps
 from textvae.data.inference_batches import InferenceBatches
 from textvae.data.noise import COSTS
+from textvae.data.special_tokens import special_tokens
 from textvae.pipeline.channel import Alignment, Closeness, Pieces
 from textvae.pipeline.codec import Codec, Written
 from textvae.pipeline.inputs import Label, Texts
@@ -47,6 +48,6 @@ def say_untrained() -> None:
 
 
 def _alignments(codec: Codec, read: InferenceBatches) -> list[Alignment]:
-    pieces, end = Pieces(codec.tokenizers.decoder), codec.tokenizers.decoder.eos_token_id
+    pieces, end = Pieces(codec.tokenizers.decoder), special_tokens(codec.tokenizers.decoder).eos_token_id
     pairs = zip(read.texts, read.target_ids, strict=True)
     return [Alignment(text, own_tokens, end, pieces, COSTS) for text, own_tokens in pairs]
