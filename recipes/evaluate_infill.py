@@ -20,8 +20,16 @@ from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
 from textvae.cli.main import run
 from textvae.config_fields import COUNT, SEED, check_settings, same_setting, setting
 from textvae.data.corpora import load_texts
+from textvae.errors import InputError
 from textvae.evaluation.config import EvaluationConfig
-from textvae.evaluation.infilling import Gapped, LeftToRight, Trigrams, delete_words, measure_infilling
+from textvae.evaluation.infilling import (
+    MOST_DELETED,
+    Gapped,
+    LeftToRight,
+    Trigrams,
+    delete_words,
+    measure_infilling,
+)
 from textvae.evaluation.judges import Judges, open_judges
 from textvae.evaluation.table import as_csv, as_markdown
 from textvae.files import check_place, write_whole
@@ -59,6 +67,9 @@ def main() -> None:
     vaes = [(Path(model).name, TextVAEPipeline.from_pretrained(model)) for model in arguments.models]
     judges = open_judges(settings.judge, None, torch.device("cpu"))
     gapped = delete_words(load_texts(arguments.file)["text"][:], settings.num_texts, settings.seed)
+    gapped = [one for one in gapped if all(has_room(vae, one.text) for _, vae in vaes)]
+    if not gapped:
+        raise InputError("The models cannot write texts as long as those of --file: give shorter ones.")
     train = load_texts(arguments.train_file)["text"][:] if arguments.train_file else None
     rows = []
     for name, written in ways(vaes, train, judges, gapped, settings):
@@ -67,6 +78,11 @@ def main() -> None:
         say("\n".join(lines if len(rows) == 1 else lines[-1:]))
         if arguments.output:
             write_whole(Path(arguments.output), as_csv(rows))
+
+
+def has_room(vae: TextVAEPipeline, text: str) -> bool:
+    """Whether the model can write the text with a token more for each word that may be missing."""
+    return len(vae.tokenizer(text)["input_ids"]) + MOST_DELETED < vae.max_length
 
 
 def ways(

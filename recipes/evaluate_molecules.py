@@ -1,6 +1,6 @@
 """Measure the molecules that models write from their prior, as MOSES does, beside real ones. Prints a table.
 
-python recipes/evaluate_molecules.py runs/molecules --test_file data/moses/test.txt --priors fitted standard
+python recipes/evaluate_molecules.py runs/molecules --test_file data/moses/test.txt --priors gaussian standard
 python recipes/evaluate_molecules.py runs/molecules --test_file data/moses/test.txt --writing greedy --chemnet true
 
 The first row is of molecules of MOSES' training set, none of which is novel. Another row is a prior, a temperature of z
@@ -59,7 +59,7 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="directories that train.py wrote")
     parser.add_argument("--test_file", nargs="+", action="extend", required=True, help=f"real molecules: {FILE_HELP}")
-    parser.add_argument("--priors", nargs="+", default=["fitted"], choices=["fitted", "standard"])
+    parser.add_argument("--priors", nargs="+", default=["gaussian"], choices=["gaussian", "standard"])
     parser.add_argument("--temperatures", nargs="+", type=float, default=[1.0])
     parser.add_argument("--writing", nargs="+", default=["beams"], choices=list(WRITING))
     add_flags(parser, Settings)

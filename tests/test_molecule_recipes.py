@@ -105,7 +105,7 @@ def test_samples_are_measured_beside_real_molecules(moses, call, models, tmp_pat
     rows = tmp_path / "rows.csv"
     call(
         *("evaluate_molecules.py", *models, "--test_file", tmp_path / "test.txt", "--num_samples", 6),
-        *("--priors", "fitted", "standard", "--writing", "greedy", "drawn", "--output", rows),
+        *("--priors", "gaussian", "standard", "--writing", "greedy", "drawn", "--output", rows),
     )
     printed = capsys.readouterr().out.splitlines()
     table = list(csv.DictReader(rows.open()))

@@ -302,7 +302,7 @@ def _paraphrase(arguments: argparse.Namespace) -> None:
 def infill(parser: Parser):
     """Write the missing words of each text, the best first; all given words stay.
 
-    textvae infill runs/chitchat "I ___ to the ___ yesterday." --num_return_sequences 3
+    textvae infill runs/chitchat "I ___ the ___." --num_return_sequences 3
 
     Lines of text are the text and, two spaces further in, the ways to fill it. With --format tsv or jsonl each text has
     one line.

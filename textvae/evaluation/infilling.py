@@ -157,25 +157,25 @@ class LeftToRight:
         self.judge = judge
 
     def fill(self, gapped: Gapped, number: int = 5) -> list[str]:
-        """The `number` likeliest continuations of the first gap by beams; later gaps of each are filled by the best."""
+        """The `number` likeliest fills of the first gap, by beams; later gaps of each are filled greedily."""
         texts, sizes = [""], iter(gapped.sizes)
         for word in gapped.words:
             if word is not None:
                 texts = [f"{text} {word}".lstrip() for text in texts]
             else:
                 size = next(sizes)
-                wanted = number if len(texts) == 1 else 1
-                texts = [own for text in texts for own in self._continued(text, size, number, wanted)]
+                num_beams = number if len(texts) == 1 else 1
+                texts = [own for text in texts for own in self._continued(text, size, num_beams)]
         return list(dict.fromkeys(texts))
 
     @torch.no_grad()
-    def _continued(self, text: str, size: int, num_beams: int, wanted: int) -> list[str]:
-        """The text with `size` words more; of a beam with fewer words as many as there are."""
+    def _continued(self, text: str, size: int, num_beams: int) -> list[str]:
+        """The text with `size` words more, `num_beams` times; of a beam with fewer words as many as there are."""
         tokenizer: Any = self.judge.tokenizer
         ids = [*self.judge.starts, *tokenizer(text, add_special_tokens=False)["input_ids"]]
         model: Any = self.judge.model
         given = torch.tensor([ids], device=model.device)
-        options = {"num_beams": num_beams, "num_return_sequences": wanted, "do_sample": False}
+        options = {"num_beams": num_beams, "num_return_sequences": num_beams, "do_sample": False}
         found = model.generate(
             given, attention_mask=torch.ones_like(given), max_new_tokens=3 * size + 2, pad_token_id=0, **options
         )

@@ -9,7 +9,7 @@ R rows, a template and a z of each · H hypotheses · V vocabulary · Z latent_s
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
@@ -105,7 +105,7 @@ class GapSearch:
             if not grown:
                 break
             places = torch.tensor([place for place, _ in grown], device=self.model.device)
-            cast(Cache, cache).reorder_cache(places)
+            cast(Any, cache).reorder_cache(places)
             beams = [one for _, one in grown]
             new = [one.ids[-1:] for one in beams]
         return closings
@@ -187,7 +187,7 @@ class GapSearch:
         return self.templates[one.row]
 
 
-def _by_row(items: Iterable, row=attrgetter("row")) -> dict[int, list]:
+def _by_row(items: Iterable, row: Callable[[Any], int] = attrgetter("row")) -> dict[int, list]:
     found = defaultdict(list)
     for one in items:
         found[row(one)].append(one)
