@@ -23,6 +23,7 @@ from textvae.data.noise import COSTS
 from textvae.evaluation.denoising import NOISES, make_noisy, measure_denoising
 from textvae.evaluation.spelling_corrector import SpellingCorrector, has_symspell
 from textvae.evaluation.table import as_csv, as_markdown
+from textvae.evaluation.trigram_cleaner import TrigramCleaner
 from textvae.evaluation.trigrams import Trigrams
 from textvae.files import check_place, write_whole
 from textvae.processes import say
@@ -62,15 +63,13 @@ def main() -> None:
     chosen = np.random.default_rng(settings.seed).permutation(len(texts))[: settings.num_texts]
     clean = [" ".join(texts[i].split()) for i in chosen]
     words = [word for text in train for word in text.split()]
-    trigrams, corrector = Trigrams(train), spelling_corrector()
+    cleaner, corrector = TrigramCleaner(Trigrams(train)), spelling_corrector()
     rows = []
     for kind in arguments.kinds:
         for share in arguments.shares:
             noisy = make_noisy(clean, kind, share, words, np.random.default_rng(settings.seed))
             about = {"noise": kind, "share": share}
-            for name, written in ways(
-                vae, trigrams, corrector if kind == "typos" else None, noisy, arguments.closeness
-            ):
+            for name, written in ways(vae, cleaner, corrector if kind == "typos" else None, noisy, arguments.closeness):
                 rows.append({**about, "way": name, **measure_denoising(written, clean)})
                 lines = as_markdown(list(rows[-1]), [as_cells(rows[-1])]).split("\n")
                 say("\n".join(lines if len(rows) == 1 else lines[-1:]))
@@ -87,7 +86,7 @@ def spelling_corrector() -> SpellingCorrector | None:
 
 def ways(
     vae: TextVAEPipeline,
-    trigrams: Trigrams,
+    cleaner: TrigramCleaner,
     corrector: SpellingCorrector | None,
     noisy: list[str],
     closeness: list[float],
@@ -97,8 +96,8 @@ def ways(
     if corrector is not None:
         yield "spelling corrector", [corrector.correct(text) for text in noisy]
     for weight in closeness:
-        trigrams.costs = COSTS.times(weight)
-        yield f"trigrams, closeness {weight:g}", [trigrams.repair(text) for text in noisy]
+        cleaner.costs = COSTS.times(weight)
+        yield f"trigrams, closeness {weight:g}", [cleaner.clean(text) for text in noisy]
     for weight in closeness:
         yield f"denoise, closeness {weight:g}", vae.denoise(noisy, weight)  # pyright: ignore[reportReturnType]
 

@@ -26,12 +26,13 @@ from textvae.evaluation.infilling import (
     MOST_DELETED,
     Gapped,
     LeftToRight,
-    Trigrams,
+    TrigramFiller,
     delete_words,
     measure_infilling,
 )
 from textvae.evaluation.judges import Judges, open_judges
 from textvae.evaluation.table import as_csv, as_markdown
+from textvae.evaluation.trigrams import Trigrams
 from textvae.files import check_place, write_whole
 from textvae.processes import say
 
@@ -96,8 +97,8 @@ def ways(
     number = settings.num_candidates
     yield "what was deleted", [[one.text] for one in gapped]
     if train is not None:
-        trigrams = Trigrams(train)
-        yield "trigrams", [trigrams.fill(one, number) for one in gapped]
+        filler = TrigramFiller(Trigrams(train))
+        yield "trigrams", [filler.fill(one, number) for one in gapped]
     if judges.language_model is not None:
         left = LeftToRight(judges.language_model)
         yield "left to right", [left.fill(one, number) for one in gapped]

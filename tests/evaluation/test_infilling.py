@@ -7,8 +7,9 @@ import torch
 from tiny_runs import SENTENCES, save_decoder
 
 from textvae.errors import InputError
-from textvae.evaluation.infilling import Gapped, LeftToRight, Trigrams, delete_words, measure_infilling
+from textvae.evaluation.infilling import Gapped, LeftToRight, TrigramFiller, delete_words, measure_infilling
 from textvae.evaluation.judges import Judges, LanguageModel
+from textvae.evaluation.trigrams import Trigrams
 
 NO_JUDGES = Judges(None, None)
 LONG = [f"{text} and {other}" for text, other in zip(SENTENCES, SENTENCES[7:], strict=False)]
@@ -48,19 +49,21 @@ def test_what_was_deleted_is_perfect_and_a_gap_is_not(tmp_path):
 def test_trigrams_are_probabilities_and_read_both_sides():
     texts = ["we like pizza now", "we eat pizza now", "we like music now", "we eat music slowly", "you like tea now"]
     model = Trigrams(texts)
+    filler = TrigramFiller(model)
     words = [*model.counts[()]]
     for history in ((), ("we",), ("we", "like"), ("never", "seen")):
         unknown = model.probability("unseen", history)
         assert math.isclose(sum(model.probability(word, history) for word in words) + unknown, 1)
-    assert model.fill(Gapped("we eat music slowly", ["we", "eat", None, "slowly"], [1]))[0] == "we eat music slowly"
-    assert model.fill(Gapped("you like tea now", [None, "like", "tea", "now"], [1]))[0] == "you like tea now"
-    spans = model.fill(Gapped("", ["we", None, "slowly"], [2]), number=3)
+    assert filler.fill(Gapped("we eat music slowly", ["we", "eat", None, "slowly"], [1]))[0] == "we eat music slowly"
+    assert filler.fill(Gapped("you like tea now", [None, "like", "tea", "now"], [1]))[0] == "you like tea now"
+    spans = filler.fill(Gapped("", ["we", None, "slowly"], [2]), number=3)
     assert spans[0] == "we eat music slowly" and len({*spans}) == 3 and all(len(one.split()) == 4 for one in spans)
-    assert model.fill(Gapped("", [None, "tea", None], [2, 1]))[0] == "you like tea now"
+    assert filler.fill(Gapped("", [None, "tea", None], [2, 1]))[0] == "you like tea now"
 
 
 def test_the_best_fill_is_that_of_all_words():
     model = Trigrams(SENTENCES)
+    filler = TrigramFiller(model)
 
     def likelihood(text):
         words = ["<s>", "<s>", *text.split(), "</s>"]
@@ -68,7 +71,7 @@ def test_the_best_fill_is_that_of_all_words():
 
     words = sorted({word for text in SENTENCES for word in text.split()})
     expected = max((f"we {a} saw {b} garden ." for a in words for b in words), key=likelihood)
-    assert model.fill(Gapped("", ["we", None, "saw", None, "garden", "."], [1, 1]))[0] == expected
+    assert filler.fill(Gapped("", ["we", None, "saw", None, "garden", "."], [1, 1]))[0] == expected
 
 
 def test_from_left_to_right_given_words_stay(tmp_path):

@@ -6,7 +6,6 @@ Texts are split into words at spaces. K candidates for each text
 import heapq
 import math
 import random
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
@@ -19,9 +18,9 @@ from textvae.errors import InputError
 from textvae.evaluation.judges import Judges, LanguageModel
 from textvae.evaluation.metrics import corpus_bleu
 from textvae.evaluation.quality import fluency
+from textvae.evaluation.trigrams import END, START, Trigrams
 
 MOST_DELETED = 3
-START, END = "<s>", "</s>"
 USUAL, WAITING = 300, 2000  # of the trigram model: words that are tried anywhere, and beams behind a gap
 
 
@@ -102,31 +101,15 @@ def measure_infilling(written: Sequence[Sequence[str]], gapped: Sequence[Gapped]
     return values
 
 
-class Trigrams:
-    """A trigram model of words, smoothed as by Witten & Bell (1991), that knows how many words are missing.
+class TrigramFiller:
+    """Fills gaps by the words under which the whole text is likeliest, and knows how many words are missing.
 
-    A gap is filled by the words under which the whole text is likeliest: those on its right count as much as those on
-    its left.
+    The words on the right of a gap count as much as those on its left.
     """
 
-    def __init__(self, texts: Sequence[str]):
-        """Count the words, pairs and triples of these texts."""
-        self.counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-        for text in texts:
-            words = [START, START, *text.split(), END]
-            for a, b, c in zip(words, words[1:], words[2:], strict=False):
-                for history in ((), (b,), (a, b)):
-                    self.counts[history][c] += 1
-        self.totals = {history: counts.total() for history, counts in self.counts.items()}
-        self.usual = [word for word, _ in self.counts[()].most_common(USUAL) if word != END]
-
-    def probability(self, word: str, history: tuple[str, ...]) -> float:
-        """p(word | the words before it, two at most), mixed with those of shorter histories."""
-        lower = self.probability(word, history[1:]) if history else 1 / (len(self.counts[()]) + 1)
-        if history not in self.totals:
-            return lower
-        kinds, total = len(self.counts[history]), self.totals[history]
-        return (self.counts[history][word] + kinds * lower) / (total + kinds)
+    def __init__(self, trigrams: Trigrams):
+        self.trigrams = trigrams
+        self.usual = [word for word, _ in trigrams.counts[()].most_common(USUAL) if word != END]
 
     def fill(self, gapped: Gapped, number: int = 5, num_beams: int = 50) -> list[str]:
         """The `number` likeliest ways to fill the gaps, by a beam search."""
@@ -136,7 +119,7 @@ class Trigrams:
         beams = [(0.0, [START, START])]  # log-probability and words
         for place, word in enumerate(slots[2:], 2):
             grown = [
-                (log_p + math.log(self.probability(own, (*words[-2:],))), [*words, own])
+                (log_p + math.log(self.trigrams.probability(own, (*words[-2:],))), [*words, own])
                 for log_p, words in beams
                 for own in ([word] if word else self._candidates(words))
             ]
@@ -147,7 +130,8 @@ class Trigrams:
 
     def _candidates(self, words: list[str]) -> set[str]:
         """The words that have followed these in some text, and the usual ones."""
-        return {*self.counts[(*words[-2:],)], *self.counts[(words[-1],)], *self.usual} - {END}
+        counts = self.trigrams.counts
+        return {*counts[(*words[-2:],)], *counts[(words[-1],)], *self.usual} - {END}
 
 
 class LeftToRight:
