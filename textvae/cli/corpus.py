@@ -4,7 +4,7 @@ import argparse
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
@@ -94,7 +94,7 @@ def _neighbours(arguments: argparse.Namespace) -> None:
 
     def verb(rows: list[Row]) -> list[Result]:
         found = vae.neighbours([row.text for row in rows], corpus, **asdict(searching), **options_of(using, rows))
-        return [_result(row.text, own) for row, own in zip(rows, found, strict=True)]
+        return [_result(row.text, own) for row, own in zip(rows, cast(list, found), strict=True)]
 
     stream(texts, output, layout, using.batch_size, verb)
 

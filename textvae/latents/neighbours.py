@@ -4,6 +4,7 @@ N points · M points of an index · Z latent_size
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets.search import FaissIndex
@@ -39,16 +40,20 @@ class VectorIndex:
         return own
 
     def __len__(self) -> int:
-        return self.index.faiss_index.ntotal
+        return self._flat.ntotal
 
     @property
     def size(self) -> int:
         """Z."""
-        return self.index.faiss_index.d
+        return self._flat.d
+
+    @property
+    def _flat(self) -> Any:
+        return self.index.faiss_index
 
     def add(self, points: Tensor) -> None:
         """Add points (N, Z) behind those that are there; raises InputError if they are none."""
-        self.index.faiss_index.add(self._directions(points))
+        self._flat.add(self._directions(points))
 
     def nearest(self, points: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """The nearest points of the index, the first the nearest: their cosines with each point, and their rows.

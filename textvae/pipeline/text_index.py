@@ -4,7 +4,7 @@ N texts · M texts of the corpus · Z latent_size
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +124,7 @@ def make_index(codec: Codec, corpus: Corpus, label: Label) -> TextIndex:
         raise InputError("The corpus holds no text: give some.")
     ids = codec.label_ids(label, len(texts))
     vectors = VectorIndex.empty(codec.model.config.latent_size)
-    for means in codec.means_in_parts(texts["text"], ids):
+    for means in codec.means_in_parts(cast("Sequence[str]", texts["text"]), ids):
         vectors.add(means)
     return TextIndex(texts, vectors, fingerprint(codec.model))
 
