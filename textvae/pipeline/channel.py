@@ -27,6 +27,7 @@ _LETTERS = re.compile(r"[\w'’-]")
 Words = tuple[str, ...]
 
 WORD, REST_OF_WORD = -9.0, -0.5  # least log-probabilities of what is copied
+RUN_ON = 3.0  # nats for each further piece of a word that is not copied, or it could go on without end
 
 
 def words_of(text: str) -> Words:
@@ -122,7 +123,7 @@ class Alignment:
         fresh = self._next(words, "", self.other).min()  # a word like no other
         grown = self._next(words[:-1], "", self.other).min() if words else fresh  # if the last word becomes one
         kinds, goes_on = self.pieces.kinds, self._kind_of_last(text)
-        added = np.where(kinds == goes_on, grown, fresh) - base
+        added = np.where(kinds == goes_on, grown + RUN_ON, fresh) - base
         added[self.pieces.empty] = math.inf  # special tokens, which an untrained decoder would fill gaps with
         if self.near:
             added[self.near] = self._next(words, "", self.near_costs).min(-1) - base
