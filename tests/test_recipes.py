@@ -457,9 +457,12 @@ def test_digits_are_texts_whose_plane_is_drawn(call, tmp_path, capsys):
     assert first == [-last[0], -last[1]] and first[0] < 0 < first[1]  # the top left corner
 
 
-def test_evaluate_infill_measures_models_beside_what_needs_none(call, model, corpus, tmp_path, capsys):
+def test_evaluate_infill_measures_models_beside_what_needs_none(call, corpus, tmp_path, capsys):
+    tokenizer, model = train_word_tokenizer(SENTENCES), tmp_path / "words"
+    parts = {"encoder": {**BERT, "vocab_size": len(tokenizer)}, "decoder": {**GRU, "vocab_size": len(tokenizer)}}
+    TextVAEPipeline(TextVAEModel(TextVAEConfig(**parts, latent_size=3)), tokenizer, 20).save_pretrained(model)
     judge, output = save_decoder(tmp_path / "decoder"), tmp_path / "rows.csv"
-    few = ["--num_texts", 12, "--num_beams", 2, "--max_gap_tokens", 2, "--num_rounds", 1, "--judge", judge]
+    few = ["--num_texts", 4, "--num_beams", 2, "--max_gap_tokens", 2, "--num_rounds", 1, "--judge", judge]
     call("evaluate_infill.py", model, "--file", corpus, "--train_file", corpus, *few, "--output", output)
     printed = capsys.readouterr().out
     with output.open(newline="") as file:
