@@ -115,7 +115,7 @@ def test_a_layout_that_cannot_be_is_refused(laid_out, monkeypatch):
         UMAPMap.fit(POINTS)
 
 
-@pytest.mark.umap
+@pytest.mark.slow
 def test_umap_keeps_groups_together_and_the_same_seed_gives_the_same_map():
     umap = pytest.importorskip("umap")
     groups = torch.arange(60) % 3

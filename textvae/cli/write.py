@@ -80,7 +80,7 @@ class Paraphrasing:
 
 @dataclass
 class Denoising:
-    closeness: float = setting(1.0, "weight of the words of the noisy text; at 0 z alone counts", NOT_NEGATIVE)
+    closeness: float = setting(2.0, "weight of the words of the noisy text; at 0 z alone counts", NOT_NEGATIVE)
 
     def __post_init__(self):
         check_settings(self)

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from textvae.data.inference_batches import InferenceBatches
@@ -43,7 +44,7 @@ def in_chunks(
     codec: Codec,
     texts: Texts,
     label: Label,
-    verb: Callable[[InferenceBatches], Sequence[Any]],
+    verb: Callable[[InferenceBatches], Sequence[Any] | Tensor],
     join: Callable[[list], Any] = joined,
 ) -> Any:
     """The results of a verb for some texts, chunk by chunk; the number of texts that were cut is logged at the end.
@@ -84,8 +85,8 @@ def _listed(codec: Codec, texts: list[str], label: Label) -> Iterator[Chunk]:
 
 
 def _results(
-    codec: Codec, chunks: Iterable[Chunk], verb: Callable[[InferenceBatches], Sequence[Any]]
-) -> Iterator[Sequence[Any]]:
+    codec: Codec, chunks: Iterable[Chunk], verb: Callable[[InferenceBatches], Sequence[Any] | Tensor]
+) -> Iterator[Sequence[Any] | Tensor]:
     cut = number = 0
     try:
         for texts, ids in chunks:

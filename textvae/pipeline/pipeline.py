@@ -22,7 +22,7 @@ from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.evaluate import evaluate, one_config
 from textvae.latents.directions import Directions
 from textvae.latents.maps import PCAMap, UMAPMap
-from textvae.latents.priors import Prior
+from textvae.latents.priors import GaussianPrior, Prior
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.modeling.load import load_model
 from textvae.modeling.pretrained import named_errors
@@ -173,7 +173,17 @@ class TextVAEPipeline:
     def encode(self, texts: Iterator[str], *args: Any, **options: Any) -> Iterator[Any]: ...
 
     @overload
-    def encode(self, texts: Texts, *args: Any, return_std: Literal[True], **options: Any) -> tuple[Tensor, Tensor]: ...
+    def encode(
+        self,
+        texts: Texts,
+        sample: bool = False,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: bool = True,
+        label: Label = None,
+        *,
+        return_std: Literal[True],
+    ) -> tuple[Tensor, Tensor]: ...
 
     @overload
     def encode(
@@ -297,7 +307,7 @@ class TextVAEPipeline:
     def denoise(
         self,
         texts: Texts,
-        closeness: float = 1.0,
+        closeness: float = 2.0,
         seed: int | None = None,
         batch_size: int = 64,
         progress: bool = True,
@@ -550,7 +560,8 @@ class TextVAEPipeline:
                 there is no fitted prior for principal axes.
         """
         codec = self._codec(batch_size, progress, seed, generation_kwargs)
-        return traverse(codec, self.priors.get(USUAL), texts, dimension, num_steps, reach, axes, label)
+        prior = cast("GaussianPrior | None", self.priors.get(USUAL))
+        return traverse(codec, prior, texts, dimension, num_steps, reach, axes, label)
 
     def score(
         self,

@@ -100,7 +100,7 @@ def make_map(
     latents = torch.cat([torch.empty(0, codec.model.config.latent_size), *codec.means_in_parts(given, ids)])
     if isinstance(method, str):
         method = PCAMap.fit(latents) if method == "pca" else UMAPMap.fit(latents, seed)
-    return TextMap(given, method.transform(latents), method, classes and list(map(str, classes)))
+    return TextMap(given, method.transform(latents), method, None if classes is None else [*map(str, classes)])
 
 
 def check_method(method: str | PCAMap | UMAPMap) -> None:
