@@ -137,6 +137,7 @@ def test_every_flag_in_a_sentence_is_one_of_a_recipe(here, stop_when_parsed):
         "evaluate_property": ["m", "--file", "f", "--train_file", "f"],
         "draw_molecules": ["o"],
         "evaluate_infill": ["m", "--file", "f"],
+        "evaluate_samples": ["m", "--train_file", "f", "--file", "f"],
         "interpolate": ["m", "a", "b"],
         "evaluate_latents": ["m", "--train_file", "f", "--test_file", "f"],
         "lengths": ["m", "--file", "f"],

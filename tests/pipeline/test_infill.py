@@ -11,7 +11,7 @@ from textvae import InputError, TextVAEConfig, TextVAEModel, TextVAEPipeline
 from textvae.data.tokenization import load_tokenizer
 from textvae.data.unigram import train_tokenizer
 from textvae.pipeline.codec import Codec
-from textvae.pipeline.score import score_terms
+from textvae.pipeline.score import noise_of_all, terms
 
 TEXTS = ["we ___ pizza", "___ movie ,", "the ___", "___ and ___"]
 FEW = {"num_beams": 3, "max_gap_tokens": 2, "progress": False}
@@ -62,8 +62,8 @@ def test_a_score_is_the_bound_at_the_posterior_mean_and_ranks(vae):
     for place, some in enumerate(scored):
         texts, scores = zip(*some, strict=True)
         label = own["label"][place] if own else None
-        terms = score_terms(codec, codec.read(texts, label)[0], 1, False)
-        bounds = [-one.reconstruction_from_mean - one.kl for one in terms]
+        found = terms(codec, codec.read(texts, label)[0], noise_of_all(codec, 1), False)
+        bounds = [-one.reconstruction_from_mean - one.kl for one in found]
         assert list(scores) == pytest.approx(bounds, abs=1e-3) == sorted(scores, reverse=True)
 
 

@@ -452,7 +452,7 @@ def test_help_names_every_flag_and_its_default(capsys):
         assert f"--{field.name} " in shown
         assert " ".join(field.metadata["explanation"].split()[:3]) in " ".join(shown.split())
     assert "--latent_size int" in shown and "constant|linear|logistic|cosine|cyclical" in shown
-    assert "<class" not in shown and "typing" not in shown
+    assert "<class" not in shown and "typing." not in shown
 
 
 def test_the_default_config_file_says_what_the_defaults_are():

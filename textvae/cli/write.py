@@ -20,7 +20,6 @@ from textvae.cli.verbs import (
     stream,
 )
 from textvae.config_fields import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Range, check_settings, setting
-from textvae.data.gaps import GAP
 
 
 @dataclass
@@ -89,7 +88,7 @@ class Denoising:
 @dataclass
 class Infilling:
     num_return_sequences: int = setting(5, "maximum number of ways to fill a text", COUNT)
-    marker: str = setting(GAP, "what stands for a gap")
+    marker: str = setting("___", "what stands for a gap")
     max_gap_tokens: int = setting(8, "the most tokens in a gap", COUNT)
     allow_empty: bool = setting(False, "a gap may stay empty")
     num_rounds: int = setting(2, "how often gaps are filled", COUNT)
