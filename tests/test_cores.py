@@ -12,6 +12,8 @@ import torch
 from textvae.cores import cpu_quota, usable_cores
 from textvae.processes import this_process
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 NESTED = {"a/cpu.max": "400000 100000", "a/b/cpu.max": "max 100000", "cpu.max": "800000 100000"}
 

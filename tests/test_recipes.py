@@ -17,6 +17,8 @@ from textvae.config_fields import read_yaml
 from textvae.data.tokenization import train_word_tokenizer
 from textvae.training.config import TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 RECIPES = Path(__file__).parent.parent / "recipes"
 CUT_DOWN = [
     "--max_steps",

@@ -12,6 +12,8 @@ from tiny_runs import SENTENCES, settings, write_lines
 
 from textvae.cli.main import COMMANDS, make_parser
 
+pytestmark = pytest.mark.slow
+
 SHORT = ["--max_steps", "2", "--num_prior_samples", "2"]
 
 

@@ -5,6 +5,8 @@ import json
 import pytest
 from tiny_pipelines import TEXTS
 
+pytestmark = pytest.mark.slow
+
 MANY = TEXTS * 12
 LINES = "\n".join(MANY) + "\n"
 RUNS = {

@@ -8,6 +8,8 @@ import pandas
 import pytest
 from tiny_pipelines import LABELS, WORDS
 
+pytestmark = pytest.mark.slow
+
 NUMBER = random.Random(0)
 TEXTS = [" ".join(NUMBER.choices(WORDS, k=NUMBER.randint(1, 4))) for _ in range(75)]
 LINES = "\n".join(TEXTS) + "\n"

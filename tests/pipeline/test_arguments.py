@@ -14,6 +14,8 @@ from transformers import GenerationConfig
 
 from textvae.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 MODELS = [("gru", ()), ("llama", ()), ("gru", LABELS)]
 
 

@@ -11,6 +11,8 @@ from tiny_pipelines import LABELS, LATENT_SIZE, WORDS, build
 from textvae import InputError
 from textvae.pipeline.chunks import in_parts
 
+pytestmark = pytest.mark.slow
+
 NUMBER = random.Random(0)
 TEXTS = [" ".join(NUMBER.choices(WORDS, k=NUMBER.randint(1, 4))) for _ in range(20)]  # in parts of 1, 16 and 3
 VERBS = {

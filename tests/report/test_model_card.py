@@ -10,6 +10,8 @@ from textvae import train
 from textvae.report.model_card import as_markdown, as_text
 from textvae.report.samples import Samples
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     *("one\ntwo\r\nthree", "```\ncode", "- no item", "    no code", "# no title", "a | b"),
     *("<b>bold</b> *and* [link](http://a.b)", "1. &amp; \\ _x_", "+ 2) -"),

@@ -20,6 +20,8 @@ from textvae.sweeps.compare import Outcome, add_gap, as_csv, as_markdown, rate_d
 from textvae.sweeps.file import read_sweep
 from textvae.training import checkpoints
 
+pytestmark = pytest.mark.slow
+
 RECIPES = Path(__file__).parents[2] / "recipes"
 CONFIGS = [path for path in sorted((RECIPES / "configs").glob("*.yaml")) if "runs" in read_yaml(path)]
 LM, VAE = "language model", "Free bits: 0.25"

@@ -23,6 +23,8 @@ from textvae.data.coverage import coverage
 from textvae.training.config import TrainingConfig
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 OTHERS = [
     f"{who} {what} {where}{end}"
     for who in ("кошка", "a zebra")

@@ -39,6 +39,8 @@ from textvae.training.progress import Meter
 from textvae.training.setup import read_corpus
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 TARGETS = [" ".join(reversed(text.split())) for text in SENTENCES]
 
 

@@ -24,6 +24,8 @@ from textvae.training.optimization import rate_schedule
 from textvae.training.planner import steps_that_fit
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 MINUTES = 0.05
 PLANNED = {"max_steps": None, "max_minutes": MINUTES, "save_total_limit": 10**6, "logging_steps": 1, "eval_steps": 100}
 RANDOM = {

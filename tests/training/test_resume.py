@@ -20,6 +20,8 @@ from textvae.training.config import TrainingConfig
 from textvae.training.resume import BEFORE
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 GOES_ON = {"max_steps": 4, "resume_from_checkpoint": "latest"}
 

@@ -13,6 +13,8 @@ from textvae.training.config import CONFIG_FILE, TrainingConfig
 from textvae.training.setup import set_up
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):

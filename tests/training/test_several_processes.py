@@ -32,6 +32,8 @@ from textvae.training.checkpoints import checkpoints_in, step_of
 from textvae.training.config import TrainingConfig
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

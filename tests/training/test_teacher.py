@@ -20,6 +20,8 @@ from textvae.objectives.terms import similarity_difference
 from textvae.training.checkpoints import checkpoints_in
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 BRIEF = {"num_reconstructed_texts": 2, "num_importance_texts": 2, "num_importance_samples": 1}
 NOISE = {"noise_drop": 0.3, "noise_shuffle": 2}
 

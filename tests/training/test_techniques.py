@@ -33,6 +33,8 @@ from textvae.training.setup import read_corpus
 from textvae.training.step import ENCODER_STEPS, MOST_ENCODER_STEPS, objective
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 BRIEF = {"num_reconstructed_texts": 2, "num_importance_texts": 2, "num_importance_samples": 1}
 
 

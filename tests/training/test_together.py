@@ -22,6 +22,8 @@ from textvae.modeling.adapters import LORA_MARK
 from textvae.modeling.load import load_model
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("peft")
 
 LABELLED = {

@@ -36,6 +36,8 @@ from textvae.training.checkpoints import checkpoints_in
 from textvae.training.config import TrainingConfig
 from textvae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 TRAIN = sys.modules["textvae.training.train"]  # the name is that of a function, too
 
 

@@ -38,6 +38,8 @@ from textvae.modeling.load import join_parts
 from textvae.training.train import train
 from textvae.training.trainable import checkpoint_activations, choose_trainable
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("peft")
 
 TEXTS = SENTENCES[:6]
