@@ -83,6 +83,7 @@ def test_labels_are_read_and_colour_the_map(textvae, models, opened, corpus, tmp
         (["neighbours", "{model}", "pizza"], "--corpus"),
         (["neighbours", "{model}", "pizza", "--corpus", "{tmp}/absent.txt"], "absent.txt"),
         (["neighbours", "{model}", "pizza", "--corpus", "{tmp}/other"], "of another model"),
+        (["neighbours", "{model}", "pizza", "--corpus", "{tmp}/other", "{file}"], "other is an index: give it alone"),
         (["neighbours", "{model}", "pizza", "--corpus", "{file}", "--num_neighbours", "0"], "num_neighbours"),
         (["neighbours", "{model}", " ", "--corpus", "{file}"], "is blank"),
         (["neighbours", "{model}", "pizza", "--corpus", "{tmp}/empty.txt"], "holds no text"),

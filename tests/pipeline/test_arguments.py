@@ -1,6 +1,7 @@
 """Any arguments: a verb gives what its docstring promises, or one sentence that says what is wrong."""
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 import pandas
@@ -225,6 +226,8 @@ def try_calls(number: int, start: int | None = None) -> None:
         model, verb, arguments, count = call
         try:
             result = getattr(pipeline(*model), verb)(**arguments)
+            if isinstance(result, Iterator):  # as the texts were; a mistake is told where it is read
+                result = torch.stack([*result]) if verb == "encode" and count else [*result]
         except InputError as error:
             message = str(error)
             assert "\n" not in message and len(message) <= 400 and message.endswith((".", "?")), message

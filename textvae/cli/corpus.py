@@ -105,7 +105,10 @@ def _corpus(arguments: argparse.Namespace, vae: "TextVAEPipeline", using: Using)
     from textvae.pipeline.text_index import INDEX_FILE, TextIndex
 
     first, *others = arguments.corpus
-    if not others and (Path(first) / INDEX_FILE).exists():
+    indexes = [place for place in arguments.corpus if (Path(place) / INDEX_FILE).exists()]
+    if indexes and others:
+        raise InputError(f"{indexes[0]} is an index: give it alone as --corpus, or files of texts.")
+    if indexes:
         return TextIndex.load(first)
     corpus = load_texts(arguments.corpus, arguments.text_column)
     return vae.index(corpus, using.batch_size, sys.stderr.isatty(), using.label)

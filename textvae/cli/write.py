@@ -340,7 +340,8 @@ def denoise(parser: Parser):
 
     textvae denoise runs/denoise "I loove listening to musci." "Where do ___ come from?"
 
-    The model must have been trained with noise. A word ___ is one that is known to be missing.
+    The model should have been trained with noise: another one cleans badly, and a warning says so. A word ___ is one
+    that is known to be missing.
     """
     add_model(parser)
     add_texts(parser)

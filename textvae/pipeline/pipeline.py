@@ -316,7 +316,7 @@ class TextVAEPipeline:
     ) -> Written:
         """Write each noisy text clean, by 4 beams: typing errors, words that are lost, replaced or in another order.
 
-        The model must have been trained with noise (`noise_typos`, `noise_drop`, …); one that was not is used all the
+        The model should have been trained with noise (`noise_typos`, `noise_drop`, …); one that was not is used all the
         same, and a log message says so. A word `___` is one that is known to be missing.
 
         Args:

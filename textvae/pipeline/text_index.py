@@ -153,7 +153,8 @@ def opened_index(codec: Codec, corpus: TextIndex | str | Path | Corpus, label: L
         return make_index(codec, corpus, label)
     if not is_of(corpus.fingerprint, codec.model):
         raise InputError(
-            "The index is of another model, or it was trained since: make it anew with TextVAEPipeline.index."
+            "The index is of another model, or the model was trained since: make it anew with TextVAEPipeline.index or "
+            "`textvae index`."
         )
     return corpus
 
