@@ -227,7 +227,8 @@ def try_calls(number: int, start: int | None = None) -> None:
         try:
             result = getattr(pipeline(*model), verb)(**arguments)
             if isinstance(result, Iterator):  # as the texts were; a mistake is told where it is read
-                result = torch.stack([*result]) if verb == "encode" and count else [*result]
+                rows = [*result]
+                result = torch.stack(rows or [torch.empty(LATENT_SIZE)])[: len(rows)] if verb == "encode" else rows
         except InputError as error:
             message = str(error)
             assert "\n" not in message and len(message) <= 400 and message.endswith((".", "?")), message
