@@ -19,7 +19,7 @@ from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
 from textvae.cli.main import run
 from textvae.config_fields import COUNT, SEED, check_settings, setting
 from textvae.data.corpora import load_texts
-from textvae.data.noise import COSTS
+from textvae.data.edit_costs import COSTS
 from textvae.evaluation.denoising import NOISES, make_noisy, measure_denoising
 from textvae.evaluation.spelling_corrector import SpellingCorrector, has_symspell
 from textvae.evaluation.table import as_csv, as_markdown

@@ -3,6 +3,7 @@
 import pytest
 from tiny_runs import SENTENCES, save_decoder
 
+from textvae.data.continuations import WORD
 from textvae.data.templates import gap_tokens, split_at_gaps
 from textvae.data.tokenization import load_tokenizer, train_word_tokenizer
 from textvae.data.unigram import train_tokenizer
@@ -21,14 +22,16 @@ def gaps(request, tmp_path_factory):
     return gap_tokens(tokenizer, len(tokenizer) + 3)
 
 
+def tokens_behind_a_word(tokenizer, text):
+    word, both = (tokenizer(one, add_special_tokens=False)["input_ids"] for one in (WORD, f"{WORD} {text}"))
+    return both[len(word) :]
+
+
 def test_given_tokens_and_a_fill_are_the_tokens_of_the_text(gaps):
     whole = gaps.tokenizer("nobody here like pizza from the eighties .", add_special_tokens=False)["input_ids"]
     whole.append(gaps.tokenizer.eos_token_id)
     template = gaps.template(split_at_gaps("nobody here ___ from the ___ .", "___"))
-    words = [
-        gaps.tokenizer(f"x {word}", add_special_tokens=False)["input_ids"][len(gaps.anchor) :]
-        for word in ("like pizza", "eighties")
-    ]
+    words = [tokens_behind_a_word(gaps.tokenizer, word) for word in ("like pizza", "eighties")]
     first, middle, last = template.tokens
     assert first + words[0] + middle + words[1] + last == whole
     assert gaps.written(words) == ["like pizza", "eighties"]
@@ -38,7 +41,7 @@ def test_given_tokens_and_a_fill_are_the_tokens_of_the_text(gaps):
 
 def test_what_may_begin_a_gap_depends_on_what_stands_before(gaps):
     tokenizer = gaps.tokenizer
-    ids = tokenizer("x pizza", add_special_tokens=False)["input_ids"][len(gaps.anchor) :]
+    ids = tokens_behind_a_word(tokenizer, "pizza")
     assert all(gaps.first(segment)[ids[0]] for segment in ("we like ", "", " ", "we\n"))
     if not gaps.starts.equal(gaps.inside):  # as with a tokenizer of whole words
         assert not gaps.first("un")[ids[0]]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from textvae.data.noise import COSTS
+from textvae.data.edit_costs import COSTS
 from textvae.errors import InputError
 from textvae.evaluation.denoising import NOISES, make_noisy, measure_denoising
 from textvae.evaluation.spelling_corrector import SpellingCorrector
@@ -73,6 +73,6 @@ def test_the_spelling_corrector_keeps_case_and_punctuation():
 
 
 def test_without_symspellpy_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("textvae.evaluation.spelling_corrector.find_spec", lambda _: None)
+    monkeypatch.setattr("textvae.errors.find_spec", lambda _: None)
     with pytest.raises(InputError, match="pip install"):
         SpellingCorrector()

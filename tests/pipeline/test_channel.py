@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from textvae.data.noise import COSTS
+from textvae.data.edit_costs import COSTS
 from textvae.data.tokenization import train_word_tokenizer
 from textvae.data.unigram import train_tokenizer
 from textvae.pipeline.channel import Alignment, Closeness, Pieces

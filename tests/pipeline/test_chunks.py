@@ -23,6 +23,7 @@ VERBS = {
     "reconstruct drawn": {"do_sample": True, "seed": 1},
     "paraphrase": {"num_return_sequences": 2, "num_candidates": 3, "seed": 2, "return_scores": True},
     "edit": {"name": "taste", "strength": 2},
+    "denoise": {},
     "score": {"num_samples": 2},
     "score terms": {"num_samples": 2, "return_terms": True},
     "detect": {"num_tokens": 1},

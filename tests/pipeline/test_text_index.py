@@ -50,7 +50,7 @@ def test_a_text_of_the_corpus_is_its_own_nearest(case):
 
 def test_neither_batches_nor_parts_change_the_result(case, monkeypatch):
     vae, index, options = case
-    monkeypatch.setattr("textvae.pipeline.codec.PART", 2)
+    monkeypatch.setattr("textvae.pipeline.chunks.BATCHES", 2)
     in_parts = vae.index(CORPUS, batch_size=5, **options)
     expected = vae.neighbours(TEXTS, index, M, **options)
     for found in (

@@ -40,7 +40,7 @@ def test_it_is_the_plane_of_the_latents_and_new_texts_have_their_places_in_it(ca
 
 def test_batch_size_changes_nothing(case, monkeypatch):
     vae, own, options = case
-    monkeypatch.setattr("textvae.pipeline.codec.PART", 2)
+    monkeypatch.setattr("textvae.pipeline.chunks.BATCHES", 2)
     again = vae.map(TEXTS, batch_size=4, progress=False, **options)
     torch.testing.assert_close(again.points, own.points, rtol=1e-3, atol=1e-4)
 

@@ -525,7 +525,7 @@ def test_missing_packages_are_named(parts, corpus, tmp_path, finished, monkeypat
     assert "pip install 'textvae[lora]'" in refusal(config(corpus, tmp_path, **parts, **SHORT, lora="decoder"))
     with pytest.raises(InputError, match="Adapters need the package peft"):
         TextVAEPipeline.from_pretrained(adapted, device="cpu")
-    monkeypatch.setattr("textvae.modeling.pretrained.find_spec", lambda _: None)
+    monkeypatch.setattr("textvae.errors.find_spec", lambda _: None)
     quantized = config(corpus, tmp_path, **parts, **SHORT, freeze_decoder=True, decoder_quantization="4bit")
     assert "pip install 'textvae[quantization]'" in refusal(quantized)
 

@@ -4,7 +4,7 @@ n texts · S padded length
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 
@@ -84,27 +84,3 @@ def corrupt(
         blank = cast(int, special.blank)  # batches refuse a tokenizer without one
         ids = np.where(movable & (generator.random(ids.shape) < noise.mask), blank, ids)
     return ids, real
-
-
-class Costs(NamedTuple):
-    """Nats that it costs to believe that noise has changed a word in this way; chosen by hand.
-
-    Attributes:
-        insert: a word that the noisy text has lost.
-        delete: a word that the noisy text has too many.
-        replace: a word that was another one.
-        respell: a word that was spelled otherwise: one typing error, or upper and lower case.
-        swap: two neighbours that changed places.
-    """
-
-    insert: float = 6.0
-    delete: float = 12.0
-    replace: float = 10.0
-    respell: float = 5.0
-    swap: float = 5.0
-
-    def times(self, factor: float) -> "Costs":
-        return Costs(*(factor * cost for cost in self))
-
-
-COSTS = Costs()

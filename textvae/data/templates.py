@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from textvae.data.continuations import WORD, continuations
 from textvae.data.special_tokens import UNK, special_tokens
 from textvae.errors import InputError, shown
 
 # A word of one token, mostly: the tokens of what follows it are those of a text that goes on.
-_WORDS = ("x", "a", "0", "-", "é")
+_WORDS = (WORD, "a", "0", "-", "é")
 
 
 class Template(NamedTuple):
@@ -64,13 +65,11 @@ class GapTokens(NamedTuple):
     """What a tokenizer may write into a gap.
 
     Attributes:
-        anchor: the tokens of a word before the gap, which a tokenizer needs to write spaces.
         inside: (V,), whether a token is no special one.
         starts: (V,), whether it begins with a space, too.
     """
 
     tokenizer: PreTrainedTokenizerBase
-    anchor: list[int]
     inside: Tensor
     starts: Tensor
 
@@ -90,13 +89,8 @@ class GapTokens(NamedTuple):
 
     def written(self, fills: Sequence[list[int]]) -> list[str]:
         """The fills as text, without spaces around them; "" for one that is blank or no valid UTF-8."""
-        anchored = self.tokenizer.batch_decode([self.anchor, *([*self.anchor, *ids] for ids in fills)], **_PLAIN)
-        skip = len(anchored[0])
-        texts = [text[skip:].strip() for text in anchored[1:]]
-        return ["" if "\ufffd" in text else text for text in texts]
-
-
-_PLAIN = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+        texts = continuations(self.tokenizer, fills)
+        return ["" if "\ufffd" in text else text.strip() for text in texts]
 
 
 @functools.lru_cache(maxsize=4)
@@ -106,12 +100,11 @@ def gap_tokens(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> GapTokens
     special = {*tokenizer.all_special_ids, vocabulary.get(UNK)}
     special |= {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     ids = sorted({*vocabulary.values()} - special)
-    anchor = _ids(tokenizer, _WORDS[0])
-    word, *texts = tokenizer.batch_decode([anchor, *([*anchor, token] for token in ids)], **_PLAIN)
+    texts = continuations(tokenizer, [[token] for token in ids])
     inside, starts = torch.zeros(2, vocab_size, dtype=torch.bool)
     inside[ids] = True
-    starts[[token for token, text in zip(ids, texts, strict=True) if text[len(word) :][:1].isspace()]] = True
-    return GapTokens(tokenizer, anchor, inside, starts)
+    starts[[token for token, text in zip(ids, texts, strict=True) if text[:1].isspace()]] = True
+    return GapTokens(tokenizer, inside, starts)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -6,14 +6,13 @@ N molecules · F bits of a fingerprint · H size of a state of ChemNet
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from textvae.errors import InputError, shown
+from textvae.errors import InputError, require_extra, shown
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -28,8 +27,7 @@ _SELFIES = re.compile(r"\[[^\]\s]+\](?: \[[^\]\s]+\])+")  # symbols with a space
 
 def require(package: str, what: str) -> None:
     """Raises InputError without this package of the extra `molecules`."""
-    if find_spec(package.replace("-", "_")) is None:
-        raise InputError(f"{what} needs the package {package}: pip install 'textvae[molecules]'.")
+    require_extra(package.replace("-", "_"), package, "molecules", what)
 
 
 def as_selfies(smiles: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from importlib.util import find_spec
 
-from textvae.errors import InputError
+from textvae.errors import require_extra
 
 MOST_EDITS = 2
 
@@ -18,8 +18,7 @@ class SpellingCorrector:
 
     def __init__(self):
         """Load the words; raises InputError without symspellpy."""
-        if not has_symspell():
-            raise InputError("A spelling corrector needs the package symspellpy: pip install 'textvae[recipes]'.")
+        require_extra("symspellpy", "symspellpy", "recipes", "A spelling corrector")
         from symspellpy import SymSpell
 
         self.symspell = SymSpell(max_dictionary_edit_distance=MOST_EDITS)

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 
+from textvae.data.edit_costs import COSTS, Costs
 from textvae.data.gaps import GAP
-from textvae.data.noise import COSTS, Costs
 from textvae.data.spelling import Spellings
 from textvae.evaluation.trigrams import END, START, Trigrams, Words
 
@@ -19,7 +19,7 @@ class TrigramCleaner:
         """Learn the spellings of the words that the trigrams know.
 
         Args:
-            costs: of what is changed; see [`textvae.data.noise.Costs`].
+            costs: of what is changed; see [`textvae.data.edit_costs.Costs`].
             beams: unfinished texts that are kept at each word.
             proposals: words that are tried as a new or another word: the likeliest behind the two before.
         """

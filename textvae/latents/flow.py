@@ -6,7 +6,6 @@ N texts · C labels, 1 for a model without · Z latent_size
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from textvae.errors import InputError
+from textvae.errors import require_extra
 from textvae.latents.priors import GaussianPrior, check_posteriors, draws, held_out_rows, no_prior, sampled_kl
 
 if TYPE_CHECKING:
@@ -207,5 +206,4 @@ class FlowPrior:
 
 def require_zuko() -> None:
     """Raises InputError without zuko, an extra."""
-    if find_spec("zuko") is None:
-        raise InputError("A flow needs the package zuko: pip install 'textvae[flow]'.")
+    require_extra("zuko", "zuko", "flow", "A flow")

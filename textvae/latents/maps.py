@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textvae.errors import InputError, require_extra, shown
+from textvae.latents.axes import principal_components
 from textvae.latents.outliers import nearest
 
 FEWEST = 2  # points of a map
@@ -41,12 +42,10 @@ class PCAMap:
         check_points(points, FEWEST)
         mean = points.double().mean(0)
         apart = points.double() - mean
-        variances, vectors = torch.linalg.eigh(apart.T @ apart)  # in ascending order; vectors are columns
-        axes = vectors.new_zeros(2, points.shape[1])
-        largest = vectors.T.flip(0)[:2]
-        axes[: len(largest)] = largest * largest.gather(1, largest.abs().argmax(1, keepdim=True)).sign()
-        share = variances.new_zeros(2)
-        share[: len(largest)] = (variances.flip(0)[:2] / variances.sum().clamp(min=1e-30)).clamp(0, 1)
+        variances, components = principal_components(apart.T @ apart)
+        axes, share = components.new_zeros(2, points.shape[1]), variances.new_zeros(2)
+        axes[: len(components)] = components[:2]
+        share[: len(components)] = (variances[:2] / variances.sum().clamp(min=1e-30)).clamp(0, 1)
         return cls(mean.float(), axes.float(), share.float())
 
     def transform(self, points: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
 
@@ -13,7 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
-from textvae.errors import InputError
+from textvae.errors import InputError, require_extra
 from textvae.files import brief, damaged_json
 from textvae.modeling.compat import recomputes
 from textvae.modeling.families import check_decoder, check_encoder, encoder_class
@@ -118,8 +117,7 @@ def _quantized(kind: str) -> dict:
     """The options of `from_pretrained` for a kind of quantization."""
     if kind == "none":
         return {}
-    if find_spec("bitsandbytes") is None:
-        raise InputError("decoder_quantization needs the package bitsandbytes: pip install 'textvae[quantization]'.")
+    require_extra("bitsandbytes", "bitsandbytes", "quantization", "decoder_quantization")
     if kind == "8bit":
         return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
     kinds = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}

@@ -34,8 +34,8 @@ give the column, such as `df["text"]`. `decode` takes a tensor, an array, or a l
 (`batch_size=`), are reproducible with `seed=`, and run on the GPU if there is one; `from_pretrained(path,
 device="cpu")` and `vae.to("cpu")` choose another device. `print(vae)` says what it is.
 
-`encode`, `decode`, `reconstruct`, `paraphrase`, `edit`, `score` and `detect` also take an iterator, such as a
-generator, and give an iterator of the results that a list has. Texts are read as they are needed, a batch and then 16
+`encode`, `decode`, `reconstruct`, `paraphrase`, `edit`, `denoise`, `score` and `detect` also take an iterator, such as
+a generator, and give an iterator of the results that a list has. Texts are read as they are needed, a batch and then 16
 at a time, so memory stays flat; the labels may be an iterator, too. A list is worked on in the same chunks.
 
     for text, z in zip(texts, vae.encode(iter(texts))): ...
@@ -65,10 +65,10 @@ another one, or this one trained further, refuses them.
     vae.fit_direction("positive", table)  # with the columns text and label, of which one label is "positive"
     vae.edit("the food was awful .", "sentiment", strength=2, num_candidates=8)
 
-`denoise` writes the y with the most log p(y|z) − closeness · cost(x|y), where z is the posterior mean of the noisy
-text x, and the cost is that of believing that noise made x of y: words lost, replaced, swapped or mistyped, in
-[`textvae.data.noise.Costs`]. A higher closeness changes less; at 0 a text is written from its z alone. The word `___`
-is one that is missing. A model learns it by `noise_typos`, `noise_drop`, `noise_mask`, `noise_substitute` and
+`denoise` writes the y with the most log p(y|z) − closeness · cost(x|y), where z is the posterior mean of the noisy text
+x, and the cost is that of believing that noise made x of y: words lost, replaced, swapped or mistyped, in
+[`textvae.data.edit_costs.Costs`]. A higher closeness changes less; at 0 a text is written from its z alone. The word
+`___` is one that is missing. A model learns it by `noise_typos`, `noise_drop`, `noise_mask`, `noise_substitute` and
 `noise_shuffle` of `train`.
 
     vae.denoise(["I loove listening to musci.", "Where do ___ come from?"], closeness=2)

@@ -9,15 +9,16 @@ S words of the noisy text · V vocabulary · C tokens
 import math
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from textvae.data.continuations import continuations
+from textvae.data.edit_costs import Costs
 from textvae.data.gaps import GAP
-from textvae.data.noise import Costs
 from textvae.data.spelling import Spellings, is_respelled
 from textvae.data.words import separate_words
 
@@ -47,11 +48,8 @@ class Pieces:
     SPACED, LETTERS, SIGNS = range(3)
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        anchor = tokenizer("a", add_special_tokens=False)["input_ids"]
         ids = range(max(tokenizer.get_vocab().values()) + 1)
-        texts = tokenizer.batch_decode([[*anchor, i] for i in ids], skip_special_tokens=True)
-        length = len(tokenizer.decode(anchor, skip_special_tokens=True))
-        self.texts: list[str] = [text[length:] for text in texts]
+        self.texts = continuations(tokenizer, [[i] for i in ids], skip_special_tokens=True)
         self.kinds = np.array([self._kind(text) for text in self.texts])
         self.empty = np.array([not text for text in self.texts])
 
@@ -79,6 +77,12 @@ class Pieces:
         return {i for known in self.spellings.of(word) for i in self.tokens_of[known]}
 
 
+@lru_cache(maxsize=4)
+def pieces_of(tokenizer: PreTrainedTokenizerBase) -> Pieces:
+    """Those of this tokenizer; all its tokens are decoded once."""
+    return Pieces(tokenizer)
+
+
 class Alignment:
     """The costs of what may be written next, for one noisy text."""
 
@@ -88,10 +92,8 @@ class Alignment:
         self.successors: dict[int, set[int]] = {}  # of each token in the noisy text
         for token, following in zip(own_tokens, own_tokens[1:], strict=False):
             self.successors.setdefault(token, set()).add(following)
-        signs = {i for i in own_tokens if pieces.kinds[i] == Pieces.SIGNS}
-        self.always = signs | {
-            i for i in own_tokens if pieces.texts[i].isspace()
-        }  # tokens that are looked at by themselves
+        # Tokens that are looked at by themselves.
+        self.always = {i for i in own_tokens if pieces.kinds[i] == Pieces.SIGNS or pieces.texts[i].isspace()}
         self.other = np.where([word == GAP for word in self.noisy], 0.0, costs.replace)  # (S,)
         self.deletions = costs.delete * np.arange(len(self.noisy) + 1)
         self.rows: dict[Words, np.ndarray] = {(): self.deletions}

@@ -18,6 +18,7 @@ from textvae.pipeline.inputs import Label, Texts, as_list
 BATCHES = 16  # in a chunk but the first: texts of a chunk are sorted by length, so that less is padded
 
 T = TypeVar("T")
+Results = TypeVar("Results", bound=Sequence[Any] | Tensor)  # one for each text
 
 
 def in_parts(items: Iterable[T], batch_size: int) -> Iterator[list[T]]:
@@ -62,8 +63,15 @@ def in_chunks(
     if isinstance(texts, Iterator):
         return chain.from_iterable(_results(codec, _streamed(codec, texts, label), verb))
     items, single = as_list(texts)
-    found = join(list(_results(codec, _listed(codec, items, label), verb)))
+    found = join(list(each_chunk(codec, items, label, verb)))
     return found[0] if single else found
+
+
+def each_chunk(
+    codec: Codec, texts: Sequence[str], label: Label, verb: Callable[[InferenceBatches], Results]
+) -> Iterator[Results]:
+    """The results of a verb for each chunk of these texts; of no texts for one chunk, too, which gives their kind."""
+    return _results(codec, _listed(codec, texts, label), verb)
 
 
 Chunk = tuple[list[str], list[int] | None]  # texts and label ids
@@ -76,17 +84,15 @@ def _streamed(codec: Codec, texts: Iterator[str], label: Label) -> Iterator[Chun
         read += len(some)
 
 
-def _listed(codec: Codec, texts: list[str], label: Label) -> Iterator[Chunk]:
-    """Of no texts one chunk, too, so that there is a result to give its kind."""
+def _listed(codec: Codec, texts: Sequence[str], label: Label) -> Iterator[Chunk]:
     ids = codec.label_ids(label, len(texts))
     parts = list(in_parts(range(len(texts)), codec.batch_size)) or [[]]
     for rows in tqdm(parts, desc="chunks", leave=False, disable=not codec.progress or len(parts) <= 2):
-        yield [texts[i] for i in rows], ids and [ids[i] for i in rows]
+        own = slice(rows[0], rows[-1] + 1) if rows else slice(0)
+        yield list(texts[own]), ids and ids[own]
 
 
-def _results(
-    codec: Codec, chunks: Iterable[Chunk], verb: Callable[[InferenceBatches], Sequence[Any] | Tensor]
-) -> Iterator[Sequence[Any] | Tensor]:
+def _results(codec: Codec, chunks: Iterable[Chunk], verb: Callable[[InferenceBatches], Results]) -> Iterator[Results]:
     cut = number = 0
     try:
         for texts, ids in chunks:

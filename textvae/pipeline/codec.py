@@ -4,18 +4,17 @@ N texts · M written for each · Z latent_size
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from textvae.config_fields import COUNT, SEED, flag, whole
-from textvae.data.inference_batches import QUIET_ROUNDS, InferenceBatches, groups, length_sorted_rounds
+from textvae.data.inference_batches import InferenceBatches, groups, length_sorted_rounds
 from textvae.data.tokenize import tokenize
 from textvae.data.tokenizer_pair import TokenizerPair
 from textvae.modeling.autoencoder import TextVAEModel
@@ -24,8 +23,6 @@ from textvae.pipeline.draws import Draws
 from textvae.pipeline.inputs import Label, Texts, as_list, ids_of_labels
 
 logger = logging.getLogger(__name__)
-
-PART = 64  # batches: the texts of a part are sorted by length, so that less is padded
 
 Written = str | list[str] | list[list[str]]
 
@@ -108,15 +105,9 @@ class Codec:
         mean, stddev = rows.unbind(1)
         return mean, stddev
 
-    def means_in_parts(self, texts: Sequence[str], ids: list[int] | None) -> Iterator[Tensor]:
-        """The mean of q(z|x) of all texts, part by part: (n, Z) of some, so that the tokens of many fill no memory."""
-        size, quiet = PART * self.batch_size, replace(self, progress=False)
-        is_short = len(texts) <= QUIET_ROUNDS * self.batch_size
-        with tqdm(total=len(texts), desc="encoding", leave=False, disable=is_short or not self.progress) as bar:
-            for start in range(0, len(texts), size):
-                part = list(texts[start : start + size])
-                yield quiet.posteriors(quiet.tokenize(part, ids and ids[start : start + size]))[0]
-                bar.update(len(part))
+    def means(self, read: InferenceBatches) -> Tensor:
+        """The mean of q(z|x) of all texts: (N, Z), on the CPU."""
+        return self.posteriors(read)[0]
 
     def write(
         self,

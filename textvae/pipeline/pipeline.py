@@ -313,7 +313,7 @@ class TextVAEPipeline:
         progress: bool = True,
         label: Label = None,
         **generation_kwargs,
-    ) -> Written:
+    ) -> Written | Iterator[Any]:
         """Write each noisy text clean, by 4 beams: typing errors, words that are lost, replaced or in another order.
 
         The model should have been trained with noise (`noise_typos`, `noise_drop`, …); one that was not is used all the

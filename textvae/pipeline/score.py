@@ -89,8 +89,13 @@ def bounds(codec: Codec, read: InferenceBatches, noise: Tensor) -> list[float]:
 
 def kl_of_texts(codec: Codec, read: InferenceBatches, mean: Tensor, stddev: Tensor) -> Tensor:
     """KL(q(z|x) ‖ p(z)) of each text in nats, (N,), from its posterior (N, Z)."""
+    return kl_of_dimensions(codec, read, mean, stddev).sum(-1)
+
+
+def kl_of_dimensions(codec: Codec, read: InferenceBatches, mean: Tensor, stddev: Tensor) -> Tensor:
+    """The same of each dimension: (N, Z)."""
     prior_mean, prior_stddev = codec.prior(read.label_ids)
-    return normal_kl(mean, 2 * stddev.log(), prior_mean, 2 * prior_stddev.log()).sum(-1)
+    return normal_kl(mean, 2 * stddev.log(), prior_mean, 2 * prior_stddev.log())
 
 
 def token_nll(codec: Codec, read: InferenceBatches, latents: Tensor) -> list[Tensor]:

@@ -20,6 +20,7 @@ from textvae.errors import InputError, shown
 from textvae.files import checksum, read_json, whole_files
 from textvae.latents.neighbours import VectorIndex, require_faiss
 from textvae.modeling.autoencoder import TextVAEModel
+from textvae.pipeline.chunks import each_chunk
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.fingerprint import fingerprint, is_of
 from textvae.pipeline.inputs import Label, Texts, with_texts
@@ -122,9 +123,8 @@ def make_index(codec: Codec, corpus: Corpus, label: Label) -> TextIndex:
     texts = with_texts(corpus).select_columns("text")
     if not len(texts):
         raise InputError("The corpus holds no text: give some.")
-    ids = codec.label_ids(label, len(texts))
     vectors = VectorIndex.empty(codec.model.config.latent_size)
-    for means in codec.means_in_parts(cast("Sequence[str]", texts["text"]), ids):
+    for means in each_chunk(codec, cast("Sequence[str]", texts["text"]), label, codec.means):
         vectors.add(means)
     return TextIndex(texts, vectors, fingerprint(codec.model))
 

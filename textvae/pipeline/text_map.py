@@ -15,6 +15,7 @@ from textvae.config_fields import SEED, nearest, whole
 from textvae.errors import InputError, shown
 from textvae.files import whole_file
 from textvae.latents.maps import PCAMap, UMAPMap
+from textvae.pipeline.chunks import each_chunk
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.inputs import Label, Texts, as_list
 from textvae.pipeline.map_page import map_page, require_plotly
@@ -93,11 +94,11 @@ def make_map(
     check_method(method)
     given, seed = as_list(texts)[0], whole("seed", seed, SEED)
     ids = codec.label_ids(label, len(given))
-    if classes is None and ids is not None:
-        classes = [codec.model.config.label_names[i] for i in ids]
+    labels = None if ids is None else [codec.model.config.label_names[i] for i in ids]
+    classes = labels if classes is None else classes
     if classes is not None and (isinstance(classes, str) or len(classes) != len(given)):
         raise InputError(f"classes is {shown(classes)}: give a list of one for each of the {len(given)} texts.")
-    latents = torch.cat([torch.empty(0, codec.model.config.latent_size), *codec.means_in_parts(given, ids)])
+    latents = torch.cat(list(each_chunk(codec, given, labels, codec.means)))
     if isinstance(method, str):
         method = PCAMap.fit(latents) if method == "pca" else UMAPMap.fit(latents, seed)
     return TextMap(given, method.transform(latents), method, None if classes is None else [*map(str, classes)])

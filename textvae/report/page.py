@@ -28,12 +28,12 @@ from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.table import counts, explained
 from textvae.files import check_place, read_json, write_whole
 from textvae.latents.maps import PCAMap
-from textvae.objectives.terms import normal_kl
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.hub import HISTORY_FILE, METRICS_FILE
 from textvae.pipeline.inputs import as_dataset
 from textvae.pipeline.parts import describe
 from textvae.pipeline.pipeline import TextVAEPipeline
+from textvae.pipeline.score import kl_of_dimensions
 from textvae.report.plots import COLOURS, bars, curves, scatter
 from textvae.report.samples import Chosen, of_prior, paraphrases, reconstructions, walks
 from textvae.report.tail import most_unusual
@@ -111,8 +111,7 @@ class _Material:
         codec, some = Codec(pipeline.model, pipeline.tokenizers), Chosen.of(texts, settings.seed)
         read, _ = codec.read(some.texts, some.labels)
         mean, stddev = codec.posteriors(read)
-        prior_mean, prior_stddev = codec.prior(read.label_ids)
-        kl = normal_kl(mean, 2 * stddev.log(), prior_mean, 2 * prior_stddev.log()).mean(0)
+        kl = kl_of_dimensions(codec, read, mean, stddev).mean(0)
         return cls(pipeline, texts, settings, codec, some, mean, kl)
 
 
