@@ -6,27 +6,23 @@ Noise is made in the texts of --file. Beside the model stand the noisy text as i
 that repairs with the same costs, and for typing errors, if symspellpy is installed, a spelling corrector.
 """
 
-import argparse
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.main import run
+from textvae.cli.rows import Rows, add_rows
 from textvae.config_fields import COUNT, SEED, check_settings, setting
 from textvae.data.corpora import load_texts
 from textvae.data.edit_costs import COSTS
 from textvae.evaluation.denoising import NOISES, make_noisy, measure_denoising
 from textvae.evaluation.spelling_corrector import SpellingCorrector, has_symspell
-from textvae.evaluation.table import as_csv, as_markdown
 from textvae.evaluation.trigram_cleaner import TrigramCleaner
 from textvae.evaluation.trigrams import Trigrams
-from textvae.files import check_place, write_whole
-from textvae.processes import say
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +37,7 @@ class Settings:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("model", help="a directory that train.py wrote")
     parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
     parser.add_argument("--train_file", nargs="+", action="extend", required=True, help="of the trigram model")
@@ -50,11 +46,10 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=NOISES, default=[*NOISES], help="of noise")
     parser.add_argument("--shares", nargs="+", type=float, default=[0.15, 0.3], help="of the words that are noisy")
     add_flags(parser, Settings)
-    parser.add_argument("--output", help="write the rows to this CSV file, too")
+    add_rows(parser)
     arguments = parser.parse_args()
-    settings = Settings(**flags_of(Settings, arguments))
-    if arguments.output:
-        check_place(Path(arguments.output))
+    settings = settings_of(Settings, arguments)
+    rows = Rows(arguments.output, {"share": 2, "bleu": 1, "exact": 2})
 
     vae = TextVAEPipeline.from_pretrained(arguments.model)
     texts, train = (
@@ -64,17 +59,12 @@ def main() -> None:
     clean = [" ".join(texts[i].split()) for i in chosen]
     words = [word for text in train for word in text.split()]
     cleaner, corrector = TrigramCleaner(Trigrams(train)), spelling_corrector()
-    rows = []
     for kind in arguments.kinds:
         for share in arguments.shares:
             noisy = make_noisy(clean, kind, share, words, np.random.default_rng(settings.seed))
             about = {"noise": kind, "share": share}
             for name, written in ways(vae, cleaner, corrector if kind == "typos" else None, noisy, arguments.closeness):
-                rows.append({**about, "way": name, **measure_denoising(written, clean)})
-                lines = as_markdown(list(rows[-1]), [as_cells(rows[-1])]).split("\n")
-                say("\n".join(lines if len(rows) == 1 else lines[-1:]))
-                if arguments.output:
-                    write_whole(Path(arguments.output), as_csv(rows))
+                rows.add({**about, "way": name, **measure_denoising(written, clean)})
 
 
 def spelling_corrector() -> SpellingCorrector | None:
@@ -100,11 +90,6 @@ def ways(
         yield f"trigrams, closeness {weight:g}", [cleaner.clean(text) for text in noisy]
     for weight in closeness:
         yield f"denoise, closeness {weight:g}", vae.denoise(noisy, weight)  # pyright: ignore[reportReturnType]
-
-
-def as_cells(row: dict) -> list[str]:
-    numbers = f"{row['word_accuracy']:.3f}", f"{row['bleu']:.1f}", f"{row['exact']:.2f}"
-    return [row["noise"], f"{row['share']:g}", row["way"], *numbers]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ AUROC is 0.5 for a score that knows nothing. FPR is the share of normal texts th
 unusual ones are found. No score sees an unusual text before.
 """
 
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -17,17 +16,15 @@ from torch import Tensor
 from textvae import TextVAEPipeline
 from textvae.cli.arguments import FILE_HELP, Parser
 from textvae.cli.main import run
+from textvae.cli.rows import Rows, add_rows
 from textvae.data.corpora import load_texts
 from textvae.errors import InputError, require_scikit_learn
 from textvae.evaluation import detection
 from textvae.evaluation.judges import SentenceEncoder
-from textvae.evaluation.table import as_csv, as_markdown
-from textvae.files import check_place, write_whole
 from textvae.latents.outliers import fisher, p_values
 from textvae.pipeline import SCORES, Codec, Reading
 from textvae.pipeline.detect import DEFAULT_SCORES
 from textvae.pipeline.detector import Detector
-from textvae.processes import say
 
 
 def main() -> None:
@@ -45,31 +42,24 @@ def main() -> None:
         "--pyod_detector", nargs="+", default=[], help="detectors of pyod, such as LUNAR or KNN, on --judge_encoder"
     )
     parser.add_argument("--label", help="label of all texts, for a model with labels")
-    parser.add_argument("--output", help="write the table to this CSV file, too")
+    add_rows(parser)
     arguments = parser.parse_args()
     require_scikit_learn("The measure of a detector")
     if arguments.pyod_detector and not arguments.judge_encoder:
         raise InputError("--pyod_detector reads the vectors of a sentence encoder: give --judge_encoder, too.")
-    if arguments.output:
-        check_place(Path(arguments.output))
+    rows = Rows(arguments.output)
     normal, held_out, test, unusual = (
         load_texts(vars(arguments)[name])["text"][:] for name in ("normal", "held_out", "test", "unusual")
     )
     vae = TextVAEPipeline.from_pretrained(arguments.model)
     encoder = SentenceEncoder(arguments.judge_encoder, vae.device) if arguments.judge_encoder else None
     vae.fit_detector(normal, held_out, SCORES, label=arguments.label)
-    rows = []
     for name, scores in (
         of_detector(vae, test + unusual, arguments.label)
         | of_others(encoder, arguments.pyod_detector, normal, test + unusual)
     ).items():
         usual, odd = torch.as_tensor(scores).double().split([len(test), len(unusual)])
-        rows.append(
-            {"score": name, "auroc": detection.auroc(usual, odd), "fpr_at_95": detection.false_alarms(usual, odd)}
-        )
-    if arguments.output:
-        write_whole(Path(arguments.output), as_csv(rows))
-    say(as_markdown(list(rows[0]), [[row["score"], f"{row['auroc']:.3f}", f"{row['fpr_at_95']:.3f}"] for row in rows]))
+        rows.add({"score": name, "auroc": detection.auroc(usual, odd), "fpr_at_95": detection.false_alarms(usual, odd)})
 
 
 def of_detector(vae: TextVAEPipeline, texts: list[str], label: str | None) -> dict[str, Tensor]:

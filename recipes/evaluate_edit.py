@@ -18,16 +18,15 @@ import torch
 from datasets import Dataset
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, Parser, add_flags, flags_of
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.main import run
+from textvae.cli.rows import Rows, add_rows
 from textvae.config_fields import COUNT, SEED, check_settings, same_setting, setting
 from textvae.data.corpora import load_texts
 from textvae.errors import InputError
 from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.edits import AttributeClassifier, NearestSentence, WordList, check_two, measure_edits
 from textvae.evaluation.judges import Judges, open_judges
-from textvae.evaluation.table import as_csv, as_markdown
-from textvae.files import check_place, write_whole
 from textvae.latents.directions import METHODS
 from textvae.processes import say
 
@@ -56,11 +55,10 @@ def main() -> None:
     parser.add_argument("--label_column", default="label", help="column of the two labels")
     parser.add_argument("--strengths", nargs="+", type=float, default=[1.0, 1.5, 2.0, 3.0], help="of the directions")
     add_flags(parser, Settings)
-    parser.add_argument("--output", help="write the rows to this CSV file, too")
+    add_rows(parser)
     arguments = parser.parse_args()
-    settings = Settings(**flags_of(Settings, arguments))
-    if arguments.output:
-        check_place(Path(arguments.output))
+    settings = settings_of(Settings, arguments)
+    rows = Rows(arguments.output, {"bleu": 1, "fluency": 2})
 
     vaes = [(Path(model).name, TextVAEPipeline.from_pretrained(model)) for model in arguments.models]
     judges = open_judges(settings.judge, settings.judge_encoder, torch.device("cpu"))
@@ -77,13 +75,8 @@ def main() -> None:
     some = some_of_each(train, names, settings.num_direction_texts, settings.seed)
     given = some, sources, labels, targets, arguments.strengths, settings.num_candidates
     of_models = chain.from_iterable(by_model(name, vae, *given) for name, vae in vaes)
-    rows = []
     for name, edited in chain(without_model(train, sources, targets, judges), of_models):
-        rows.append({"edit": name, **measure_edits(sources, edited, targets, classifier, judges)})
-        lines = as_markdown(list(rows[-1]), [as_cells(rows[-1])]).split("\n")
-        say("\n".join(lines if len(rows) == 1 else lines[-1:]))
-        if arguments.output:
-            write_whole(Path(arguments.output), as_csv(rows))
+        rows.add({"edit": name, **measure_edits(sources, edited, targets, classifier, judges)})
 
 
 def fit_classifier(others: Dataset, used: set[str]) -> AttributeClassifier:
@@ -153,11 +146,6 @@ def fitted_step(vae: TextVAEPipeline, train: Dataset, name: str, method: str) ->
     vae.fit_direction(name, train, method=method, label=train["label"][:] if vae.model.config.label_names else None)
     assert vae.directions is not None
     return vae.directions.step(name)
-
-
-def as_cells(row: dict) -> list[str]:
-    digits = {"flips": 3, "bleu": 1, "similarity": 3, "fluency": 2}
-    return [row["edit"], *(f"{row[name]:.{places}f}" for name, places in digits.items() if name in row)]
 
 
 if __name__ == "__main__":

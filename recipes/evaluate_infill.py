@@ -8,7 +8,6 @@ trigram model of --train_file, which reads both sides of a gap, and with --judge
 before a gap. Both are told the number of missing words, and a text VAE is not.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 import torch
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.main import run
+from textvae.cli.rows import Rows, add_rows
 from textvae.config_fields import COUNT, SEED, check_settings, same_setting, setting
 from textvae.data.corpora import load_texts
 from textvae.errors import InputError
@@ -31,10 +31,7 @@ from textvae.evaluation.infilling import (
     measure_infilling,
 )
 from textvae.evaluation.judges import Judges, open_judges
-from textvae.evaluation.table import as_csv, as_markdown
 from textvae.evaluation.trigrams import Trigrams
-from textvae.files import check_place, write_whole
-from textvae.processes import say
 
 
 @dataclass
@@ -54,16 +51,15 @@ class Settings:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("models", nargs="+", help="directories that train.py wrote")
     parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
     parser.add_argument("--train_file", nargs="+", action="extend", help="texts for the trigram model")
     add_flags(parser, Settings)
-    parser.add_argument("--output", help="write the rows to this CSV file, too")
+    add_rows(parser)
     arguments = parser.parse_args()
-    settings = Settings(**flags_of(Settings, arguments))
-    if arguments.output:
-        check_place(Path(arguments.output))
+    settings = settings_of(Settings, arguments)
+    rows = Rows(arguments.output, {"bleu": 1, "fluency": 2})
 
     vaes = [(Path(model).name, TextVAEPipeline.from_pretrained(model)) for model in arguments.models]
     judges = open_judges(settings.judge, None, torch.device("cpu"))
@@ -72,13 +68,8 @@ def main() -> None:
     if not gapped:
         raise InputError("The models cannot write texts as long as those of --file: give shorter ones.")
     train = load_texts(arguments.train_file)["text"][:] if arguments.train_file else None
-    rows = []
     for name, written in ways(vaes, train, judges, gapped, settings):
-        rows.append({"filled by": name, **measure_infilling(written, gapped, judges)})
-        lines = as_markdown(list(rows[-1]), [as_cells(rows[-1])]).split("\n")
-        say("\n".join(lines if len(rows) == 1 else lines[-1:]))
-        if arguments.output:
-            write_whole(Path(arguments.output), as_csv(rows))
+        rows.add({"filled by": name, **measure_infilling(written, gapped, judges)})
 
 
 def has_room(vae: TextVAEPipeline, text: str) -> bool:
@@ -113,11 +104,6 @@ def ways(
             label=settings.label,
         )
         yield name, written  # pyright: ignore[reportReturnType]
-
-
-def as_cells(row: dict) -> list[str]:
-    digits = {"exact": 3, "exact_of_all": 3, "bleu": 1, "fluency": 2}
-    return [row["filled by"], *(f"{row[name]:.{places}f}" for name, places in digits.items() if name in row)]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ and a way to write: `beams` (4), `greedy`, or `drawn` (each token is drawn). `te
 columns.
 """
 
-import argparse
 import itertools
 import random
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, cast
 from textvae import TextVAEPipeline
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.main import run
+from textvae.cli.rows import Rows, add_rows
 from textvae.config_fields import COUNT, SEED, check_settings, setting
 from textvae.data.corpora import load_texts
 from textvae.data.moses import load_moses, load_moses_chemnet, load_moses_filters
@@ -33,9 +33,6 @@ from textvae.evaluation.molecules import (
     parse_all,
     require,
 )
-from textvae.evaluation.table import as_csv, as_markdown
-from textvae.files import check_place, write_whole
-from textvae.processes import say
 
 WRITING: dict[str, dict[str, Any]] = {
     "beams": {"num_beams": 4},
@@ -56,36 +53,30 @@ class Settings:
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("models", nargs="+", help="directories that train.py wrote")
     parser.add_argument("--test_file", nargs="+", action="extend", required=True, help=f"real molecules: {FILE_HELP}")
     parser.add_argument("--priors", nargs="+", default=["gaussian"], choices=["gaussian", "standard"])
     parser.add_argument("--temperatures", nargs="+", type=float, default=[1.0])
     parser.add_argument("--writing", nargs="+", default=["beams"], choices=list(WRITING))
     add_flags(parser, Settings)
-    parser.add_argument("--output", help="write the rows to this CSV file, too")
+    add_rows(parser)
     arguments = parser.parse_args()
     settings = settings_of(Settings, arguments)
     require("rdkit", "The measure of molecules")
-    if arguments.output:
-        check_place(Path(arguments.output))
+    rows = Rows(arguments.output)
     vaes = [(Path(model).name, TextVAEPipeline.from_pretrained(model)) for model in arguments.models]
     reference = fingerprints(parse_all(as_smiles(load_texts(arguments.test_file)["text"][:])))
     known, filters = load_moses("train"), Filters(load_moses_filters())
     training, real = {*known}, random.Random(settings.seed).sample(known, min(len(known), settings.num_samples))
 
     ways = itertools.product(vaes, arguments.priors, arguments.temperatures, arguments.writing)
-    rows = []
     for name, texts in itertools.chain([("training molecules", real)], by_models(ways, settings)):
         values = measure_molecules(texts, training, reference, filters)
         if settings.chemnet:
             valid = [molecule for molecule in parse(texts) if molecule is not None]
             values["fcd"] = chemnet_distance(canonical(valid), *load_moses_chemnet())
-        rows.append({"sample": name, **values})
-        lines = as_markdown(list(rows[-1]), [[name, *(f"{value:.3f}" for value in values.values())]]).split("\n")
-        say("\n".join(lines if len(rows) == 1 else lines[-1:]))
-        if arguments.output:
-            write_whole(Path(arguments.output), as_csv(rows))
+        rows.add({"sample": name, **values})
 
 
 def by_models(ways: Iterator[tuple], settings: Settings) -> Iterator[tuple[str, list[str]]]:

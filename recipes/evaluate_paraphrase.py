@@ -19,7 +19,7 @@ from typing import cast
 import torch
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, Parser, add_flags, flags_of
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.main import run
 from textvae.cli.runs import check_results
 from textvae.cli.verbs import Using
@@ -69,7 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.output:
         check_results(Path(arguments.output))
-    settings, judges = Settings(**flags_of(Settings, arguments)), JudgeSettings(**flags_of(JudgeSettings, arguments))
+    settings, judges = settings_of(Settings, arguments), settings_of(JudgeSettings, arguments)
     sources, *references = load_aligned(columns_of(arguments))
     measures = ParaphraseMeasures(
         sources, references, open_judges(judges.judge, judges.judge_encoder, torch.device(best_device()))

@@ -9,24 +9,18 @@ it, what needs no model: for each molecule the most similar one of those of trai
 as a strength has moved it on average.
 """
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 from textvae import TextVAEPipeline
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.main import run
+from textvae.cli.rows import Rows, add_rows
 from textvae.config_fields import COUNT, SEED, check_settings, setting
 from textvae.data.corpora import load_texts
 from textvae.errors import InputError
 from textvae.evaluation.molecules import as_smiles, canonical, measure_moves, nearest_higher, parse_all, property_of
-from textvae.evaluation.table import as_csv, as_markdown
-from textvae.files import check_place, write_whole
 from textvae.latents.directions import METHODS
-from textvae.processes import say
-
-MEASURES = ("valid", "change", "higher", "similarity")
 
 
 @dataclass
@@ -41,7 +35,7 @@ class Settings:
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("model", help="a directory that train.py wrote")
     for name in ("file", "train_file"):
         parser.add_argument(f"--{name}", nargs="+", action="extend", required=True, help=FILE_HELP)
@@ -49,11 +43,10 @@ def main() -> None:
     parser.add_argument("--strengths", nargs="+", type=float, default=[0, 0.5, 1, 1.5, 2, 3])
     parser.add_argument("--methods", nargs="+", default=["mean"], choices=METHODS)
     add_flags(parser, Settings)
-    parser.add_argument("--output", help="write the rows to this CSV file, too")
+    add_rows(parser)
     arguments = parser.parse_args()
     settings, value = settings_of(Settings, arguments), property_of(arguments.property)
-    if arguments.output:
-        check_place(Path(arguments.output))
+    rows = Rows(arguments.output)
     vae = TextVAEPipeline.from_pretrained(arguments.model)
     texts = some_of(arguments.file, settings.num_texts, settings.seed)
     known = some_of(arguments.train_file, settings.num_direction_texts, settings.seed)
@@ -62,20 +55,18 @@ def main() -> None:
     sources, molecules = (parse_all(as_smiles(some)) for some in (texts, known))
     order, third = sorted(range(len(known)), key=lambda row: value(molecules[row])), len(known) // 3
     low, high = ([known[row] for row in rows] for rows in (order[:third], order[-third:]))
-    rows = []
+    changes = []
     for method in arguments.methods:
         vae.fit_direction(arguments.property, high, low, method=method)
         for strength in arguments.strengths:
             moved = vae.edit(texts, arguments.property, strength, num_beams=settings.num_beams)
             values = measure_moves(sources, as_smiles(cast("list[str]", moved)), value)
-            rows.append({"way": f"{method}, strength {strength:g}", **values})
-    for by in sorted(row["change"] for row in rows if row["change"] > 0):
+            changes.append(values["change"])
+            rows.add({"way": f"{method}, strength {strength:g}", **values})
+    for by in sorted(change for change in changes if change > 0):
         found = nearest_higher(sources, molecules, value, by)
         values = measure_moves(sources, canonical(found), value)
-        rows.append({"way": f"nearest of training, higher by {by:.2f}", **values})
-    if arguments.output:
-        write_whole(Path(arguments.output), as_csv(rows))
-    say(as_markdown(list(rows[0]), [[row["way"], *(f"{row[name]:.3f}" for name in MEASURES)] for row in rows]))
+        rows.add({"way": f"nearest of training, higher by {by:.2f}", **values})
 
 
 def some_of(files: list[str], number: int, seed: int) -> list[str]:

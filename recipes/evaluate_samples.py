@@ -9,7 +9,6 @@ do better than, and the texts themselves. Samples are compared with as many othe
 first texts of each row are printed, too.
 """
 
-import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import cast
 import torch
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.main import run
 from textvae.config_fields import COUNT, NOT_NEGATIVE, SEED, check_settings, same_setting, setting
 from textvae.data.corpora import load_texts
@@ -55,7 +54,7 @@ class Settings:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("model", help="a directory that train.py wrote, of a model without labels")
     for name in ("train_file", "file"):
         parser.add_argument(f"--{name}", nargs="+", action="extend", required=True, help=FILE_HELP)
@@ -64,7 +63,7 @@ def main() -> None:
     add_flags(parser, Settings)
     parser.add_argument("--output", help="write the rows to this CSV file, too")
     arguments = parser.parse_args()
-    settings = Settings(**flags_of(Settings, arguments))
+    settings = settings_of(Settings, arguments)
     for name in arguments.priors:
         if name != STANDARD:
             check_kind(name)

@@ -7,17 +7,16 @@ Pairs are drawn from --file; with labels, both texts of a pair have the same. Th
 other sentences of --file that are nearest, in the space of --judge_encoder, to the straight line between both ends.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from datasets import Dataset
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.main import run
+from textvae.cli.rows import Rows, add_rows
 from textvae.config_fields import COUNT, SEED, Range, check_settings, same_setting, setting
 from textvae.data.corpora import load_texts
 from textvae.errors import InputError
@@ -25,13 +24,8 @@ from textvae.evaluation.config import EvaluationConfig
 from textvae.evaluation.judges import SentenceEncoder, open_judges
 from textvae.evaluation.likelihood import preceding_of_label
 from textvae.evaluation.quality import fluency
-from textvae.evaluation.table import as_csv, as_markdown
 from textvae.evaluation.walks import measure_walks
-from textvae.files import check_place, write_whole
 from textvae.latents import interpolate
-from textvae.processes import say
-
-DIGITS = {"walk_mean_step": 3, "walk_worst_step": 3, "walk_ends": 3, "walk_distinct": 3, "fluency": 2}
 
 
 @dataclass
@@ -48,32 +42,28 @@ class Settings:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("model", help="a directory that train.py wrote")
     parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
     parser.add_argument("--text_column", default="text")
     parser.add_argument("--label_column", help="column of the labels, for a model with labels")
     add_flags(parser, Settings)
-    parser.add_argument("--output", help="write the rows to this CSV file, too")
+    add_rows(parser)
     arguments = parser.parse_args()
-    settings = Settings(**flags_of(Settings, arguments))
-    if arguments.output:
-        check_place(Path(arguments.output))
+    settings = settings_of(Settings, arguments)
+    rows = Rows(arguments.output, {"fluency": 2})
     if settings.judge_encoder is None:
         raise InputError("Walks are measured in the space of a sentence encoder: give --judge_encoder.")
     judges = open_judges(settings.judge, settings.judge_encoder, torch.device("cpu"))
     assert judges.encoder is not None
     texts = load_texts(arguments.file, arguments.text_column, None, arguments.label_column)
     pairs = pairs_of(texts.shuffle(settings.seed, keep_in_memory=True), settings.num_pairs)
-    vae, rows = TextVAEPipeline.from_pretrained(arguments.model), []
+    vae = TextVAEPipeline.from_pretrained(arguments.model)
     for name, walks in ways(vae, pairs, texts["text"][:], judges.encoder, settings):
         row = {"walk": name, **measure_walks(walks, pairs["start"], pairs["end"], judges.encoder)}
         if judges.language_model is not None:
             row |= fluency(judges.language_model, "fluency", [text for walk in walks for text in walk])
-        rows.append(row)
-    say(as_markdown(["walk", *(name for name in DIGITS if name in rows[0])], list(map(as_cells, rows)), right=True))
-    if arguments.output:
-        write_whole(Path(arguments.output), as_csv(rows))
+        rows.add(row)
 
 
 def pairs_of(texts: Dataset, number: int) -> dict[str, list[str]]:
@@ -109,10 +99,6 @@ def nearest_sentences(
         best = cosines.masked_fill(is_end, -torch.inf).argmax(-1).tolist()
         walks.append([start, *(texts[i] for i in best), end])
     return walks
-
-
-def as_cells(row: dict) -> list[str]:
-    return [row["walk"], *(f"{row[name]:.{places}f}" for name, places in DIGITS.items() if name in row)]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Here texts of 5 to 9 words form one group, texts of 10 to 19 words the next, and
 Writes OUTPUT.csv and OUTPUT.png.
 """
 
-import argparse
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from textvae import TextVAEPipeline
-from textvae.cli.arguments import FILE_HELP, add_flags, flags_of
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.main import run
 from textvae.config_fields import COUNT, check_settings, setting
 from textvae.data.corpora import load_texts
@@ -39,7 +38,7 @@ class Settings:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("models", nargs="+", help="directories that train.py wrote")
     parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
     parser.add_argument("--text_column", default="text")
@@ -51,7 +50,7 @@ def main() -> None:
     add_flags(parser, Settings)
     parser.add_argument("--output", default="lengths", help="path of the plot and the table, without .png and .csv")
     arguments = parser.parse_args()
-    settings = Settings(**flags_of(Settings, arguments))
+    settings = settings_of(Settings, arguments)
     table_file, plot_file = (Path(f"{arguments.output}{ending}") for ending in (".csv", ".png"))
     check_place(table_file)
     check_place(plot_file)

@@ -4,26 +4,25 @@ import argparse
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
-from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
-from textvae.cli.texts import Row, add_texts, read_texts, with_words
+from textvae.cli.outputs import Layout, Result, add_output, one_line
+from textvae.cli.texts import add_texts, with_words
 from textvae.cli.verbs import (
     Using,
     add_model,
     add_using,
     decoding_of,
+    for_each_text,
     open_model,
-    options_of,
-    refuse_drawn_words,
-    stream,
 )
 from textvae.config_fields import COUNT, FINITE, NOT_NEGATIVE, check_settings, setting
 from textvae.errors import InputError
 
 if TYPE_CHECKING:
     from textvae.pipeline.detect import Detection
+    from textvae.pipeline.pipeline import TextVAEPipeline
 
 
 @dataclass
@@ -71,24 +70,21 @@ def edit(parser: Parser):
 
 
 def _edit(arguments: argparse.Namespace) -> None:
-    using, editing, controls = settings_of(Using, arguments), settings_of(Editing, arguments), decoding_of(arguments)
+    editing = settings_of(Editing, arguments)
     if (arguments.positive is None) != (arguments.negative is None):
         raise InputError("A direction is fitted to two classes of texts: give both --positive and --negative.")
     layout = Layout(lambda result: one_line(result["edited"]), ["text", "edited"])
-    output = check_output(arguments, layout)
-    refuse_drawn_words(output, controls)
-    texts = read_texts(arguments)
-    vae = open_model(arguments, using)
-    if arguments.positive is not None:
-        classes = _texts_of(arguments.positive), _texts_of(arguments.negative)
-        vae.fit_direction(arguments.name, *classes, editing.method, using.batch_size, label=using.label)
 
-    def verb(rows: list[Row]) -> list[Result]:
-        given = [row.text for row in rows]
-        edited = vae.edit(given, arguments.name, editing.strength, **options_of(using, rows), **controls)
-        return [{"text": text, "edited": new} for text, new in zip(given, edited, strict=True)]
+    def fit(vae: "TextVAEPipeline", using: Using) -> None:
+        if arguments.positive is not None:
+            classes = _texts_of(arguments.positive), _texts_of(arguments.negative)
+            vae.fit_direction(arguments.name, *classes, editing.method, using.batch_size, label=using.label)
 
-    stream(texts, output, layout, using.batch_size, verb)
+    def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
+        edited = vae.edit(texts, arguments.name, editing.strength, **options)
+        return [{"text": text, "edited": new} for text, new in zip(texts, edited, strict=True)]
+
+    for_each_text(arguments, layout, verb, fit)
 
 
 def analogy(parser: Parser):
@@ -129,20 +125,18 @@ def detect(parser: Parser):
 
 
 def _detect(arguments: argparse.Namespace) -> None:
-    using, detecting = settings_of(Using, arguments), settings_of(Detecting, arguments)
+    detecting = settings_of(Detecting, arguments)
     layout = Layout(_as_line, ["p_value", "score", "text", "least_expected"])
-    output = check_output(arguments, layout)
-    texts = read_texts(arguments)
-    vae = open_model(arguments, using)
-    if arguments.normal is not None:
-        vae.fit_detector(_texts_of(arguments.normal), batch_size=using.batch_size, label=using.label)
 
-    def verb(rows: list[Row]) -> list[Result]:
-        given = [row.text for row in rows]
-        found = vae.detect(given, **options_of(using, rows), **asdict(detecting))
-        return [_result(*pair) for pair in zip(given, cast("list[Detection]", found), strict=True)]
+    def fit(vae: "TextVAEPipeline", using: Using) -> None:
+        if arguments.normal is not None:
+            vae.fit_detector(_texts_of(arguments.normal), batch_size=using.batch_size, label=using.label)
 
-    stream(texts, output, layout, using.batch_size, verb)
+    def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
+        found = vae.detect(texts, **options, **asdict(detecting))
+        return [_result(*pair) for pair in zip(texts, cast("list[Detection]", found), strict=True)]
+
+    for_each_text(arguments, layout, verb, fit)
 
 
 def fit_prior(parser: Parser):

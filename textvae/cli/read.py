@@ -2,15 +2,18 @@
 
 import argparse
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from textvae.cli.arguments import Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, check_output, scored, scored_layout
 from textvae.cli.texts import Row, add_texts, read_texts
 from textvae.cli.vectors import NAME, STD, WITH_STD
-from textvae.cli.verbs import Using, add_model, add_using, open_model, options_of, skip_noise, stream
+from textvae.cli.verbs import Using, add_model, add_using, for_each_text, open_model, options_of, skip_noise, stream
 from textvae.config_fields import COUNT, check_settings, setting
 from textvae.errors import InputError
+
+if TYPE_CHECKING:
+    from textvae.pipeline.pipeline import TextVAEPipeline
 
 
 @dataclass
@@ -87,14 +90,9 @@ def score(parser: Parser):
 
 def _score(arguments: argparse.Namespace) -> None:
     using, scoring = settings_of(Using, arguments), settings_of(Scoring, arguments)
-    layout = scored_layout()
-    output = check_output(arguments, layout)
-    texts = read_texts(arguments)
-    vae = open_model(arguments, using)
 
-    def verb(rows: list[Row]) -> list[Result]:
-        given = [row.text for row in rows]
-        scores = vae.score(given, scoring.num_samples, using.seed, **options_of(using, rows))
-        return list(map(scored, given, cast("list[float]", scores)))
+    def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
+        scores = vae.score(texts, scoring.num_samples, using.seed, **options)
+        return list(map(scored, texts, cast("list[float]", scores)))
 
-    stream(texts, output, layout, using.batch_size, verb)
+    for_each_text(arguments, scored_layout(), verb)

@@ -6,7 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from textvae.cli.arguments import FILE_HELP, Parser, add_flags, add_training_flags, flags_of, training_config
+from textvae.cli.arguments import Parser, add_flags, add_training_flags, flags_of, training_config
+from textvae.cli.verbs import add_corpus, check_label_column, load_corpus
 from textvae.config_fields import from_names
 from textvae.errors import InputError
 from textvae.files import check_directory, check_place, read_json, write_whole
@@ -40,10 +41,7 @@ def evaluate(parser: Parser):
     from textvae.evaluation.config import EvaluationConfig
 
     parser.add_argument("model", help="a directory that train wrote")
-    parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
-    parser.add_argument("--text_column", default="text")
-    parser.add_argument("--target_column", help="column of the target texts, decoded from the z of --text_column")
-    parser.add_argument("--label_column", help="column of the labels, for a model with labels")
+    add_corpus(parser)
     parser.add_argument("--prior", help="of samples and fitted bounds: gaussian, mixture, flow or standard")
     add_flags(parser, EvaluationConfig, defaults={"mixed_precision": "that of accelerate launch, or no"})
     parser.add_argument("--output", help="write the results to this JSON file, and partial results to FILE.partial")
@@ -53,7 +51,6 @@ def evaluate(parser: Parser):
 def _evaluate(arguments: argparse.Namespace) -> None:
     from accelerate import Accelerator
 
-    from textvae.data.corpora import load_texts
     from textvae.data.coverage import unknown_sentence
     from textvae.evaluation.config import EvaluationConfig
     from textvae.evaluation.table import report_table
@@ -69,14 +66,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     config = from_names(EvaluationConfig, options)
     warn_of_slow_bf16({"mixed_precision": config.mixed_precision}, accelerator.device)
     pipeline = TextVAEPipeline.from_pretrained(arguments.model, device=accelerator.device)
-    columns = arguments.text_column, arguments.target_column, arguments.label_column
-    names = pipeline.model.config.label_names
-    if arguments.label_column and not names:
-        raise InputError(f"{arguments.model} has no labels: leave --label_column out.")
-    if names and not arguments.label_column:
-        raise InputError(f"{arguments.model} has labels: add --label_column.")
+    check_label_column(arguments, pipeline)
     partial = Path(f"{arguments.output}.partial") if arguments.output else None
-    texts = main_first(lambda: load_texts(arguments.file, *columns))
+    texts = main_first(lambda: load_corpus(arguments))
     report = pipeline.evaluate(texts, config, prior=arguments.prior, cache=partial)
     if partial is not None and accelerator.is_main_process:
         write_whole(Path(arguments.output), json.dumps(report, indent=1))

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tqdm import tqdm
 
-from textvae.cli.arguments import Parser, add_flags, settings_of
-from textvae.cli.outputs import Layout, Output, Result, opened
-from textvae.cli.texts import Pair, Row
+from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
+from textvae.cli.outputs import Layout, Output, Result, check_output, opened
+from textvae.cli.texts import Pair, Row, read_texts
 from textvae.config_fields import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_settings, setting
 from textvae.errors import InputError
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from textvae.pipeline.pipeline import TextVAEPipeline
 
 T = TypeVar("T")
@@ -75,6 +77,30 @@ def add_using(parser: Parser, decoding: bool = False) -> None:
         add_flags(parser, Decoding)
 
 
+def add_corpus(parser: Parser) -> None:
+    """Add the flags of the texts that a model is measured on: files and their columns."""
+    parser.add_argument("--file", nargs="+", action="extend", required=True, help=FILE_HELP)
+    parser.add_argument("--text_column", default="text", help="column of the texts in a table (default: text)")
+    parser.add_argument("--target_column", help="column of the target texts, decoded from the z of --text_column")
+    parser.add_argument("--label_column", help="column of the labels, for a model with labels")
+
+
+def load_corpus(arguments: argparse.Namespace) -> "Dataset":
+    """The texts that `add_corpus` has flags for."""
+    from textvae.data.corpora import load_texts
+
+    return load_texts(arguments.file, arguments.text_column, arguments.target_column, arguments.label_column)
+
+
+def check_label_column(arguments: argparse.Namespace, vae: "TextVAEPipeline") -> None:
+    """Raises InputError if the model has labels and --label_column is not given, or the other way round."""
+    names = vae.model.config.label_names
+    if arguments.label_column and not names:
+        raise InputError(f"{arguments.model} has no labels: leave --label_column out.")
+    if names and not arguments.label_column:
+        raise InputError(f"{arguments.model} has labels: add --label_column.")
+
+
 def open_model(arguments: argparse.Namespace, using: Using) -> "TextVAEPipeline":
     """The model, with torch's random state set by the seed.
 
@@ -93,6 +119,32 @@ def options_of(using: Using, rows: Sequence[Row | Pair]) -> dict[str, Any]:
     """The arguments of a verb that say how it reads these rows."""
     label = [row.label for row in rows] if rows[0].label is not None else using.label
     return {"batch_size": using.batch_size, "progress": False, "label": label}
+
+
+def for_each_text(
+    arguments: argparse.Namespace,
+    layout: Layout,
+    verb: Callable[["TextVAEPipeline", list[str], dict[str, Any]], list[Result]],
+    prepare: Callable[["TextVAEPipeline", Using], None] | None = None,
+) -> None:
+    """Write the results of a verb for all texts; a mistake in flags or the first text is told before a model is opened.
+
+    Args:
+        verb: gives a result for each of some texts, with the options that say how they are read and written.
+        prepare: is done once, with the opened model.
+    """
+    using, controls = settings_of(Using, arguments), decoding_of(arguments)
+    output = check_output(arguments, layout)
+    refuse_drawn_words(output, controls)
+    texts = read_texts(arguments)
+    vae = open_model(arguments, using)
+    if prepare is not None:
+        prepare(vae, using)
+
+    def results(rows: list[Row]) -> list[Result]:
+        return verb(vae, [row.text for row in rows], options_of(using, rows) | controls)
+
+    stream(texts, output, layout, using.batch_size, results)
 
 
 def stream(

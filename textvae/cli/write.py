@@ -2,7 +2,7 @@
 
 import argparse
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from textvae.cli.arguments import Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line, scored, scored_layout
@@ -13,6 +13,7 @@ from textvae.cli.verbs import (
     add_model,
     add_using,
     decoding_of,
+    for_each_text,
     open_model,
     options_of,
     refuse_drawn_words,
@@ -20,6 +21,9 @@ from textvae.cli.verbs import (
     stream,
 )
 from textvae.config_fields import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Range, check_settings, setting
+
+if TYPE_CHECKING:
+    from textvae.pipeline.pipeline import TextVAEPipeline
 
 
 @dataclass
@@ -145,19 +149,13 @@ def reconstruct(parser: Parser):
 
 
 def _reconstruct(arguments: argparse.Namespace) -> None:
-    using, controls = settings_of(Using, arguments), decoding_of(arguments)
     layout = Layout(lambda result: one_line(result["reconstruction"]), ["text", "reconstruction"])
-    output = check_output(arguments, layout)
-    refuse_drawn_words(output, controls)
-    texts = read_texts(arguments)
-    vae = open_model(arguments, using)
 
-    def verb(rows: list[Row]) -> list[Result]:
-        given = [row.text for row in rows]
-        written = vae.reconstruct(given, **options_of(using, rows), **controls)
-        return [{"text": text, "reconstruction": new} for text, new in zip(given, written, strict=True)]
+    def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
+        written = vae.reconstruct(texts, **options)
+        return [{"text": text, "reconstruction": new} for text, new in zip(texts, written, strict=True)]
 
-    stream(texts, output, layout, using.batch_size, verb)
+    for_each_text(arguments, layout, verb)
 
 
 def sample(parser: Parser):
@@ -239,21 +237,15 @@ def traverse(parser: Parser):
 
 
 def _traverse(arguments: argparse.Namespace) -> None:
-    using, moving, controls = settings_of(Using, arguments), settings_of(Traversing, arguments), decoding_of(arguments)
+    moving = settings_of(Traversing, arguments)
     columns = ["text", *(f"text_{number}" for number in range(1, moving.num_steps + 1))]
     layout = Layout(lambda result: "\n".join(map(one_line, result["texts"])), columns, has_one_line=False)
-    output = check_output(arguments, layout)
-    refuse_drawn_words(output, controls)
-    texts = read_texts(arguments)
-    vae = open_model(arguments, using)
 
-    def verb(rows: list[Row]) -> list[Result]:
-        given = [row.text for row in rows]
-        options: dict[str, Any] = options_of(using, rows) | asdict(moving) | controls
-        ways = vae.traverse(given, **options)
-        return [{"text": text, "texts": way} for text, way in zip(given, ways, strict=True)]
+    def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
+        ways = vae.traverse(texts, **options, **asdict(moving))
+        return [{"text": text, "texts": way} for text, way in zip(texts, ways, strict=True)]
 
-    stream(texts, output, layout, using.batch_size, verb)
+    for_each_text(arguments, layout, verb)
 
 
 def paraphrase(parser: Parser):
@@ -315,19 +307,15 @@ def infill(parser: Parser):
 
 
 def _infill(arguments: argparse.Namespace) -> None:
-    using, settings = settings_of(Using, arguments), settings_of(Infilling, arguments)
+    settings = settings_of(Infilling, arguments)
     columns = ["text", *(f"filled_{number}" for number in range(1, settings.num_return_sequences + 1))]
     layout = Layout(_indented, columns, has_one_line=False)
-    output = check_output(arguments, layout)
-    texts = read_texts(arguments)
-    vae = open_model(arguments, using)
 
-    def verb(rows: list[Row]) -> list[Result]:
-        given = [row.text for row in rows]
-        found = vae.infill(given, **asdict(settings), **options_of(using, rows))
-        return [{"text": text, "filled": own} for text, own in zip(given, found, strict=True)]
+    def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
+        found = vae.infill(texts, **options | asdict(settings))  # which has beams of its own
+        return [{"text": text, "filled": own} for text, own in zip(texts, found, strict=True)]
 
-    stream(texts, output, layout, using.batch_size, verb)
+    for_each_text(arguments, layout, verb)
 
 
 def _indented(result: Result) -> str:
@@ -352,17 +340,11 @@ def denoise(parser: Parser):
 
 
 def _denoise(arguments: argparse.Namespace) -> None:
-    using, controls = settings_of(Using, arguments), decoding_of(arguments)
     closeness = settings_of(Denoising, arguments).closeness
     layout = Layout(lambda result: one_line(result["clean"]), ["text", "clean"])
-    output = check_output(arguments, layout)
-    refuse_drawn_words(output, controls)
-    texts = read_texts(arguments)
-    vae = open_model(arguments, using)
 
-    def verb(rows: list[Row]) -> list[Result]:
-        given = [row.text for row in rows]
-        written = vae.denoise(given, closeness, **options_of(using, rows), **controls)
-        return [{"text": text, "clean": new} for text, new in zip(given, written, strict=True)]
+    def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
+        written = vae.denoise(texts, closeness, **options)
+        return [{"text": text, "clean": new} for text, new in zip(texts, written, strict=True)]
 
-    stream(texts, output, layout, using.batch_size, verb)
+    for_each_text(arguments, layout, verb)
