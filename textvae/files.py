@@ -12,6 +12,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from textwrap import shorten
 from typing import BinaryIO
@@ -145,6 +146,14 @@ def remove_directory(path: Path) -> None:
 
 def _old(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
+
+
+def no_file(path: Path) -> InputError:
+    """The error of a file that is to be read and is not there, with the nearest name beside it."""
+    beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, beside, 1)
+    advice = f"did you mean {path.parent / near[0]}?" if near else "check the path."
+    return InputError(f"There is no file {path}: {advice}")
 
 
 def check_place(path: Path) -> None:

@@ -31,6 +31,12 @@ def test_neighbours_are_those_of_python(textvae, models, opened, corpus, name):
     assert {text for _, text in near} <= {*TEXTS}
 
 
+def test_a_corpus_with_fewer_texts_than_neighbours_is_told_once(textvae, models, corpus, caplog):
+    done = textvae("neighbours", models["gru"], *PARTS, "--corpus", corpus, "--num_neighbours", 99, stdin=LINES)
+    assert done.code == 0 and len(done.lines) == len(TEXTS) * (len(TEXTS) + 1)
+    assert caplog.text.count(f"The corpus has {len(TEXTS)} texts") == 1
+
+
 @EITHER
 def test_an_index_is_kept_and_gives_the_same(textvae, models, opened, corpus, tmp_path, name):
     place, rest = tmp_path / "index", ["--format", "jsonl", *PARTS]

@@ -46,10 +46,15 @@ def test_the_home_directory_and_every_file_once(corpus, tmp_path):
 
 def test_names_that_fit_no_file(corpus, tmp_path, capfd):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "model" / name).write_text("{}")
     DatasetDict(a=Dataset.from_dict({"text": ["a"]})).save_to_disk(tmp_path / "saved")
     capfd.readouterr()
     for names, told in [
-        ("none.txt", "no file none.txt"),
+        ("none.txt", "no file none.txt: check the path."),
+        ("corpus/a.text", r"no file corpus/a.text: did you mean corpus/a.txt\?"),
+        ("model", "model holds a model"),
         ("corpus/*.zip", "No file fits the pattern"),
         ("empty", "empty holds no file that ends in"),
         ("corpus/README.md", "unknown ending"),

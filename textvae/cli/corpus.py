@@ -1,6 +1,7 @@
 """Sub-commands about many texts together: index, neighbours, map."""
 
 import argparse
+import logging
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from textvae.errors import InputError
 if TYPE_CHECKING:
     from textvae.pipeline.pipeline import TextVAEPipeline
     from textvae.pipeline.text_index import TextIndex
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -89,6 +92,8 @@ def _neighbours(arguments: argparse.Namespace) -> None:
     texts = read_texts(arguments)
     vae = open_model(arguments, using)
     corpus = _corpus(arguments, vae, using)
+    if searching.num_neighbours > len(corpus):
+        logger.warning("The corpus has %d texts, so that each text has only these neighbours", len(corpus))
     shown = range(1, min(searching.num_neighbours, len(corpus)) + 1)
     layout.columns.extend(f"{what}_{number}" for what in ("neighbour", "similarity", "row") for number in shown)
 

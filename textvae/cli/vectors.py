@@ -15,6 +15,7 @@ import numpy as np
 
 from textvae.cli.texts import STANDARD_INPUT, read_lines
 from textvae.errors import InputError
+from textvae.files import no_file
 
 NAME, STD = "latents", "std"  # of the tensor and of the columns
 WITH_STD = (".parquet", "jsonl", "tsv")  # where there is room for both
@@ -125,7 +126,7 @@ def _numbers_in(line: str) -> list[str]:
 def _reader(path: Path) -> Callable[[Path], Iterator[Any]]:
     readers = {".npy": _npy_rows, ".safetensors": _safetensors_rows, ".parquet": _parquet_rows}
     if not path.is_file():
-        raise InputError(f"There is no file {path}: check the path.")
+        raise no_file(path)
     if path.suffix.lower() not in readers:
         raise InputError(f"{path} has an unknown ending: give vectors in {', '.join(readers)}.")
     return readers[path.suffix.lower()]

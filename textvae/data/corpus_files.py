@@ -11,7 +11,7 @@ import yaml
 
 from textvae.data.readers import FORMATS, SAVED_DATASET, format_of
 from textvae.errors import InputError
-from textvae.files import blocks
+from textvae.files import blocks, no_file
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _named(path: Path) -> list[Path]:
     if path.is_dir():
         return _of_directory(path)
     if not glob.has_magic(str(path)):
-        raise InputError(f"There is no file {path}: check the path.")
+        raise no_file(path)
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
     files = [match for match in matches if match.is_file() or is_saved(match)]
     if not files:
@@ -118,6 +118,8 @@ def _named(path: Path) -> list[Path]:
 
 
 def _of_directory(directory: Path) -> list[Path]:
+    if (directory / "config.json").is_file() and any(directory.glob("*.safetensors")):
+        raise InputError(f"{directory} holds a model: name files of texts.")
     if (directory / SAVED_SPLITS).exists():
         splits = ", ".join(find_splits(directory) or {})
         raise InputError(f"{directory} holds the splits {splits} of a dataset: name the folder of one of them.")
