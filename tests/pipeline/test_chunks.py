@@ -27,6 +27,7 @@ VERBS = {
     "score": {"num_samples": 2},
     "score terms": {"num_samples": 2, "return_terms": True},
     "detect": {"num_tokens": 1},
+    "traverse": {"dimension": 1, "num_steps": 3},
 }
 KINDS = [("llama", ()), ("gru", LABELS)]
 
@@ -58,6 +59,26 @@ def test_an_iterator_gives_what_the_list_gives(case, kind):
         expected = list(zip(*expected, strict=True))
     for one, other in itertools.zip_longest(found, expected):
         assert flat(one) == flat(other)
+
+
+def test_neighbours_of_an_iterator_are_those_of_the_list(case):
+    vae, label = case
+    index = vae.index(TEXTS[:5], label=label and label[0])
+    found = vae.neighbours(iter(TEXTS), index, 2, batch_size=1, label=label)
+    assert isinstance(found, Iterator) and list(found) == vae.neighbours(TEXTS, index, 2, batch_size=1, label=label)
+
+
+def test_gaps_of_an_iterator_are_filled_as_those_of_a_list(case):
+    vae, label = case
+    gapped = [f"___ {text.split()[0]}" for text in TEXTS[:5]]
+    options = {"max_gap_tokens": 1, "num_beams": 2, "batch_size": 1, "label": label and label[:5]}
+    for own in ({}, {"return_scores": True}):
+        found = vae.infill(iter(gapped), **options, **own)
+        assert isinstance(found, Iterator) and list(found) == vae.infill(gapped, **options, **own)
+    found = vae.infill(iter([gapped[0], "no gap"]), **options | {"label": label and label[:2]})
+    assert len(next(found)) > 1
+    with pytest.raises(InputError, match="gap"):
+        next(found)
 
 
 def test_z_may_be_an_iterator_too(case):

@@ -61,7 +61,7 @@ def in_chunks(
         InputError: if a text or label cannot be used; for an iterator when it gets there.
     """
     if isinstance(texts, Iterator):
-        return chain.from_iterable(_results(codec, _streamed(codec, texts, label), verb))
+        return chain.from_iterable(_results(codec, streamed(codec, texts, label), verb))
     items, single = as_list(texts)
     found = join(list(each_chunk(codec, items, label, verb)))
     return found[0] if single else found
@@ -77,7 +77,12 @@ def each_chunk(
 Chunk = tuple[list[str], list[int] | None]  # texts and label ids
 
 
-def _streamed(codec: Codec, texts: Iterator[str], label: Label) -> Iterator[Chunk]:
+def streamed(codec: Codec, texts: Iterator[str], label: Label) -> Iterator[Chunk]:
+    """Chunks of an iterator, which is read no further than they need.
+
+    Raises:
+        InputError: if a text or label cannot be used, when it is reached.
+    """
     read = 0
     for some, own in with_labels(in_parts(texts, codec.batch_size), label):
         yield as_list(some, read)[0], codec.label_ids(own, len(some))

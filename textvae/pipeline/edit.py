@@ -4,7 +4,7 @@ N texts · Z latent_size
 """
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,7 +70,7 @@ def traverse(
     reach: float,
     axes: str,
     label: Label,
-) -> Written:
+) -> Written | Iterator[Any]:
     """`num_steps` texts of each text, with its posterior mean moved along one axis from −reach to +reach.
 
     Raises:
@@ -80,14 +80,16 @@ def traverse(
     dimension = whole("dimension", dimension, Range(f"from 0 to {latent_size - 1}", lambda d: 0 <= d < latent_size))
     num_steps, reach = check_path(num_steps, "linear"), number("reach", reach, POSITIVE)
     all_axes = _axes(axes, prior, latent_size, len(codec.model.config.label_names))
-    read, single = codec.read(texts, label)
-    means, _ = codec.posteriors(read)
-    own = all_axes[[0] * len(means) if read.label_ids is None else read.label_ids, dimension]  # (N, Z)
     middle = (num_steps - 1) / 2  # exactly 0 there, so that the text in the middle is the reconstruction
     steps = (torch.arange(num_steps) - middle) / middle * reach
-    ways = _usable(means.unsqueeze(1) + steps[:, None] * own.unsqueeze(1), "reach", reach)  # (N, num_steps, Z)
-    written = cast("list[list[str]]", codec.write_each(ways, read.label_ids))
-    return written[0] if single else written
+
+    def traversed(read: InferenceBatches) -> list:
+        means, _ = codec.posteriors(read)
+        own = all_axes[[0] * len(means) if read.label_ids is None else read.label_ids, dimension]  # (N, Z)
+        ways = _usable(means.unsqueeze(1) + steps[:, None] * own.unsqueeze(1), "reach", reach)  # (N, num_steps, Z)
+        return codec.write_each(ways, read.label_ids)
+
+    return in_chunks(codec, texts, label, traversed)
 
 
 def _axes(name: str, prior: GaussianPrior | None, latent_size: int, num_labels: int) -> Tensor:

@@ -3,8 +3,9 @@
 N texts · Z latent_size
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import chain, starmap
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,10 +13,11 @@ from torch import Tensor
 from textvae.config_fields import COUNT, flag, whole
 from textvae.data.templates import GapTokens, Template, gap_tokens, split_at_gaps
 from textvae.errors import InputError, shown
+from textvae.pipeline.chunks import streamed
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.gap_search import GapSearch, Limits
 from textvae.pipeline.inputs import Label, Texts, as_list
-from textvae.pipeline.paraphrase import Scored
+from textvae.pipeline.paraphrase import Paraphrases, Scored, without_scores
 from textvae.pipeline.score import kl_of_texts, sums, token_nll
 
 # Under the posterior mean of a text that lacks words the decoder writes no others. So z is only this part of the way
@@ -65,16 +67,31 @@ def as_infilling(
     )
 
 
-def infill(codec: Codec, texts: Texts, settings: Infilling, label: Label) -> tuple[list[Scored], bool]:
-    """Up to `settings.wanted` ways to fill each text and their scores, the best first; whether it was a single one.
+def infill(
+    codec: Codec, texts: Texts, settings: Infilling, return_scores: bool, label: Label
+) -> Paraphrases | Iterator[Any]:
+    """Up to `settings.wanted` ways to fill each text, the best first, with their scores if asked for.
+
+    Of a list all texts are checked before one is filled.
 
     Raises:
         InputError: if a text has no gap, no word beside its gaps, or no room for what is missing.
     """
-    texts, single = as_list(texts)
-    ids = codec.label_ids(label, len(texts))
+
+    def filled(some: list[str], ids: list[int] | None) -> list:
+        scored = _filled(codec, some, ids, settings)
+        return scored if return_scores else without_scores(scored)
+
+    if isinstance(texts, Iterator):
+        return chain.from_iterable(starmap(filled, streamed(codec, texts, label)))
+    items, single = as_list(texts)
+    found = filled(items, codec.label_ids(label, len(items)))
+    return found[0] if single else found
+
+
+def _filled(codec: Codec, texts: list[str], ids: list[int] | None, settings: Infilling) -> list[Scored]:
     if not texts:
-        return [], single
+        return []
     gaps = gap_tokens(codec.tokenizers.decoder, codec.model.config.decoder_config.vocab_size)
     templates = [gaps.template(split_at_gaps(text, settings.marker)) for text in texts]
     for text, template in zip(texts, templates, strict=True):
@@ -86,7 +103,7 @@ def infill(codec: Codec, texts: Texts, settings: Infilling, label: Label) -> tup
         latents = [prior + STEP * (own - prior) for prior, own in zip(prior_mean, means, strict=True)]
         _score(codec, found, _search(codec, gaps, templates, latents, ids, settings), ids)
         means = [_means_of_best(*pair, settings.num_latents) for pair in zip(found, means, strict=True)]
-    return [[(text, one.score) for text, one in _best(own)[: settings.wanted]] for own in found], single
+    return [[(text, one.score) for text, one in _best(own)[: settings.wanted]] for own in found]
 
 
 def _check_room(text: str, template: Template, max_length: int, allow_empty: bool) -> None:

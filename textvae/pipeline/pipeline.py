@@ -425,7 +425,7 @@ class TextVAEPipeline:
         progress: bool = True,
         label: Label = None,
         return_scores: bool = False,
-    ) -> Paraphrases:
+    ) -> Paraphrases | Iterator[Any]:
         """Write the missing words of texts such as "the ___ sat on the ___", the best first; all given words stay.
 
         Beams fill the gaps under a z halfway from the prior's mean to the posterior mean: that of what is given in the
@@ -452,9 +452,7 @@ class TextVAEPipeline:
         settings = as_infilling(
             num_return_sequences, marker, max_gap_tokens, allow_empty, num_rounds, num_latents, num_beams
         )
-        scored, single = infill(codec, texts, settings, label)
-        found = scored if return_scores else without_scores(scored)
-        return found[0] if single else found
+        return infill(codec, texts, settings, return_scores, label)
 
     # z moved
 
@@ -543,7 +541,7 @@ class TextVAEPipeline:
         label: Label = None,
         axes: str = "dimensions",
         **generation_kwargs,
-    ) -> Written:
+    ) -> Written | Iterator[Any]:
         """Write each text with one dimension of its posterior mean moved in equal steps; the others stay.
 
         Args:
@@ -657,7 +655,7 @@ class TextVAEPipeline:
         batch_size: int = 64,
         progress: bool = True,
         label: Label = None,
-    ) -> list[list[Neighbour]] | list[Neighbour]:
+    ) -> list[list[Neighbour]] | list[Neighbour] | Iterator[Any]:
         """The texts of a corpus whose z have the greatest cosine with that of each text, the nearest first.
 
         The search is exact, in a flat index of FAISS.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import datasets
 import torch
@@ -20,7 +20,7 @@ from textvae.errors import InputError, shown
 from textvae.files import checksum, read_json, whole_files
 from textvae.latents.neighbours import VectorIndex, require_faiss
 from textvae.modeling.autoencoder import TextVAEModel
-from textvae.pipeline.chunks import each_chunk
+from textvae.pipeline.chunks import each_chunk, in_chunks
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.fingerprint import fingerprint, is_of
 from textvae.pipeline.inputs import Label, Texts, with_texts
@@ -135,14 +135,11 @@ def find_neighbours(
     corpus: TextIndex | str | Path | Corpus,
     number: int,
     label: Label,
-) -> list[list[Neighbour]] | list[Neighbour]:
+) -> list[list[Neighbour]] | list[Neighbour] | Iterator[Any]:
     """The nearest texts of a corpus, see `TextVAEPipeline.neighbours`."""
     check_latents(codec.model)
-    read, single = codec.read(texts, label)
     index = opened_index(codec, corpus, label)
-    means, _ = codec.posteriors(read)
-    found = index.nearest(means, number)
-    return found[0] if single else found
+    return in_chunks(codec, texts, label, lambda read: index.nearest(codec.posteriors(read)[0], number))
 
 
 def opened_index(codec: Codec, corpus: TextIndex | str | Path | Corpus, label: Label) -> TextIndex:

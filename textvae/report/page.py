@@ -261,8 +261,8 @@ def traversals(material: _Material) -> Section:
     order = material.kl.argsort(descending=True, stable=True).tolist()[:number]
     groups = []
     for dimension in order:
-        way = material.pipeline.traverse([text], dimension, label=label)[0]
-        groups.append(_compared(f"Dimension {dimension}, {float(material.kl[dimension]):.2f} nats", cast(list, way)))
+        (way,) = cast("list[list[str]]", material.pipeline.traverse([text], dimension, label=label))
+        groups.append(_compared(f"Dimension {dimension}, {float(material.kl[dimension]):.2f} nats", way))
     note = f"“{text}”, with one dimension of z moved from −3 to +3. Words that change are bold."
     return Section("Traversals of the most active dimensions", note, groups=groups)
 
