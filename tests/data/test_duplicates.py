@@ -18,6 +18,7 @@ def test_held_out_texts_in_training_are_counted(chitchat):
     assert in_training(corpus) == 3
 
 
+@pytest.mark.slow
 def test_duplicates_are_dropped_before_the_split_and_the_first_of_them_stay(caplog):
     corpus = load_corpus(texts=[*LINES, *LINES[:50], "the last"], drop_duplicates=True)
     wanted = load_corpus(texts=[*LINES, "the last"])

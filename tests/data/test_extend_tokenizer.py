@@ -215,6 +215,7 @@ def nats_per_character(model, tokenizer, texts) -> torch.Tensor:
     return model(**batch, noise=noise).loss * len(texts) / sum(map(len, texts))
 
 
+@pytest.mark.slow
 def test_the_likelihood_right_after_is_about_what_it_was(old, new):
     """Of texts as it was trained on that hold no new piece, of all of them, and of the others."""
     model = build(old, {**GRU, "embedding_size": 24, "hidden_size": 40}).train()

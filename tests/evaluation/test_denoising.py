@@ -66,6 +66,7 @@ def test_dear_repairs_are_not_made():
     assert cleaner.clean("___") in cleaner.trigrams.counts[()]
 
 
+@pytest.mark.slow
 def test_the_spelling_corrector_keeps_case_and_punctuation():
     pytest.importorskip("symspellpy")
     corrector = SpellingCorrector()

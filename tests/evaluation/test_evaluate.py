@@ -99,6 +99,7 @@ def test_the_bounds_meet_the_integral_over_the_latents(make_model, make_texts, d
     assert (one > exact + 0.01).all()  # the bound is loose at one sample: the integral was no triviality
 
 
+@pytest.mark.slow
 def test_with_a_fitted_prior_its_bounds_stand_beside_the_others(make_model, tokenizer):
     """The report without a prior is part of that with one; the −ELBO of a prior is the bound of one sample."""
     model, texts = make_model("bert", "gru2"), tokenized(tokenizer)

@@ -86,6 +86,7 @@ def judged(model, tokenizer, judges, reconstructed=None, **changes):
     return report_of_quality(model, texts, HELD_OUT, reconstructed, judges, **options)
 
 
+@pytest.mark.slow
 def test_each_measure_is_that_of_its_texts(make_model, tokenizer, names):
     model, judges = built(make_model, tokenizer), open_judges(*names, CPU)
     report = judged(model, tokenizer, judges)

@@ -68,6 +68,7 @@ def test_a_score_is_the_likelihood_given_the_text_less_the_distance_from_it(vae)
         assert score == pytest.approx(float(0.25 * closeness - nll), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_many_texts_are_paraphrased_as_one_batch_or_several(vae):
     runs = [vae.paraphrase(TEXTS, return_scores=True, batch_size=n, **FEW, **labelled(vae)) for n in (1, 3, 64)]
     for other in runs[1:]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pytest
 import torch
 from datasets import Dataset, IterableDataset
 from tiny_runs import SENTENCES, config, write_lines
@@ -53,6 +54,7 @@ def test_of_a_stream_the_first_texts_are_taken(tmp_path):
     torch.testing.assert_close(pipeline.priors["gaussian"].scale, expected.scale)
 
 
+@pytest.mark.slow
 def test_each_label_of_a_run_has_the_prior_of_its_texts(tmp_path):
     table = {"text": SENTENCES, "label": ["dot", "mark"] * 100}
     pipeline = run(tmp_path, {"train": table, "validation": table}, label_column="label")

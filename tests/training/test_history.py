@@ -48,6 +48,7 @@ def trained(directory) -> list[dict]:
     return [row for row in rows(directory) if "monitor/kl" not in row]
 
 
+@pytest.mark.slow
 def test_a_new_run_in_the_same_directory_starts_anew(corpus, tmp_path, short_reports):
     run = config(corpus, tmp_path, **EVERY_STEP, seed=1)
     train(run)

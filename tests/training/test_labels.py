@@ -507,6 +507,7 @@ def test_the_report_shows_each_label(finished):
             assert len({share_of("sunny", [start]), share_of("sunny", [end])}) == 1
 
 
+@pytest.mark.slow
 def test_a_language_model_with_labels_and_fine_tuning(table, tmp_path):
     brief = {**RUN, "max_steps": 25, "kl_schedule": "constant"}
     made = train(config(table, tmp_path / "lm", **brief, latent_injection="none"))
