@@ -34,9 +34,10 @@ give the column, such as `df["text"]`. `decode` takes a tensor, an array, or a l
 (`batch_size=`), are reproducible with `seed=`, and run on the GPU if there is one; `from_pretrained(path,
 device="cpu")` and `vae.to("cpu")` choose another device. `print(vae)` says what it is.
 
-`encode`, `decode`, `reconstruct`, `paraphrase`, `edit`, `denoise`, `score` and `detect` also take an iterator, such as
-a generator, and give an iterator of the results that a list has. Texts are read as they are needed, a batch and then 16
-at a time, so memory stays flat; the labels may be an iterator, too. A list is worked on in the same chunks.
+`encode`, `decode`, `reconstruct`, `paraphrase`, `infill`, `denoise`, `edit`, `traverse`, `score`, `detect` and
+`neighbours` also take an iterator, such as a generator, and give an iterator of the results that a list has. Texts are
+read as they are needed, a batch and then 16 at a time, so memory stays flat; the labels may be an iterator, too. A list
+is worked on in the same chunks, but for `infill`, which checks all texts first.
 
     for text, z in zip(texts, vae.encode(iter(texts))): ...
     list(vae.decode(vae.encode(line.strip() for line in open("mine.txt"))))
