@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tiny_runs import SENTENCES, settings, write_lines
 
+from textvae import __version__ as textvae_version
 from textvae.cli.main import COMMANDS, make_parser
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def test_the_example_of_each_help_works(textvae, place, monkeypatch, name):
     first, _, rest = example.partition(" | ")
     command, given = (rest.partition(" | ")[0], (place / shlex.split(first)[1]).read_bytes()) if rest else (first, b"")
     words = shlex.split(command)[1:]
-    if name == "train":
+    if name in ("train", "benchmark"):
         words += ["--config", write_settings(place), *SHORT]
     done = textvae(*words, stdin=given)
     assert done.code == 0, done.err
@@ -69,6 +70,10 @@ def test_every_help_begins_with_what_the_command_does(textvae):
         assert name in done.out and sentence.rstrip(".").split()[-1] in done.out
         own = textvae(name, "--help")
         assert own.code == 0 and sentence in own.out and all(example in own.out for example in examples(name))
+
+
+def test_it_says_its_version(textvae):
+    assert textvae("--version") == (f"textvae {textvae_version}\n", "", 0)
 
 
 def test_a_parser_of_everything_can_be_made():

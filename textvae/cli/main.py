@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from textvae import __version__
 from textvae.cli.arguments import Parser
 from textvae.cli.corpus import draw_map, index, neighbours
 from textvae.cli.fitted import analogy, detect, edit, fit_prior
 from textvae.cli.read import encode, score
 from textvae.cli.report import report
-from textvae.cli.runs import evaluate, merge, sweep, train
+from textvae.cli.runs import benchmark, evaluate, merge, sweep, train
 from textvae.cli.write import decode, denoise, infill, interpolate, paraphrase, reconstruct, sample, traverse
 from textvae.config_fields import nearest
 from textvae.errors import InputError
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Command] = {
     "report": report,
     "fit_prior": fit_prior,
     "sweep": sweep,
+    "benchmark": benchmark,
     "merge": merge,
 }
 
@@ -97,6 +99,7 @@ def make_parser(filled: Sequence[str] = tuple(COMMANDS)) -> tuple[Parser, dict[s
     Those of `train` are read from its config, which needs torch.
     """
     parser = Parser(prog="textvae", description="Text VAEs: train them, and read and write texts with them.")
+    parser.add_argument("--version", action="version", version=f"textvae {__version__}")
     group = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     commands = {}
     for name, command in COMMANDS.items():

@@ -1,4 +1,4 @@
-"""Sub-commands about runs and models: train, evaluate, sweep, merge."""
+"""Sub-commands about runs and models: train, benchmark, evaluate, sweep, merge."""
 
 import argparse
 import json
@@ -26,6 +26,25 @@ def train(parser: Parser):
         from textvae.training.train import train
 
         train(training_config(arguments))
+
+    return work
+
+
+def benchmark(parser: Parser):
+    """Measure how fast a config trains and decodes on this machine, as ratios within one run.
+
+    textvae benchmark --train_file mine.txt
+
+    It takes the settings of train, and writes nothing. What the lines say is in textvae.training.speed.
+    """
+    add_training_flags(parser)
+
+    def work(arguments: argparse.Namespace) -> None:
+        from textvae.processes import say
+        from textvae.training.speed import measure_speed
+
+        for line in measure_speed(training_config(arguments)):
+            say(line)
 
     return work
 
