@@ -58,7 +58,7 @@ def whole_files(directory: str | Path, instead_of: Sequence[str] = ()) -> Iterat
     """
     directory = Path(directory)
     check_directory(directory)
-    is_new = not directory.exists()
+    new = [one for one in (directory, *directory.parents) if not one.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     place = directory / ".unfinished"
     try:
@@ -70,8 +70,10 @@ def whole_files(directory: str | Path, instead_of: Sequence[str] = ()) -> Iterat
         _move(place, directory, instead_of)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-        if is_new and not any(directory.iterdir()):
-            directory.rmdir()
+        for one in new:  # the deepest first
+            if any(one.iterdir()):
+                break
+            one.rmdir()
 
 
 def _move(place: Path, directory: Path, instead_of: Sequence[str]) -> None:
@@ -149,9 +151,11 @@ def _old(path: Path) -> Path:
 
 
 def no_file(path: Path) -> InputError:
-    """The error of a file that is to be read and is not there, with the nearest name beside it."""
+    """The error of a path that is to be read and is no file, with the nearest name beside it."""
     beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     near = get_close_matches(path.name, beside, 1)
+    if path.exists():
+        return InputError(f"{path} is no regular file: give one, or its content on standard input.")
     advice = f"did you mean {path.parent / near[0]}?" if near else "check the path."
     return InputError(f"There is no file {path}: {advice}")
 

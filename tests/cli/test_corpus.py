@@ -95,6 +95,8 @@ def test_labels_are_read_and_colour_the_map(textvae, models, opened, corpus, tmp
         (["neighbours", "{model}", "pizza", "--corpus", "{tmp}/empty.txt"], "holds no text"),
         (["index", "{model}", "pizza"], "--output"),
         (["index", "{model}", "pizza", "--output", "{file}"], "is a file"),
+        (["index", "{model}", "pizza", "--output", "{tmp}"], "holds other files"),
+        (["index", "{model}", "--file", "nowhere.txt", "--output", "{tmp}/deep/index"], "nowhere.txt"),
         (["map", "{model}", "pizza", "--output", "{tmp}/map.html"], "needs 2 texts"),
         (["map", "{model}", "pizza", "we like", "--output", "{tmp}/map.png"], "another ending"),
         (["map", "{model}", "pizza", "we like", "--output", "{tmp}/absent/map.html"], "is in no directory"),
@@ -124,3 +126,32 @@ def test_without_the_extras_the_sentence_says_which_to_install(textvae, models, 
         done = textvae(*words)
         assert done.code == 2 and f"pip install 'textvae[{extra}]'" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["corpus.txt"]
+
+
+def write_labels(path, texts: list[str]) -> list[str]:
+    labels = [LABELS[i % 2] for i in range(len(texts))]
+    rows = [f"{text}\t{label}\n" for text, label in zip(texts, labels, strict=True)]
+    path.write_text("".join(["text\tlabel\n", *rows]))
+    return labels
+
+
+def test_labels_of_a_corpus_are_in_its_column(textvae, models, opened, tmp_path):
+    labels, vae = write_labels(tmp_path / "table.tsv", TEXTS), opened["labels"]
+    given = ["--file", tmp_path / "table.tsv", "--label_column", "label"]
+    done = textvae("neighbours", models["labels"], *given, "--corpus", tmp_path / "table.tsv", "--format", "jsonl")
+    assert done.code == 0, done.err
+    index = vae.index(TEXTS, label=labels)
+    for line, own in zip(done.lines, vae.neighbours(TEXTS, index, label=labels), strict=True):
+        assert json.loads(line)["similarities"] == pytest.approx([one.similarity for one in own], abs=1e-3)
+    done = textvae("score", models["labels"], *given, "--label", LABELS[0])
+    assert done.code == 2 and "leave one of them out" in done.err
+
+
+def test_labels_of_normal_texts_are_in_their_column(textvae, models, opened, tmp_path):
+    labels, vae = write_labels(tmp_path / "table.tsv", TEXTS * 3), opened["labels"]
+    given = ["--file", tmp_path / "table.tsv", "--label_column", "label"]
+    done = textvae("detect", models["labels"], *given, "--normal", tmp_path / "table.tsv")
+    vae.fit_detector(TEXTS * 3, label=labels)
+    found = vae.detect(TEXTS * 3, label=labels)
+    vae.detector = None
+    assert [line.split("\t")[0] for line in done.lines] == [f"{one.p_value:.4f}" for one in found]

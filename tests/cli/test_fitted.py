@@ -72,6 +72,10 @@ def test_a_prior_is_fitted_and_kept_and_sampled_from(textvae, models, opened, tm
     assert done.code == 2 and "--overwrite" in done.err
     assert (place / "prior_mixture.safetensors").read_bytes() == before
     assert textvae("fit_prior", place, "mixture", *given, "--seed", 1, "--overwrite").code == 0
+    (place / "prior_flow.safetensors").write_bytes(before[:100])
+    done = textvae("sample", place, *label)
+    assert done.code == 2 and "prior_flow.safetensors is corrupt" in done.err and "delete it" in done.err
+    (place / "prior_flow.safetensors").unlink()
     assert (place / "prior_mixture.safetensors").read_bytes() != before
 
 

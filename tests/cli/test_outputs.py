@@ -50,6 +50,22 @@ def number(word: bytes) -> float:
     return float(word.strip(b"[]}"))
 
 
+def test_a_run_goes_on_only_with_results_of_its_own_kind(textvae, models, tmp_path):
+    for name, content in (("a.tsv", "a\tb\n1\t2\n3"), ("b.tsv", "rubbish"), ("c.jsonl", '{"other": 1}\n')):
+        output = tmp_path / name
+        output.write_text(content)
+        done = textvae("score", models["gru"], "--num_samples", 2, "--output", output, "--resume", stdin=LINES)
+        assert done.code == 2 and "results of another command" in done.err
+        (left,) = tmp_path.iterdir()  # whole, or to be continued
+        assert left.read_text() == content
+        left.unlink()
+
+
+def test_a_first_text_that_is_refused_leaves_no_file(textvae, models, tmp_path):
+    done = textvae("infill", models["gru"], "no gap", "--output", tmp_path / "out.jsonl")
+    assert done.code == 2 and not list(tmp_path.iterdir())
+
+
 def test_a_complete_file_goes_on_with_more_texts(textvae, models, tmp_path):
     output = tmp_path / "out.txt"
     textvae("reconstruct", models["gru"], "--output", output, stdin=LINES)

@@ -2,10 +2,12 @@
 
 import gzip
 import io
+import os
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 from tiny_pipelines import LATENT_SIZE, TEXTS
 
 
@@ -76,6 +78,10 @@ MISTAKES = {
     "narrow vectors": (["decode", "{model}", "--file", "{narrow}"], "latents must be"),
     "a NaN": (["decode", "{model}", "--file", "{nan}"], "row 2 is no vector of finite numbers"),
     "three axes": (["decode", "{model}", "--file", "{axes}"], "it must be (N, Z)"),
+    "uneven lines": (["decode", "{model}"], "row 2 has 2 numbers, and the first 3"),
+    "no axis": (["decode", "{model}", "--file", "{scalar}"], "holds an array (), it must be (N, Z)"),
+    "complex numbers": (["decode", "{model}", "--file", "{complex}"], "array of complex64"),
+    "a pipe": (["score", "{model}", "--file", "{pipe}"], "is no regular file"),
     "cut vectors": (["decode", "{model}", "--file", "{cut}"], "cut.safetensors is damaged"),
     "no vectors": (["decode", "{model}", "--file", "{table}"], "unknown ending"),
     "no such vectors": (["decode", "{model}", "--file", "nowhere.npy"], "There is no file nowhere.npy"),
@@ -90,11 +96,22 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(textvae, models, tmp_path, mo
     np.save("narrow.npy", zeros[:, 1:])
     np.save("nan.npy", np.where(np.arange(3)[:, None] == 1, np.nan, zeros))
     np.save("axes.npy", zeros[None])
+    np.save("complex.npy", zeros.astype(np.complex64))
+    save_file({"latents": np.float32(0)[...]}, "scalar.safetensors")
     save_file({"latents": zeros}, "whole.safetensors")
+    os.mkfifo("pipe.txt")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "whole.safetensors").read_bytes()[:-4])
     names = {name: f"{name}.npy" for name in ("narrow", "nan", "axes")}
+    names |= {"complex": "complex.npy", "scalar": "scalar.safetensors", "pipe": "pipe.txt"}
     names |= {"model": models["gru"], "table": "table.csv", "cut": "cut.safetensors"}
     words, told = MISTAKES[kind]
-    done = textvae(*(word.format(**names) for word in words))
+    done = textvae(*(word.format(**names) for word in words), stdin="0 0 0\n0 0\n")
     assert (done.code, done.out) == (2, "") and told in done.err
     assert done.err.startswith("error: ") and done.err.endswith((".\n", "?\n")) and done.err.count("\n") == 1
+
+
+def test_vectors_may_be_in_bfloat16(textvae, models, opened, tmp_path):
+    z = opened["gru"].encode(TEXTS).bfloat16()
+    save_tensors({"latents": z}, tmp_path / "z.safetensors")
+    done = textvae("decode", models["gru"], "--file", tmp_path / "z.safetensors")
+    assert done.lines == opened["gru"].decode(z)

@@ -31,6 +31,10 @@ def test_a_gap_is_one_mask_token(pieces):
     assert tokenizer.decode(rows[2], skip_special_tokens=True).replace(" ", "") == ",Ilike."
 
 
+def test_a_gap_may_be_drawn_longer(pieces):
+    assert masked(pieces, ["the _____ cat"]) == masked(pieces, ["the ___ cat"])
+
+
 def test_a_cut_text_stays_cut(pieces):
     rows = masked(pieces, ["the ___ the cat the cat the cat"], length=4)
     assert len(rows[0]) <= 4

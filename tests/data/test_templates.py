@@ -76,3 +76,8 @@ def test_a_text_without_a_gap_or_a_word_is_refused():
         split_at_gaps("we like pizza", "___")
     with pytest.raises(InputError, match="no word"):
         split_at_gaps(" ___ ___", "___")
+
+
+def test_a_gap_may_be_drawn_longer():
+    assert split_at_gaps("we _____ it ___", "___") == ["we ", " it ", ""]
+    assert split_at_gaps("we ## it", "#") == ["we ", "", " it"]

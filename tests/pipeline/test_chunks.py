@@ -117,6 +117,10 @@ def test_what_cannot_be_used_is_said_when_it_is_reached():
         vae.score(iter(TEXTS), num_samples=0)
     with pytest.raises(InputError, match="z 0 is not finite"):
         next(vae.decode(iter([[float("nan")] * LATENT_SIZE])))
+    with pytest.raises(InputError, match="z 1 is not finite"):
+        list(vae.decode(iter([[0.0] * LATENT_SIZE, [float("nan")] * LATENT_SIZE]), batch_size=1))
+    with pytest.raises(InputError, match="gives numbers"):
+        list(vae.decode(iter([0.0] * LATENT_SIZE), batch_size=LATENT_SIZE))
 
 
 def test_labels_of_an_iterator_are_read_along():
@@ -126,6 +130,9 @@ def test_labels_of_an_iterator_are_read_along():
     assert found == vae.reconstruct(TEXTS, label=list(LABELS) * 10, batch_size=1)
     with pytest.raises(InputError, match="2 labels for 16"):
         list(vae.reconstruct(iter(TEXTS), label=iter(LABELS + LABELS[:1]), batch_size=1))
+    for wrong in (list(LABELS) * 11, dict.fromkeys(LABELS)):
+        with pytest.raises(InputError, match="more labels than|by column"):
+            list(vae.reconstruct(iter(TEXTS), label=wrong, batch_size=1))
     for wrong in (None, "cloudy", 1.5):
         with pytest.raises(InputError, match="label"):
             next(vae.reconstruct(iter(TEXTS), label=wrong))

@@ -117,6 +117,11 @@ def test_a_damaged_one_does_not_open(tmp_path):
         (tmp_path / "index.json").write_text(wrong)
         refused("is damaged")
     (tmp_path / "index.json").write_text(content)
+    (texts,) = (tmp_path / "texts").glob("*.arrow")
+    kept = texts.read_bytes()
+    texts.write_bytes(kept.replace(b"garden", b"gurden"))
+    refused("is damaged")
+    texts.write_bytes(kept)
     vectors = (tmp_path / "index.faiss").read_bytes()
     (tmp_path / "index.faiss").write_bytes(vectors[:-1] + bytes([vectors[-1] ^ 1]))
     refused("is damaged")
@@ -148,3 +153,15 @@ def test_what_cannot_be_used_is_refused(tmp_path):
     language_model = TextVAEPipeline(TextVAEModel(TextVAEConfig(**settings)), vae.tokenizer)
     with pytest.raises(InputError, match="without z"):
         language_model.index(CORPUS)
+
+
+def test_it_never_replaces_what_is_no_index(tmp_path):
+    index = build().index(CORPUS)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "mine.txt").write_text("precious")
+    with pytest.raises(InputError, match="holds other files"):
+        index.save(tmp_path)
+    assert (tmp_path / "texts" / "mine.txt").read_text() == "precious"
+    index.save(tmp_path / "a" / "new")
+    index.save(tmp_path / "a" / "new")
+    assert len(TextIndex.load(tmp_path / "a" / "new")) == M

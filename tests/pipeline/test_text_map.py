@@ -120,3 +120,19 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"needs the package plotly: pip install 'textvae\[map\]'"):
         own.save(tmp_path / "map.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_long_text_without_spaces_is_shown_up_to_a_limit():
+    from textvae.pipeline.map_page import _shown
+
+    assert _shown("汉" * 500).count("汉") == 398 and _shown("汉" * 400).count("汉") == 400
+
+
+def test_classes_may_be_a_generator_and_a_projection_says_what_it_cannot_write(tmp_path):
+    vae = build()
+    found = vae.map(TEXTS, classes=(text[:1] for text in TEXTS))
+    assert found.classes == [text[:1] for text in TEXTS]
+    with pytest.raises(OSError, match="absent"):
+        found.projection.save(tmp_path / "absent" / "map.safetensors")
+    found.projection.save(tmp_path / "map.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["map.safetensors"]

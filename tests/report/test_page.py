@@ -97,7 +97,8 @@ def test_curves_are_those_of_the_history_of_the_run(tmp_path):
     steps = [{"step": n, "reconstruction": 9.0 / n, "kl": 0.5 * n, "beta": 0.1} for n in range(1, 9)]
     held_out = [{"step": n, "validation_kl": 1.5 * n} for n in (4, 8)]
     lines = [json.dumps(row) for row in [*steps, *held_out]]
-    (tmp_path / "history.jsonl").write_text("\n".join([*lines, '{"step": 9, "re']))
+    lines += ['{"step": 5, "reconstruction": null, "kl": 3}', '{"step": 9, "re']
+    (tmp_path / "history.jsonl").write_bytes("\n".join(lines).encode() + b"\xff")
     (tmp_path / "metrics.json").write_text('{"steps": 8, "training_seconds": 120.0}')
     found = page(TextVAEPipeline.from_pretrained(tmp_path), Dataset.from_dict({"text": SEEN}), FEW)
     curves = found.split('<section id="s2">')[1].split("</section>")[0]
@@ -108,6 +109,13 @@ def test_curves_are_those_of_the_history_of_the_run(tmp_path):
         "β",
     ]
     assert curves.count("<polyline") == 5 and "held-out, step 8: 12<" in curves
+
+
+def test_measures_without_a_time_are_those_of_another_program(tmp_path):
+    build().save_pretrained(tmp_path)
+    (tmp_path / "history.jsonl").write_text('{"step": 1, "kl": 0.5}\n{"step": 2, "kl": 0.7}')
+    (tmp_path / "metrics.json").write_text('{"steps": 8}')
+    assert "By steps." in page(TextVAEPipeline.from_pretrained(tmp_path), Dataset.from_dict({"text": SEEN}), FEW)
 
 
 def test_few_texts_still_make_a_page():

@@ -54,10 +54,11 @@ def index(parser: Parser):
 def _index(arguments: argparse.Namespace) -> None:
     from textvae.files import whole_files
     from textvae.latents.neighbours import require_faiss
-    from textvae.pipeline.text_index import INDEX_FILE
+    from textvae.pipeline.text_index import INDEX_FILE, check_index_place
 
     using, place = settings_of(Using, arguments), Path(arguments.output)
     require_faiss()
+    check_index_place(place)
     if (place / INDEX_FILE).exists() and not arguments.overwrite:
         raise InputError(f"{place} holds an index: give another --output, or add --overwrite.")
     with whole_files(place):  # it can be written; nothing is left there
@@ -115,8 +116,9 @@ def _corpus(arguments: argparse.Namespace, vae: "TextVAEPipeline", using: Using)
         raise InputError(f"{indexes[0]} is an index: give it alone as --corpus, or files of texts.")
     if indexes:
         return TextIndex.load(first)
-    corpus = load_texts(arguments.corpus, arguments.text_column)
-    return vae.index(corpus, using.batch_size, sys.stderr.isatty(), using.label)
+    corpus = load_texts(arguments.corpus, arguments.text_column, label_column=arguments.label_column)
+    label = corpus["label"][:] if arguments.label_column else using.label
+    return vae.index(corpus.select_columns("text"), using.batch_size, sys.stderr.isatty(), label)
 
 
 def _result(text: str, found: list) -> Result:

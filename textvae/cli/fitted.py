@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, one_line
-from textvae.cli.texts import add_texts, with_words
+from textvae.cli.texts import add_texts, check_one_label, with_words
 from textvae.cli.verbs import (
     Using,
     add_model,
@@ -125,12 +125,16 @@ def detect(parser: Parser):
 
 
 def _detect(arguments: argparse.Namespace) -> None:
+    from textvae.data.corpora import load_texts
+
     detecting = settings_of(Detecting, arguments)
     layout = Layout(_as_line, ["p_value", "score", "text", "least_expected"])
 
     def fit(vae: "TextVAEPipeline", using: Using) -> None:
         if arguments.normal is not None:
-            vae.fit_detector(_texts_of(arguments.normal), batch_size=using.batch_size, label=using.label)
+            normal = load_texts(arguments.normal, arguments.text_column, label_column=arguments.label_column)
+            label = normal["label"][:] if arguments.label_column else using.label
+            vae.fit_detector(normal["text"][:], batch_size=using.batch_size, label=label)
 
     def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
         found = vae.detect(texts, **options, **asdict(detecting))
@@ -160,16 +164,21 @@ def fit_prior(parser: Parser):
 
 def _fit_prior(arguments: argparse.Namespace) -> None:
     from textvae.data.corpora import load_texts
-    from textvae.pipeline.priors import PRIOR_FILES, check_kind, save_prior
+    from textvae.files import whole_files
+    from textvae.pipeline.priors import PRIOR_FILES, check_has_z, check_kind, save_prior
 
     using, fitting = settings_of(Using, arguments), settings_of(Fitting, arguments)
     name, place = arguments.prior, Path(arguments.model)
     check_kind(name)
+    check_one_label(arguments)
     if not place.is_dir():
         raise InputError(f"{arguments.model} is no directory, and the prior is kept in it: give that of a model.")
     if (place / PRIOR_FILES[name]).exists() and not arguments.overwrite:
         raise InputError(f"{place / PRIOR_FILES[name]} exists: add --overwrite to replace it.")
+    with whole_files(place):
+        pass  # it can be written
     vae = open_model(arguments, using)
+    check_has_z(vae.model)
     rows = load_texts(arguments.file, arguments.text_column, label_column=arguments.label_column)
     rows = rows.shuffle(using.seed, keep_in_memory=True)[: fitting.max_texts]
     label = rows["label"] if arguments.label_column else using.label

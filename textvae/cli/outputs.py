@@ -127,15 +127,23 @@ def opened(output: Output, layout: Layout) -> Iterator[Write]:
             partial(output.path).unlink(missing_ok=True)
             raise
     else:
-        _take_up(output)
-        with partial(output.path).open("a", encoding="utf-8", newline="\n") as file:
-            lines = _lines(output.form, layout, has_header=not file.tell())
+        _take_up(output, layout)
+        before = _first_line(partial(output.path))
+        try:
+            with partial(output.path).open("a", encoding="utf-8", newline="\n") as file:
+                lines = _lines(output.form, layout, has_header=not file.tell())
 
-            def write(results: list[Result]) -> None:
-                file.writelines(f"{line}\n" for line in lines(results))
-                file.flush()
+                def write(results: list[Result]) -> None:
+                    if before and output.form == "jsonl" and _names_in(before) != list(results[0]):
+                        raise _of_another(output)
+                    file.writelines(f"{line}\n" for line in lines(results))
+                    file.flush()
 
-            yield write
+                yield write
+        except BaseException:
+            if not partial(output.path).stat().st_size:  # there is nothing to continue
+                partial(output.path).unlink()
+            raise
     partial(output.path).replace(output.path)
 
 
@@ -146,10 +154,18 @@ def _to_standard_output(form: str, layout: Layout) -> Write:
     return lambda results: say("\n".join(lines(results)))
 
 
-def _take_up(output: Output) -> None:
-    """Leave in FILE.partial what is to be continued: the complete lines of an interrupted run, or nothing."""
+def _take_up(output: Output, layout: Layout) -> None:
+    """Leave in FILE.partial what is to be continued: the complete lines of an interrupted run, or nothing.
+
+    Raises:
+        InputError: for a table with other columns; nothing of it is changed.
+    """
     assert output.path is not None
     place = partial(output.path)
+    if output.done is not None and output.form == "tsv":
+        first = _first_line(place if place.exists() else output.path)
+        if not ("\t".join(layout.columns) + "\n").startswith(first):
+            raise _of_another(output)
     if output.done is None:
         place.unlink(missing_ok=True)
     elif not place.exists() and output.path.exists():
@@ -159,6 +175,25 @@ def _take_up(output: Output) -> None:
             ends = (len(line) for line in file if line.endswith(b"\n"))
             length = sum(ends)
             file.truncate(length)
+
+
+def _first_line(path: Path) -> str:
+    """The first line of a file, with its end; "" if there is no such file or line."""
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline()
+
+
+def _names_in(line: str) -> list[str] | None:
+    try:
+        return list(json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+def _of_another(output: Output) -> InputError:
+    return InputError(f"{output.path} holds the results of another command: give that of the run to be resumed.")
 
 
 def _lines(form: str, layout: Layout, has_header: bool) -> Callable[[list[Result]], Iterator[str]]:

@@ -61,6 +61,7 @@ def read_texts(arguments: argparse.Namespace) -> Iterator[Row]:
         InputError: for no text at all, a blank argument or line, and what cannot be read; the message names the line.
             What stands far on in the input is checked when it is read.
     """
+    check_one_label(arguments)
     given = (Row(with_words(text, f"Text {number}")) for number, text in enumerate(arguments.texts, 1))
     if arguments.file:
         columns = {"text": arguments.text_column, "label": arguments.label_column}
@@ -71,6 +72,7 @@ def read_texts(arguments: argparse.Namespace) -> Iterator[Row]:
 
 def read_pairs(arguments: argparse.Namespace) -> Iterator[Pair]:
     """The two arguments, or the rows of --file, or the lines of standard input; see `read_texts`."""
+    check_one_label(arguments)
     is_given = arguments.start is not None
     if is_given and (arguments.end is None or arguments.file):
         raise InputError("A walk goes from one text to another: give two texts, or a --file with such pairs.")
@@ -89,6 +91,12 @@ def _pair_in(line: str, number: int) -> Pair:
     if len(texts) != 2:
         raise InputError(f"{place} is not two texts with one tab between them: correct it.")
     return Pair(*(with_words(text, place) for text in texts))
+
+
+def check_one_label(arguments: argparse.Namespace) -> None:
+    """Raises InputError if labels are asked for in two ways."""
+    if arguments.label_column and getattr(arguments, "label", None) is not None:
+        raise InputError("--label is one for all texts, and --label_column one for each: leave one of them out.")
 
 
 def _refuse_label_column(arguments: argparse.Namespace) -> None:

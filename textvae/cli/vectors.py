@@ -109,6 +109,7 @@ def read_vectors(files: Sequence[str] | None) -> Iterator[np.ndarray]:
 
 
 def _checked(source: object, rows: Iterator[Any]) -> Iterator[np.ndarray]:
+    width = None
     for number, values in enumerate(rows, 1):
         try:
             row = np.asarray(values, np.float32)
@@ -116,6 +117,9 @@ def _checked(source: object, rows: Iterator[Any]) -> Iterator[np.ndarray]:
             row = np.array([np.nan])
         if row.ndim != 1 or not np.isfinite(row).all():
             raise InputError(f"{source}, row {number} is no vector of finite numbers: give what encode writes.")
+        width = width or len(row)
+        if len(row) != width:
+            raise InputError(f"{source}, row {number} has {len(row)} numbers, and the first {width}: correct it.")
         yield row
 
 
@@ -137,22 +141,28 @@ def _npy_rows(path: Path) -> Iterator[Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise _damaged(path) from error
-    if array.ndim != 2:
-        raise InputError(f"{path} holds an array {array.shape}, it must be (N, Z): give what encode writes.")
+    _check_shape(path, array.shape)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds an array of {array.dtype}, it must be of numbers: give what encode writes.")
     yield from array
+
+
+def _check_shape(path: Path, shape: Sequence[int]) -> None:
+    if len(shape) != 2:
+        raise InputError(f"{path} holds an array {tuple(shape)}, it must be (N, Z): give what encode writes.")
 
 
 def _safetensors_rows(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "np") as file:
+        with safe_open(path, "pt") as file:  # numpy has no bfloat16
             if NAME not in file.keys():
                 raise InputError(f"{path} holds no tensor {NAME!r}: give what encode writes.")
             rows = file.get_slice(NAME)
-            count = rows.get_shape()[0]
-            for start in range(0, count, _READ):
-                yield from rows[start : min(count, start + _READ)]
+            _check_shape(path, rows.get_shape())
+            for start in range(0, count := rows.get_shape()[0], _READ):
+                yield from rows[start : min(count, start + _READ)].float().numpy()
     except SafetensorError as error:
         raise _damaged(path) from error
 

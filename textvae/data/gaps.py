@@ -6,7 +6,7 @@ from textvae.data.special_tokens import SpecialIds
 from textvae.data.tokenizer_pair import TokenizerPair
 
 GAP = "___"
-_GAPS = re.compile(rf"\s*(?<!\w){GAP}(?!\w)")
+_GAPS = re.compile(rf"\s*(?<!\w){GAP}_*(?!\w)")
 
 
 def mask_gaps(texts: list[str], rows: list[list[int]], tokenizers: TokenizerPair) -> list[list[int]]:

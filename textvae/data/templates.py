@@ -4,6 +4,7 @@ V vocabulary
 """
 
 import functools
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from textvae.data.continuations import WORD, continuations
+from textvae.data.gaps import GAP
 from textvae.data.special_tokens import UNK, special_tokens
 from textvae.errors import InputError, shown
 
@@ -53,7 +55,7 @@ class Template(NamedTuple):
 
 def split_at_gaps(text: str, marker: str) -> list[str]:
     """What is given around the gaps; raises InputError if there is no gap, or no word beside them."""
-    segments = text.split(marker)
+    segments = re.split(re.escape(marker) + ("_*" if marker == GAP else ""), text)  # a gap may be drawn longer
     if len(segments) == 1:
         raise InputError(f"{shown(text)} has no gap: write {marker} where words are missing.")
     if not any(segment.strip() for segment in segments):

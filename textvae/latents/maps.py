@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textvae.errors import InputError, require_extra, shown
+from textvae.files import os_errors, whole_file
 from textvae.latents.axes import principal_components
 from textvae.latents.outliers import nearest
 
@@ -57,9 +58,9 @@ class PCAMap:
         check_points(points, 0, self.mean.shape[0])
         return ((points.double() - self.mean.double()) @ self.axes.double().T).float()
 
-    def save(self, path: Path) -> None:
-        """Write it to a safetensors file."""
-        _save({"mean": self.mean, "axes": self.axes, "share": self.share}, path)
+    def save(self, path: str | Path) -> None:
+        """Write it to a safetensors file; raises OSError if that cannot be done, and a file there is as it was."""
+        _save({"mean": self.mean, "axes": self.axes, "share": self.share}, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> "PCAMap":
@@ -113,9 +114,9 @@ class UMAPMap:
         weights = 1 / distances.clamp(min=1e-6 * float(self.points.std()))
         return (weights.unsqueeze(-1) * self.places[rows]).sum(1) / weights.sum(1, keepdim=True)
 
-    def save(self, path: Path) -> None:
-        """Write it to a safetensors file."""
-        _save({"points": self.points, "places": self.places}, path)
+    def save(self, path: str | Path) -> None:
+        """Write it to a safetensors file; raises OSError if that cannot be done, and a file there is as it was."""
+        _save({"points": self.points, "places": self.places}, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> "UMAPMap":
@@ -140,7 +141,8 @@ def check_points(points: Tensor, fewest: int, size: int | None = None) -> None:
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    with whole_file(path) as place, os_errors(path):
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, place)
 
 
 def _load(path: str | Path, *names: str) -> list[Tensor]:

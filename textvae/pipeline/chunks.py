@@ -12,8 +12,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from textvae.data.inference_batches import InferenceBatches
+from textvae.errors import InputError
 from textvae.pipeline.codec import Codec
-from textvae.pipeline.inputs import Label, Texts, as_list
+from textvae.pipeline.inputs import Label, Texts, as_list, iter_labels
 
 BATCHES = 16  # in a chunk but the first: texts of a chunk are sorted by length, so that less is padded
 
@@ -30,10 +31,18 @@ def in_parts(items: Iterable[T], batch_size: int) -> Iterator[list[T]]:
 
 
 def with_labels(parts: Iterable[list[T]], label: Label) -> Iterator[tuple[list[T], Label]]:
-    """Each part, and its labels: one for all, or the next ones of many."""
-    labels = None if isinstance(label, str | int | np.integer) or not isinstance(label, Iterable) else iter(label)
+    """Each part, and its labels: one for all, or the next ones of many.
+
+    Raises:
+        InputError: if a list has more labels than there are items, or no labels but names of columns.
+    """
+    is_one = isinstance(label, str | int | np.integer) or not isinstance(label, Iterable)
+    labels, number = None if is_one else iter_labels(label), 0
     for part in parts:
+        number += len(part)
         yield part, label if labels is None else list(islice(labels, len(part)))
+    if labels is not None and labels is not label and next(labels, None) is not None:
+        raise InputError(f"There are more labels than the {number} texts: give one for each.")
 
 
 def joined(parts: list[Sequence[Any]]) -> list:

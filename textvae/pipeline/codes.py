@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from textvae.data.inference_batches import InferenceBatches
+from textvae.errors import InputError
 from textvae.pipeline.chunks import in_chunks, in_parts, with_labels
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.inputs import Label, Latents, Texts, as_latents
@@ -38,13 +39,26 @@ def encode(codec: Codec, texts: Texts, label: Label, sample: bool, return_std: b
 def decode(codec: Codec, latents: Latents | Iterator, label: Label, return_scores: bool) -> Any:
     """The text of each z, or several of each, and perhaps log p(x|z) beside each text."""
     if isinstance(latents, Iterator):
-        parts = with_labels(in_parts(latents, codec.batch_size), label)
-        return chain.from_iterable(decode(codec, rows, own, return_scores) for rows, own in parts)
+        return chain.from_iterable(_decoded_parts(codec, latents, label, return_scores))
     rows, single = as_latents(latents, codec.model.config.latent_size)
+    found = _decoded(codec, rows, label, return_scores)
+    return found[0] if single else found
+
+
+def _decoded(codec: Codec, rows: Tensor, label: Label, return_scores: bool) -> list:
     ids = codec.label_ids(label, len(rows))
     written = codec.write(rows, ids)
-    found = with_log_likelihoods(codec, written, rows, ids) if return_scores else written
-    return found[0] if single else found
+    return with_log_likelihoods(codec, written, rows, ids) if return_scores else written
+
+
+def _decoded_parts(codec: Codec, latents: Iterator, label: Label, return_scores: bool) -> Iterator[list]:
+    number = 0
+    for part, own in with_labels(in_parts(latents, codec.batch_size), label):
+        rows, single = as_latents(part, codec.model.config.latent_size, number)
+        if single:
+            raise InputError("The iterator gives numbers, and should give z, one by one: give a list of it.")
+        number += len(rows)
+        yield _decoded(codec, rows, own, return_scores)
 
 
 def with_log_likelihoods(

@@ -76,6 +76,8 @@ def traverse(
     Raises:
         InputError: if there is no such dimension, a number is out of its range, or there is no prior and it is needed.
     """
+    if codec.model.config.is_language_model:
+        raise InputError("A model without z (latent_injection none) has no dimension to move along.")
     latent_size = codec.model.config.latent_size
     dimension = whole("dimension", dimension, Range(f"from 0 to {latent_size - 1}", lambda d: 0 <= d < latent_size))
     num_steps, reach = check_path(num_steps, "linear"), number("reach", reach, POSITIVE)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from textvae.errors import InputError
 from textvae.latents.directions import Directions
 from textvae.latents.priors import Prior
 from textvae.modeling.autoencoder import TextVAEModel
@@ -48,6 +49,11 @@ def _open(name: str, file: str, kind: type) -> Any:
     path = hub_file(name, file)
     if path is None:
         return None
-    opened = kind.load(path)
-    check_checksums(name, [path])
+    try:
+        opened = kind.load(path)
+        check_checksums(name, [path])
+    except InputError as error:
+        raise InputError(
+            f"{path} is corrupt: copy it again, or delete it and fit anew; the model opens without."
+        ) from error
     return opened

@@ -3,7 +3,7 @@
 N texts · Z latent_size
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -113,14 +113,25 @@ def ids_of_labels(label: Label, count: int, names: Sequence[str]) -> list[int] |
     if label is None:
         raise InputError(f"This model has labels: give label, one of {listed(names)}, or a list of one for each.")
     one = isinstance(label, str | int | np.integer)
-    labels = [label] * count if one else _items("label", label, "a name, or a list of one for each text")
+    labels = [label] * count if one else list(iter_labels(label))
     if len(labels) != count:
         raise InputError(f"There are {len(labels)} labels for {count}: give one for all, or a list of {count}.")
     return label_ids(labels, names)
 
 
-def as_latents(latents: Latents, latent_size: int) -> tuple[Tensor, bool]:
-    """z as (N, Z) in fp32, and whether it was a single one, (Z,).
+def iter_labels(labels: Any) -> Iterator[str | int]:
+    """Many labels, one by one: an iterator is given back as it is.
+
+    Raises:
+        InputError: if they are names of columns, bytes, or nothing that can be iterated.
+    """
+    if isinstance(labels, Iterator):
+        return labels
+    return iter(_items("label", labels, "a name, or a list of one for each text"))
+
+
+def as_latents(latents: Latents, latent_size: int, first: int = 0) -> tuple[Tensor, bool]:
+    """z as (N, Z) in fp32, and whether it was a single one, (Z,); `first` is the number of the first one in messages.
 
     Raises:
         InputError: if they are no numbers, of another shape, or one is not finite.
@@ -138,7 +149,8 @@ def as_latents(latents: Latents, latent_size: int) -> tuple[Tensor, bool]:
     rows = rows[None] if single else rows
     usable = has_norm(rows)
     if not usable.all():
-        raise InputError(f"z {int(usable.int().argmin())} is not finite, or far too large: give what encode gives.")
+        number = first + int(usable.int().argmin())
+        raise InputError(f"z {number} is not finite, or far too large: give what encode gives.")
     return rows, single
 
 

@@ -5,7 +5,7 @@ N texts
 
 from collections.abc import Sequence
 from html import escape
-from textwrap import shorten, wrap
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -107,7 +107,9 @@ def _colors(names: Sequence[str]) -> list[tuple[str, str]]:
 
 def _shown(text: str) -> str:
     """A text in lines; plotly reads tags in it, so what would be one is escaped."""
-    return "<br>".join(escape(line, quote=False) for line in wrap(shorten(text, _LONGEST, placeholder=" …"), _WIDTH))
+    words = " ".join(text.split())
+    some = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 2].rstrip()} …"
+    return "<br>".join(escape(line, quote=False) for line in wrap(some, _WIDTH))
 
 
 def require_plotly() -> None:

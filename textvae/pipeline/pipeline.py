@@ -677,7 +677,7 @@ class TextVAEPipeline:
         self,
         texts: Texts,
         method: str | PCAMap | UMAPMap = "pca",
-        classes: Sequence[str] | None = None,
+        classes: Iterable[str] | None = None,
         seed: int = 0,
         batch_size: int = 64,
         progress: bool = True,

@@ -3,6 +3,7 @@
 N texts · Z latent_size
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from textvae.modeling.weight_files import add_checksum
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.draws import finite_draws
 
+logger = logging.getLogger(__name__)
+
 USUAL = "gaussian"  # what training fits, and `sample` draws from
 STANDARD = "standard"  # the model's own
 KINDS = {USUAL: GaussianPrior, "mixture": MixturePrior, "flow": FlowPrior}
@@ -34,14 +37,25 @@ def fit_prior(codec: Codec, read: InferenceBatches, name: str = USUAL, seed: int
         InputError: if there is no such kind, the model has no z, there are too few texts, or an extra is missing.
     """
     check_kind(name)
-    if codec.model.config.is_language_model:
-        raise InputError("A model without z (latent_injection none) has no prior to fit: leave it out.")
+    check_has_z(codec.model)
+    if len(read.lengths) < codec.model.config.latent_size:
+        logger.warning(
+            "The prior is fitted to %d texts, fewer than the %d dimensions of z: samples will be like these texts",
+            len(read.lengths),
+            codec.model.config.latent_size,
+        )
     posteriors = (*codec.posteriors(read), read.label_ids, max(1, len(codec.model.config.label_names)))
     if name == USUAL:
         return GaussianPrior.fit(*posteriors)
     if name == "mixture":
         return MixturePrior.fit(*posteriors, seed)
     return FlowPrior.fit(*posteriors, seed, codec.progress)
+
+
+def check_has_z(model: TextVAEModel) -> None:
+    """Raises InputError for a model without z."""
+    if model.config.is_language_model:
+        raise InputError("A model without z (latent_injection none) has no prior to fit: leave it out.")
 
 
 def check_kind(name: str) -> None:

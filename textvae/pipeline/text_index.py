@@ -17,7 +17,7 @@ from torch import Tensor
 
 from textvae.data.given import Table
 from textvae.errors import InputError, shown
-from textvae.files import checksum, read_json, whole_files
+from textvae.files import check_directory, checksum, read_json, whole_files
 from textvae.latents.neighbours import VectorIndex, require_faiss
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.pipeline.chunks import each_chunk, in_chunks
@@ -71,13 +71,14 @@ class TextIndex:
         """Write it to a directory; an index that was there is replaced when all is written.
 
         Raises:
-            InputError: if `path` is a file.
+            InputError: if `path` is a file, or a directory with other files than those of an index.
             OSError: if the directory cannot be written; then it is as it was.
         """
+        check_index_place(Path(path))
         with whole_files(path) as place, _without_bars():
             self.texts.save_to_disk(place / _TEXTS)
             self.vectors.save(place / _VECTORS)
-            content = {"fingerprint": self.fingerprint.tolist(), "crc32": checksum(place / _VECTORS)}
+            content = {"fingerprint": self.fingerprint.tolist(), "crc32": _checksums(place)}
             (place / INDEX_FILE).write_text(json.dumps(content), encoding="utf-8")
 
     @classmethod
@@ -100,12 +101,25 @@ class TextIndex:
 
     @classmethod
     def _opened(cls, path: Path, content: dict) -> "TextIndex":
-        if checksum(path / _VECTORS) != content["crc32"]:
+        if _checksums(path) != content["crc32"]:
             raise ValueError
         texts, vectors = cast(Dataset, load_from_disk(path / _TEXTS)), VectorIndex.load(path / _VECTORS)
         if len(texts) != len(vectors) or texts.column_names != ["text"]:
             raise ValueError
         return cls(texts, vectors, torch.tensor(content["fingerprint"]))
+
+
+def check_index_place(path: Path) -> None:
+    """Raises InputError if an index written to this directory would replace or mix with something else."""
+    check_directory(path)
+    if path.exists() and any(path.iterdir()) and not (path / INDEX_FILE).is_file():
+        raise InputError(f"{path} holds other files than those of an index: give a new directory.")
+
+
+def _checksums(path: Path) -> dict[str, int]:
+    """The CRC-32 of each file of an index, by its name."""
+    files = [path / _VECTORS, *sorted((path / _TEXTS).iterdir())]
+    return {file.relative_to(path).as_posix(): checksum(file) for file in files}
 
 
 def make_index(codec: Codec, corpus: Corpus, label: Label) -> TextIndex:

@@ -3,7 +3,7 @@
 N texts
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def make_map(
     codec: Codec,
     texts: Texts,
     method: str | PCAMap | UMAPMap,
-    classes: Sequence[str] | None,
+    classes: Iterable[str] | None,
     seed: int,
     label: Label,
 ) -> TextMap:
@@ -95,7 +95,8 @@ def make_map(
     given, seed = as_list(texts)[0], whole("seed", seed, SEED)
     ids = codec.label_ids(label, len(given))
     labels = None if ids is None else [codec.model.config.label_names[i] for i in ids]
-    classes = labels if classes is None else classes
+    if not isinstance(classes, str):
+        classes = labels if classes is None else [*classes]
     if classes is not None and (isinstance(classes, str) or len(classes) != len(given)):
         raise InputError(f"classes is {shown(classes)}: give a list of one for each of the {len(given)} texts.")
     latents = torch.cat(list(each_chunk(codec, given, labels, codec.means)))

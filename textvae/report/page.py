@@ -199,19 +199,22 @@ def training(run: str | None) -> Section:
         if lines := {said: line for said, line in lines.items() if line}:
             plots.append((caption, curves(lines)))
     facts = read_json(Path(run or "", METRICS_FILE)) or {}
-    took = f"{facts['steps']:,} steps in {facts['training_seconds'] / 60:.0f} minutes. " if "steps" in facts else ""
+    is_known = isinstance(facts, dict) and {"steps", "training_seconds"} <= facts.keys()
+    took = f"{facts['steps']:,} steps in {facts['training_seconds'] / 60:.0f} minutes. " if is_known else ""
     return Section(title, f"{took}By steps. The line is training, dots are held-out texts.", plots)
 
 
 def _read_history(path: Path) -> list[dict[str, float]]:
     """The rows of a history; a line that was cut is left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             continue
-    return [row | _negative_elbo(row) for row in rows if isinstance(row, dict) and "step" in row]
+        if isinstance(row, dict):
+            rows.append({name: value for name, value in row.items() if isinstance(value, int | float)})
+    return [row | _negative_elbo(row) for row in rows if "step" in row]
 
 
 def _negative_elbo(row: dict[str, float]) -> dict[str, float]:

@@ -103,7 +103,7 @@ def _axis(values: Sequence[float]) -> tuple[float, float, list[float]]:
     if low == high:
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     power = 10 ** math.floor(math.log10((high - low) / 2))
-    step = next(size * power for size in (5, 2, 1) if (high - low) / (size * power) >= 2)
+    step = next(size * power for size in (5, 2, 1) if (high - low) / (size * power) >= 2 - 1e-9)  # rounding
     first = math.ceil(low / step - 1e-9)
     ticks = [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
     return low, high, ticks
