@@ -92,6 +92,7 @@ def test_labels_are_read_and_colour_the_map(textvae, models, opened, corpus, tmp
         (["neighbours", "{model}", "pizza", "--corpus", "{tmp}/other", "{file}"], "other is an index: give it alone"),
         (["neighbours", "{model}", "pizza", "--corpus", "{file}", "--num_neighbours", "0"], "num_neighbours"),
         (["neighbours", "{model}", " ", "--corpus", "{file}"], "is blank"),
+        (["neighbours", "{model}", "--corpus", "{file}", "we like pizza"], "Texts stand before a flag"),
         (["neighbours", "{model}", "pizza", "--corpus", "{tmp}/empty.txt"], "holds no text"),
         (["index", "{model}", "pizza"], "--output"),
         (["index", "{model}", "pizza", "--output", "{file}"], "is a file"),

@@ -92,6 +92,11 @@ def test_a_prior_is_fitted_and_kept_and_sampled_from(textvae, models, opened, tm
         (["analogy", "{model}", "we like pizza", " ", "we like music"], "Text B is blank"),
         (["detect", "{model}", "we like pizza"], "has no detector"),
         (["detect", "{model}", "we like pizza", "--normal", "{file}"], "held-out texts"),
+        (["detect", "{model}", "--normal", "{file}", "we like pizza"], "Texts stand before a flag"),
+        (
+            ["edit", "{model}", "praise", "we like", "--positive", "{file}", "--negative", "few.text"],
+            "no file few.text",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(textvae, models, tmp_path, words, told):

@@ -94,6 +94,7 @@ def test_the_points_of_the_page_are_those_of_the_map():
     [
         (["pizza"], {}, "needs 2 texts, and there are 1"),
         ([], {}, "there are 0"),
+        ("corpus.txt", {}, "not 'corpus.txt': give a list"),
         (TEXTS[:15], {"method": "umap"}, "needs 16 texts, and there are 15"),
         (TEXTS, {"method": "uma"}, "did you mean 'umap'"),
         (TEXTS, {"method": 3}, "give one of pca, umap"),

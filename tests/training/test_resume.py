@@ -159,16 +159,20 @@ def test_the_model_is_there_before_its_report(corpus, tmp_path, monkeypatch):
     assert results(tmp_path / "run")["steps"] == 2
 
 
+@pytest.mark.parametrize(
+    ("program", "started"),
+    [("recipes/train.py", "accelerate launch recipes/train.py"), ("bin/textvae", "textvae train")],
+)
 @pytest.mark.parametrize("save_steps", [1, 100])
-def test_who_interrupts_a_run_is_told_how_to_go_on(corpus, tmp_path, monkeypatch, caplog, save_steps):
+def test_who_interrupts_a_run_is_told_how_to_go_on(corpus, tmp_path, monkeypatch, caplog, save_steps, program, started):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys, "argv", ["recipes/train.py"])
+    monkeypatch.setattr(sys, "argv", [program])
     monkeypatch.setattr(sys.modules["textvae.training.train"], "_close", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(config(corpus, tmp_path / "run", max_steps=2, save_steps=save_steps))
-    again = f"recipes/train.py --config {tmp_path / 'run' / 'training_config.yaml'} --resume_from_checkpoint latest"
+    again = f"{started} --config {tmp_path / 'run' / 'training_config.yaml'} --resume_from_checkpoint latest"
     assert "Interrupted at step 2" in caplog.text and again in caplog.text
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
-from textvae.cli.texts import Row, add_texts, read_texts
+from textvae.cli.texts import Row, add_texts, check_files, read_texts
 from textvae.cli.verbs import Using, add_model, add_using, open_model, options_of, stream
 from textvae.config_fields import COUNT, check_settings, setting
 from textvae.errors import InputError
@@ -90,6 +90,8 @@ def _neighbours(arguments: argparse.Namespace) -> None:
     using, searching = settings_of(Using, arguments), settings_of(Searching, arguments)
     layout = Layout(_indented, ["text"], has_one_line=False)
     output = check_output(arguments, layout)
+    if not _indexes(arguments):
+        check_files(arguments.corpus)
     texts = read_texts(arguments)
     vae = open_model(arguments, using)
     corpus = _corpus(arguments, vae, using)
@@ -108,10 +110,10 @@ def _neighbours(arguments: argparse.Namespace) -> None:
 def _corpus(arguments: argparse.Namespace, vae: "TextVAEPipeline", using: Using) -> "TextIndex":
     """The index in --corpus, or of the texts in it."""
     from textvae.data.corpora import load_texts
-    from textvae.pipeline.text_index import INDEX_FILE, TextIndex
+    from textvae.pipeline.text_index import TextIndex
 
     first, *others = arguments.corpus
-    indexes = [place for place in arguments.corpus if (Path(place) / INDEX_FILE).exists()]
+    indexes = _indexes(arguments)
     if indexes and others:
         raise InputError(f"{indexes[0]} is an index: give it alone as --corpus, or files of texts.")
     if indexes:
@@ -119,6 +121,13 @@ def _corpus(arguments: argparse.Namespace, vae: "TextVAEPipeline", using: Using)
     corpus = load_texts(arguments.corpus, arguments.text_column, label_column=arguments.label_column)
     label = corpus["label"][:] if arguments.label_column else using.label
     return vae.index(corpus.select_columns("text"), using.batch_size, sys.stderr.isatty(), label)
+
+
+def _indexes(arguments: argparse.Namespace) -> list[str]:
+    """Those places of --corpus that hold an index."""
+    from textvae.pipeline.text_index import INDEX_FILE
+
+    return [place for place in arguments.corpus if (Path(place) / INDEX_FILE).exists()]
 
 
 def _result(text: str, found: list) -> Result:

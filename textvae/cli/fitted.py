@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, one_line
-from textvae.cli.texts import add_texts, check_one_label, with_words
+from textvae.cli.texts import add_texts, check_files, check_one_label, with_words
 from textvae.cli.verbs import (
     Using,
     add_model,
@@ -73,6 +73,7 @@ def _edit(arguments: argparse.Namespace) -> None:
     editing = settings_of(Editing, arguments)
     if (arguments.positive is None) != (arguments.negative is None):
         raise InputError("A direction is fitted to two classes of texts: give both --positive and --negative.")
+    check_files(arguments.positive, arguments.negative)
     layout = Layout(lambda result: one_line(result["edited"]), ["text", "edited"])
 
     def fit(vae: "TextVAEPipeline", using: Using) -> None:
@@ -128,6 +129,7 @@ def _detect(arguments: argparse.Namespace) -> None:
     from textvae.data.corpora import load_texts
 
     detecting = settings_of(Detecting, arguments)
+    check_files(arguments.normal)
     layout = Layout(_as_line, ["p_value", "score", "text", "least_expected"])
 
     def fit(vae: "TextVAEPipeline", using: Using) -> None:

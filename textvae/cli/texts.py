@@ -93,6 +93,21 @@ def _pair_in(line: str, number: int) -> Pair:
     return Pair(*(with_words(text, place) for text in texts))
 
 
+def check_files(*several: Sequence[str] | None) -> None:
+    """Raises InputError if a flag that takes files was given something else, such as the texts behind it."""
+    from textvae.data.corpus_files import find_files
+
+    for names in several:
+        if names is None:
+            continue
+        try:
+            find_files(names)
+        except InputError as error:
+            if any(" " in name.strip() for name in names):
+                raise InputError(f"{error} Texts stand before a flag that takes several files.") from error
+            raise
+
+
 def check_one_label(arguments: argparse.Namespace) -> None:
     """Raises InputError if labels are asked for in two ways."""
     if arguments.label_column and getattr(arguments, "label", None) is not None:

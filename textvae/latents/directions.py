@@ -46,7 +46,11 @@ class Directions:
     def step(self, name: str) -> Tensor:
         """The step with this name (Z,); raises InputError if there is none, with the nearest right name."""
         if not isinstance(name, str) or name not in self.steps:
-            there = f"did you mean {nearest(str(name), self.steps)!r}?" if self.steps else "fit one with fit_direction."
+            there = (
+                f"did you mean {nearest(str(name), self.steps)!r}?"
+                if self.steps
+                else "fit one with fit_direction, or on the command line by `--positive` and `--negative`."
+            )
             raise InputError(f"There is no direction {shown(name)}; {there}")
         return self.steps[name]
 

@@ -11,7 +11,7 @@ from textvae.pipeline.chunks import in_chunks
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.detector import Detector
 from textvae.pipeline.fingerprint import fingerprint
-from textvae.pipeline.inputs import Label, Texts, as_list
+from textvae.pipeline.inputs import Label, Texts, as_many
 from textvae.pipeline.reading import DISTANCES, Reading, known_scores
 from textvae.pipeline.score import with_tokens
 
@@ -40,8 +40,8 @@ def fit_detector(
 ) -> Detector:
     """The detector of these scores, see `TextVAEPipeline.fit_detector`."""
     names = known_scores(score, codec.model)
-    normal = as_list(normal_texts)[0]
-    texts = normal if held_out is None else normal + as_list(held_out)[0]
+    normal = as_many(normal_texts)
+    texts = normal if held_out is None else normal + as_many(held_out)
     ids = codec.label_ids(label, len(texts))
     near, apart = _split(len(normal), None if held_out is None else len(texts) - len(normal))
     _check_number(len(apart), len(names))
@@ -82,7 +82,10 @@ def detect(
 ) -> list[Detection] | Detection | Iterator[Detection]:
     """How unusual each text is, see `TextVAEPipeline.detect`."""
     if detector is None:
-        raise InputError("This model has no detector: fit one with TextVAEPipeline.fit_detector.")
+        raise InputError(
+            "This model has no detector: fit one with TextVAEPipeline.fit_detector, or on the command line "
+            "by `--normal`."
+        )
 
     def detected(read: InferenceBatches) -> list[Detection]:
         if not len(read):

@@ -17,7 +17,7 @@ from textvae.errors import InputError
 from textvae.latents.directions import Directions, check_classes, check_method, check_name
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.pipeline.codec import Codec
-from textvae.pipeline.inputs import Label, Texts, as_list
+from textvae.pipeline.inputs import Label, Texts, as_list, as_many
 
 DIRECTIONS_FILE = "directions.safetensors"
 _COLUMNS = {"text": "text", "label": "label"}
@@ -75,7 +75,7 @@ def _two_classes(name: str, positive: Texts | Table | Dataset, negative: Texts |
     """The texts of both classes, and which of them are positive (N,)."""
     if negative is None:
         return _of_table(name, positive)
-    ones, others = (as_list(cast(Texts, texts))[0] for texts in (positive, negative))
+    ones, others = (as_many(cast(Texts, texts)) for texts in (positive, negative))
     return ones + others, torch.arange(len(ones) + len(others)) < len(ones)
 
 

@@ -42,6 +42,16 @@ def as_list(texts: Texts, first: int = 0) -> tuple[list[str], bool]:
     return [str(text) for text in items], single  # those of numpy become strings of Python
 
 
+def as_many(texts: Texts) -> list[str]:
+    """Many texts as a list; raises InputError as `as_list`, and for a single string or a path."""
+    if isinstance(texts, str | Path):
+        raise InputError(
+            f"Many texts are needed, not {shown(str(texts))}: give a list, or what textvae.data.load_texts reads of a "
+            "file as its column 'text'."
+        )
+    return as_list(texts)[0]
+
+
 def as_dataset(texts: Iterable[str] | Table | Dataset, label: Label, label_names: Sequence[str]) -> Dataset:
     """A plain dataset with the column `text`, and with these labels as its column `label`.
 

@@ -196,17 +196,26 @@ def _say_how_to_go_on(run: Run) -> None:
     output_dir, there = run.config.output_dir, checkpoints.checkpoints_in(run.config.output_dir)
     if not there:
         logger.warning(
-            "Interrupted at step %d, before the first checkpoint: start anew with --overwrite_output_dir, perhaps with "
-            "fewer --save_steps.",
+            "Interrupted at step %d, before the first checkpoint: start anew, perhaps with a smaller save_steps.",
             run.progress.step,
         )
         return
     how = 'train the same config with resume_from_checkpoint="latest"'
-    if Path(sys.argv[0]).name == "train.py":
-        words = [sys.argv[0], "--config", f"{output_dir}/{CONFIG_FILE}", "--resume_from_checkpoint", "latest"]
-        how = f"accelerate launch {shlex.join(words)}"
+    if command := _command(run.accelerator.num_processes):
+        flags = ["--config", f"{output_dir}/{CONFIG_FILE}", "--resume_from_checkpoint", "latest"]
+        how = shlex.join([*command, *flags])
     step, last = run.progress.step, checkpoints.step_of(there[-1])
     logger.warning("Interrupted at step %d. To go on from step %d: %s", step, last, how)
+
+
+def _command(num_processes: int) -> list[str]:
+    """The words that start a training as this one was started; none if it was started from Python."""
+    program = Path(sys.argv[0])
+    if program.name == "train.py":
+        return ["accelerate", "launch", sys.argv[0]]
+    if program.name == "textvae" or program.parts[-2:] == ("textvae", "__main__.py"):
+        return ["textvae", "train"] if num_processes == 1 else ["accelerate", "launch", "-m", "textvae", "train"]
+    return []
 
 
 def _leave_files(pipeline: TextVAEPipeline) -> None:
