@@ -17,7 +17,7 @@ from textvae.files import whole_file
 from textvae.latents.maps import PCAMap, UMAPMap
 from textvae.pipeline.chunks import each_chunk
 from textvae.pipeline.codec import Codec
-from textvae.pipeline.inputs import Label, Texts, as_many
+from textvae.pipeline.inputs import Label, Texts, as_list, as_many
 from textvae.pipeline.map_page import map_page, require_plotly
 from textvae.pipeline.text_index import check_latents
 
@@ -92,7 +92,7 @@ def make_map(
     """The map of these texts, see `TextVAEPipeline.map`."""
     check_latents(codec.model)
     check_method(method)
-    given, seed = as_many(texts), whole("seed", seed, SEED)
+    given, seed = as_many(texts) if isinstance(method, str) else as_list(texts)[0], whole("seed", seed, SEED)
     ids = codec.label_ids(label, len(given))
     labels = None if ids is None else [codec.model.config.label_names[i] for i in ids]
     if not isinstance(classes, str):
