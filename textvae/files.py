@@ -76,6 +76,12 @@ def whole_files(directory: str | Path, instead_of: Sequence[str] = ()) -> Iterat
             one.rmdir()
 
 
+def check_new_files(directory: Path) -> None:
+    """Raises InputError or OSError if no files can be written to this directory; nothing is left there."""
+    with whole_files(directory):
+        pass
+
+
 def _move(place: Path, directory: Path, instead_of: Sequence[str]) -> None:
     new = {path.name for path in place.iterdir()}
     old = {path for pattern in instead_of for path in directory.glob(pattern) if path.name not in new}

@@ -148,6 +148,19 @@ def test_labels_of_a_corpus_are_in_its_column(textvae, models, opened, tmp_path)
     assert done.code == 2 and "leave one of them out" in done.err
 
 
+def test_labels_of_both_classes_are_in_their_column(textvae, models, opened, tmp_path):
+    vae = opened["labels"]
+    classes = TEXTS[:9], TEXTS[9:20]
+    labels = [write_labels(tmp_path / name, texts) for name, texts in zip(("one.tsv", "two.tsv"), classes, strict=True)]
+    given = ["--file", tmp_path / "one.tsv", "--label_column", "label"]
+    fitted = ["--positive", tmp_path / "one.tsv", "--negative", tmp_path / "two.tsv"]
+    done = textvae("edit", models["labels"], "taste", *given, *fitted)
+    assert done.code == 0, done.err
+    vae.fit_direction("taste", *classes, label=labels[0] + labels[1])
+    assert done.lines == vae.edit(classes[0], "taste", label=labels[0])
+    vae.directions = None
+
+
 def test_labels_of_normal_texts_are_in_their_column(textvae, models, opened, tmp_path):
     labels, vae = write_labels(tmp_path / "table.tsv", TEXTS * 3), opened["labels"]
     given = ["--file", tmp_path / "table.tsv", "--label_column", "label"]

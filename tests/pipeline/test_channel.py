@@ -43,6 +43,12 @@ def test_the_cost_of_one_change(alignment, text):
     assert alignment.total(text) == CASES[text]
 
 
+def test_a_gap_may_be_drawn_longer(tokenizer):
+    text = "we like the cat and dog a today"
+    totals = [aligned(f"we {gap} the cat and dog a today", tokenizer).total(text) for gap in ("___", "______")]
+    assert totals == [0, 0]
+
+
 @pytest.mark.parametrize("text", [text for text in CASES if text])
 def test_what_each_token_adds_makes_the_total(alignment, tokenizer, text):
     ids = tokenizer(text)["input_ids"]

@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 import yaml
 
-from textvae.cli.arguments import parse_training_config
+from textvae.cli.arguments import Parser, add_training_flags, training_config
 from textvae.config_fields import read_yaml
 from textvae.errors import InputError
 from textvae.objectives.controllers import RateController
@@ -74,7 +74,9 @@ def as_arguments(name: str, value) -> list[str]:
 
 
 def parse(*arguments: str) -> TrainingConfig:
-    return parse_training_config("a recipe", arguments)
+    parser = Parser(description="a recipe")
+    add_training_flags(parser)
+    return training_config(parser.parse_args(arguments))
 
 
 @pytest.fixture

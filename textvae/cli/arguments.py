@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -100,10 +99,3 @@ def training_config(arguments: argparse.Namespace) -> "TrainingConfig":
 
     file = read_yaml(arguments.config) if arguments.config else {}
     return TrainingConfig.from_dict(file | flags_of(TrainingConfig, arguments))
-
-
-def parse_training_config(description: str | None, arguments: Sequence[str] | None = None) -> "TrainingConfig":
-    """Read a config from `--config FILE.yaml` and `--name value` flags; raises InputError for an unknown flag."""
-    parser = Parser(description=description)
-    add_training_flags(parser)
-    return training_config(parser.parse_args(arguments))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from textvae.cli.arguments import FILE_HELP, Parser, add_flags, settings_of
 from textvae.cli.outputs import Layout, Result, add_output, check_output, one_line
 from textvae.cli.texts import Row, add_texts, check_files, read_texts
-from textvae.cli.verbs import Using, add_model, add_using, open_model, options_of, stream
+from textvae.cli.verbs import Using, add_model, add_using, load_labelled, open_model, options_of, stream
 from textvae.config_fields import COUNT, check_settings, setting
 from textvae.errors import InputError
 
@@ -52,7 +52,7 @@ def index(parser: Parser):
 
 
 def _index(arguments: argparse.Namespace) -> None:
-    from textvae.files import whole_files
+    from textvae.files import check_new_files
     from textvae.latents.neighbours import require_faiss
     from textvae.pipeline.text_index import INDEX_FILE, check_index_place
 
@@ -61,8 +61,8 @@ def _index(arguments: argparse.Namespace) -> None:
     check_index_place(place)
     if (place / INDEX_FILE).exists() and not arguments.overwrite:
         raise InputError(f"{place} holds an index: give another --output, or add --overwrite.")
-    with whole_files(place):  # it can be written; nothing is left there
-        rows = read_texts(arguments)
+    check_new_files(place)
+    rows = read_texts(arguments)
     vae, rows = open_model(arguments, using), list(rows)
     vae.index([row.text for row in rows], **options_of(using, rows) | {"progress": sys.stderr.isatty()}).save(place)
 
@@ -87,14 +87,17 @@ def neighbours(parser: Parser):
 
 
 def _neighbours(arguments: argparse.Namespace) -> None:
+    from textvae.pipeline.text_index import TextIndex
+
     using, searching = settings_of(Using, arguments), settings_of(Searching, arguments)
     layout = Layout(_indented, ["text"], has_one_line=False)
     output = check_output(arguments, layout)
-    if not _indexes(arguments):
+    is_index = _is_index(arguments.corpus)
+    if not is_index:
         check_files(arguments.corpus)
     texts = read_texts(arguments)
     vae = open_model(arguments, using)
-    corpus = _corpus(arguments, vae, using)
+    corpus = TextIndex.load(arguments.corpus[0]) if is_index else _new_index(arguments, vae, using)
     if searching.num_neighbours > len(corpus):
         logger.warning("The corpus has %d texts, so that each text has only these neighbours", len(corpus))
     shown = range(1, min(searching.num_neighbours, len(corpus)) + 1)
@@ -107,27 +110,20 @@ def _neighbours(arguments: argparse.Namespace) -> None:
     stream(texts, output, layout, using.batch_size, verb)
 
 
-def _corpus(arguments: argparse.Namespace, vae: "TextVAEPipeline", using: Using) -> "TextIndex":
-    """The index in --corpus, or of the texts in it."""
-    from textvae.data.corpora import load_texts
-    from textvae.pipeline.text_index import TextIndex
-
-    first, *others = arguments.corpus
-    indexes = _indexes(arguments)
-    if indexes and others:
-        raise InputError(f"{indexes[0]} is an index: give it alone as --corpus, or files of texts.")
-    if indexes:
-        return TextIndex.load(first)
-    corpus = load_texts(arguments.corpus, arguments.text_column, label_column=arguments.label_column)
-    label = corpus["label"][:] if arguments.label_column else using.label
-    return vae.index(corpus.select_columns("text"), using.batch_size, sys.stderr.isatty(), label)
-
-
-def _indexes(arguments: argparse.Namespace) -> list[str]:
-    """Those places of --corpus that hold an index."""
+def _is_index(places: list[str]) -> bool:
+    """Whether --corpus is a directory that `textvae index` wrote; raises InputError if there is one among others."""
     from textvae.pipeline.text_index import INDEX_FILE
 
-    return [place for place in arguments.corpus if (Path(place) / INDEX_FILE).exists()]
+    indexes = [place for place in places if (Path(place) / INDEX_FILE).exists()]
+    if indexes and len(places) > 1:
+        raise InputError(f"{indexes[0]} is an index: give it alone as --corpus, or files of texts.")
+    return bool(indexes)
+
+
+def _new_index(arguments: argparse.Namespace, vae: "TextVAEPipeline", using: Using) -> "TextIndex":
+    """That of the texts in the files of --corpus."""
+    corpus, label = load_labelled(arguments, arguments.corpus, using)
+    return vae.index(corpus, using.batch_size, sys.stderr.isatty(), label)
 
 
 def _result(text: str, found: list) -> Result:

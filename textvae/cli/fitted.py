@@ -15,6 +15,7 @@ from textvae.cli.verbs import (
     add_using,
     decoding_of,
     for_each_text,
+    load_labelled,
     open_model,
 )
 from textvae.config_fields import COUNT, FINITE, NOT_NEGATIVE, check_settings, setting
@@ -78,8 +79,12 @@ def _edit(arguments: argparse.Namespace) -> None:
 
     def fit(vae: "TextVAEPipeline", using: Using) -> None:
         if arguments.positive is not None:
-            classes = _texts_of(arguments.positive), _texts_of(arguments.negative)
-            vae.fit_direction(arguments.name, *classes, editing.method, using.batch_size, label=using.label)
+            positive, label = load_labelled(arguments, arguments.positive, using)
+            negative, others = load_labelled(arguments, arguments.negative, using)
+            if isinstance(label, list) and isinstance(others, list):
+                label = label + others
+            classes = positive["text"][:], negative["text"][:]
+            vae.fit_direction(arguments.name, *classes, editing.method, using.batch_size, label=label)
 
     def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
         edited = vae.edit(texts, arguments.name, editing.strength, **options)
@@ -126,16 +131,13 @@ def detect(parser: Parser):
 
 
 def _detect(arguments: argparse.Namespace) -> None:
-    from textvae.data.corpora import load_texts
-
     detecting = settings_of(Detecting, arguments)
     check_files(arguments.normal)
     layout = Layout(_as_line, ["p_value", "score", "text", "least_expected"])
 
     def fit(vae: "TextVAEPipeline", using: Using) -> None:
         if arguments.normal is not None:
-            normal = load_texts(arguments.normal, arguments.text_column, label_column=arguments.label_column)
-            label = normal["label"][:] if arguments.label_column else using.label
+            normal, label = load_labelled(arguments, arguments.normal, using)
             vae.fit_detector(normal["text"][:], batch_size=using.batch_size, label=label)
 
     def verb(vae: "TextVAEPipeline", texts: list[str], options: dict[str, Any]) -> list[Result]:
@@ -166,8 +168,8 @@ def fit_prior(parser: Parser):
 
 def _fit_prior(arguments: argparse.Namespace) -> None:
     from textvae.data.corpora import load_texts
-    from textvae.files import whole_files
-    from textvae.pipeline.priors import PRIOR_FILES, check_has_z, check_kind, save_prior
+    from textvae.files import check_new_files
+    from textvae.pipeline.priors import PRIOR_FILES, check_kind, save_prior
 
     using, fitting = settings_of(Using, arguments), settings_of(Fitting, arguments)
     name, place = arguments.prior, Path(arguments.model)
@@ -177,10 +179,8 @@ def _fit_prior(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.model} is no directory, and the prior is kept in it: give that of a model.")
     if (place / PRIOR_FILES[name]).exists() and not arguments.overwrite:
         raise InputError(f"{place / PRIOR_FILES[name]} exists: add --overwrite to replace it.")
-    with whole_files(place):
-        pass  # it can be written
+    check_new_files(place)
     vae = open_model(arguments, using)
-    check_has_z(vae.model)
     rows = load_texts(arguments.file, arguments.text_column, label_column=arguments.label_column)
     rows = rows.shuffle(using.seed, keep_in_memory=True)[: fitting.max_texts]
     label = rows["label"] if arguments.label_column else using.label
@@ -196,9 +196,3 @@ def _result(text: str, found: "Detection") -> Result:
 def _as_line(result: Result) -> str:
     numbers = f"{result['p_value']:.4f}\t{result['score']:.4f}"
     return f"{numbers}\t{one_line(result['text'])}\t{one_line(result['least_expected'])}"
-
-
-def _texts_of(files: list[str]) -> list[str]:
-    from textvae.data.corpora import load_texts
-
-    return load_texts(files)["text"][:]

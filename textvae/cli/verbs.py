@@ -92,6 +92,16 @@ def load_corpus(arguments: argparse.Namespace) -> "Dataset":
     return load_texts(arguments.file, arguments.text_column, arguments.target_column, arguments.label_column)
 
 
+def load_labelled(
+    arguments: argparse.Namespace, files: Sequence[str], using: Using
+) -> tuple["Dataset", list[str] | str | None]:
+    """The texts of other files than --file, and the label of each by --label_column, or that of all by --label."""
+    from textvae.data.corpora import load_texts
+
+    texts = load_texts(files, arguments.text_column, label_column=arguments.label_column)
+    return texts.select_columns("text"), texts["label"][:] if arguments.label_column else using.label
+
+
 def check_label_column(arguments: argparse.Namespace, vae: "TextVAEPipeline") -> None:
     """Raises InputError if the model has labels and --label_column is not given, or the other way round."""
     names = vae.model.config.label_names

@@ -6,7 +6,13 @@ from textvae.data.special_tokens import SpecialIds
 from textvae.data.tokenizer_pair import TokenizerPair
 
 GAP = "___"
-_GAPS = re.compile(rf"\s*(?<!\w){GAP}_*(?!\w)")
+DRAWN = rf"{GAP}_*"  # as a pattern: a gap may be drawn longer
+_GAPS = re.compile(rf"\s*(?<!\w){DRAWN}(?!\w)")
+
+
+def is_gap(word: str) -> bool:
+    """Whether this word is a gap, however long it was drawn."""
+    return re.fullmatch(DRAWN, word) is not None
 
 
 def mask_gaps(texts: list[str], rows: list[list[int]], tokenizers: TokenizerPair) -> list[list[int]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from textvae.data.continuations import WORD, continuations
-from textvae.data.gaps import GAP
+from textvae.data.gaps import DRAWN, GAP
 from textvae.data.special_tokens import UNK, special_tokens
 from textvae.errors import InputError, shown
 
@@ -55,7 +55,7 @@ class Template(NamedTuple):
 
 def split_at_gaps(text: str, marker: str) -> list[str]:
     """What is given around the gaps; raises InputError if there is no gap, or no word beside them."""
-    segments = re.split(re.escape(marker) + ("_*" if marker == GAP else ""), text)  # a gap may be drawn longer
+    segments = re.split(DRAWN if marker == GAP else re.escape(marker), text)
     if len(segments) == 1:
         raise InputError(f"{shown(text)} has no gap: write {marker} where words are missing.")
     if not any(segment.strip() for segment in segments):

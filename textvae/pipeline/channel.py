@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.data.continuations import continuations
 from textvae.data.edit_costs import Costs
-from textvae.data.gaps import GAP
+from textvae.data.gaps import GAP, is_gap
 from textvae.data.spelling import Spellings, is_respelled
 from textvae.data.words import separate_words
 
@@ -88,7 +88,8 @@ class Alignment:
 
     def __init__(self, noisy: str, own_tokens: Sequence[int], end: int, pieces: Pieces, costs: Costs):
         """`own_tokens` are those of the noisy text, and `end` is EOS."""
-        self.noisy, self.end, self.pieces, self.costs = words_of(noisy), end, pieces, costs
+        self.noisy = tuple(GAP if is_gap(word) else word for word in words_of(noisy))
+        self.end, self.pieces, self.costs = end, pieces, costs
         self.successors: dict[int, set[int]] = {}  # of each token in the noisy text
         for token, following in zip(own_tokens, own_tokens[1:], strict=False):
             self.successors.setdefault(token, set()).add(following)

@@ -17,6 +17,7 @@ from textvae.config_fields import COUNT, SEED, flag, whole
 from textvae.data.inference_batches import InferenceBatches, groups, length_sorted_rounds
 from textvae.data.tokenize import tokenize
 from textvae.data.tokenizer_pair import TokenizerPair
+from textvae.errors import InputError
 from textvae.modeling.autoencoder import TextVAEModel
 from textvae.pipeline.controls import Processor, candidates_in, read_controls
 from textvae.pipeline.draws import Draws
@@ -55,6 +56,11 @@ class Codec:
         self.num_candidates, given = candidates_in(self.generation_kwargs)
         self.controls = read_controls(given, self.model, self.tokenizers)
         self.draws = Draws(self.seed, self.model.device)
+
+    def check_has_z(self, lacks: str) -> None:
+        """Raises InputError, with what it lacks, for a model without z."""
+        if self.model.config.is_language_model:
+            raise InputError(f"A model without z (latent_injection none) {lacks}")
 
     def label_ids(self, label: Label, count: int) -> list[int] | None:
         """The label ids of `count` texts, see [`textvae.pipeline.inputs.ids_of_labels`]."""
@@ -146,7 +152,7 @@ class Codec:
 
     def rewrite(self, read: InferenceBatches) -> list[str] | list[list[str]]:
         """Each text written back from its posterior mean."""
-        return self.write(self.posteriors(read)[0], read.label_ids, read.lengths)
+        return self.write(self.means(read), read.label_ids, read.lengths)
 
     def distances(self, written: list[list[str]], latents: Tensor, ids: list[int] | None) -> list[Tensor]:
         """The Euclidean distance of the posterior mean of each text from the z that it was written for.
@@ -155,7 +161,7 @@ class Codec:
             written: texts for each z (N, Z); a z may have another number of them than the next, or none.
         """
         read, owners = self.read_back(written, ids)
-        apart = (self.posteriors(read)[0] - latents[owners]).norm(dim=-1)
+        apart = (self.means(read) - latents[owners]).norm(dim=-1)
         return list(apart.split([*map(len, written)]))
 
     def read_back(self, written: list[list[str]], ids: list[int] | None) -> tuple[InferenceBatches, Tensor]:

@@ -37,8 +37,7 @@ def edit(
     strength = number("strength", strength, FINITE)
 
     def edited(read: InferenceBatches) -> list:
-        means, _ = codec.posteriors(read)
-        moved = _usable(means + strength * step, "strength", strength)
+        moved = _usable(codec.means(read) + strength * step, "strength", strength)
         return codec.write(moved, read.label_ids, read.lengths)
 
     return in_chunks(codec, texts, label, edited)
@@ -56,7 +55,7 @@ def analogy(codec: Codec, a: Texts, b: Texts, c: Texts, label: Label) -> Written
     ids = codec.label_ids(label, len(lists[0]))
     # Each list by itself: where a and b are the same texts, their z are the same bit for bit.
     reads = [codec.tokenize(texts, ids) for texts in lists]
-    first, second, third = (codec.posteriors(read)[0] for read in reads)
+    first, second, third = map(codec.means, reads)
     written = codec.write(third + (second - first), ids, reads[2].lengths)
     return written[0] if singles[0] else written
 
@@ -76,8 +75,7 @@ def traverse(
     Raises:
         InputError: if there is no such dimension, a number is out of its range, or there is no prior and it is needed.
     """
-    if codec.model.config.is_language_model:
-        raise InputError("A model without z (latent_injection none) has no dimension to move along.")
+    codec.check_has_z("has no dimension to move along.")
     latent_size = codec.model.config.latent_size
     dimension = whole("dimension", dimension, Range(f"from 0 to {latent_size - 1}", lambda d: 0 <= d < latent_size))
     num_steps, reach = check_path(num_steps, "linear"), number("reach", reach, POSITIVE)
@@ -86,7 +84,7 @@ def traverse(
     steps = (torch.arange(num_steps) - middle) / middle * reach
 
     def traversed(read: InferenceBatches) -> list:
-        means, _ = codec.posteriors(read)
+        means = codec.means(read)
         own = all_axes[[0] * len(means) if read.label_ids is None else read.label_ids, dimension]  # (N, Z)
         ways = _usable(means.unsqueeze(1) + steps[:, None] * own.unsqueeze(1), "reach", reach)  # (N, num_steps, Z)
         return codec.write_each(ways, read.label_ids)

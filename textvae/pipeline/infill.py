@@ -117,7 +117,7 @@ def _check_room(text: str, template: Template, max_length: int, allow_empty: boo
 def _means_of_given(codec: Codec, templates: list[Template], ids: list[int] | None) -> Tensor:
     """The posterior mean (N, Z) of each text without its gaps."""
     given = [template.filled([""] * template.num_gaps).strip() for template in templates]
-    return codec.posteriors(codec.tokenize(given, ids))[0]
+    return codec.means(codec.tokenize(given, ids))
 
 
 def _search(

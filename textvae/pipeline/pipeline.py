@@ -41,7 +41,7 @@ from textvae.pipeline.infill import as_infilling, infill
 from textvae.pipeline.inputs import Label, Latents, Texts, as_dataset
 from textvae.pipeline.paraphrase import Paraphrases, as_search, find_paraphrases, without_scores
 from textvae.pipeline.parts import check_max_length, check_parts, describe, usable_device, usable_dtype
-from textvae.pipeline.priors import USUAL, check_kind, draw_latents, fit_prior, prior_of
+from textvae.pipeline.priors import USUAL, check_fit, draw_latents, fit_prior, prior_of
 from textvae.pipeline.ranking import Reranker, as_ranking
 from textvae.pipeline.saving import save, save_merged
 from textvae.pipeline.score import TextTerms, score
@@ -301,7 +301,7 @@ class TextVAEPipeline:
             InputError: if there is no such prior, no text or too few, or an extra is missing.
         """
         codec, seed = self._codec(batch_size, progress, None), whole("seed", seed, SEED)
-        check_kind(name)
+        check_fit(codec, name)
         self.priors[name] = fit_prior(codec, codec.read(texts, label)[0], name, seed)
 
     def denoise(

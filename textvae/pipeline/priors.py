@@ -36,8 +36,7 @@ def fit_prior(codec: Codec, read: InferenceBatches, name: str = USUAL, seed: int
     Raises:
         InputError: if there is no such kind, the model has no z, there are too few texts, or an extra is missing.
     """
-    check_kind(name)
-    check_has_z(codec.model)
+    check_fit(codec, name)
     if len(read.lengths) < codec.model.config.latent_size:
         logger.warning(
             "The prior is fitted to %d texts, fewer than the %d dimensions of z: samples will be like these texts",
@@ -52,10 +51,10 @@ def fit_prior(codec: Codec, read: InferenceBatches, name: str = USUAL, seed: int
     return FlowPrior.fit(*posteriors, seed, codec.progress)
 
 
-def check_has_z(model: TextVAEModel) -> None:
-    """Raises InputError for a model without z."""
-    if model.config.is_language_model:
-        raise InputError("A model without z (latent_injection none) has no prior to fit: leave it out.")
+def check_fit(codec: Codec, name: str) -> None:
+    """Raises InputError if no prior of this name can be fitted, or none to this model."""
+    check_kind(name)
+    codec.check_has_z("has no prior to fit: leave it out.")
 
 
 def check_kind(name: str) -> None:

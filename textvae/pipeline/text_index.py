@@ -19,13 +19,13 @@ from textvae.data.given import Table
 from textvae.errors import InputError, shown
 from textvae.files import check_directory, checksum, read_json, whole_files
 from textvae.latents.neighbours import VectorIndex, require_faiss
-from textvae.modeling.autoencoder import TextVAEModel
 from textvae.pipeline.chunks import each_chunk, in_chunks
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.fingerprint import fingerprint, is_of
 from textvae.pipeline.inputs import Label, Texts, with_texts
 
 Corpus = Iterable[str] | Table | Dataset
+LACKS = "cannot say what texts are near to each other."
 INDEX_FILE, _VECTORS, _TEXTS = "index.json", "index.faiss", "texts"
 
 
@@ -129,7 +129,7 @@ def make_index(codec: Codec, corpus: Corpus, label: Label) -> TextIndex:
         InputError: if there is no text, one cannot be used, or the model has no z.
     """
     require_faiss()
-    check_latents(codec.model)
+    codec.check_has_z(LACKS)
     if isinstance(corpus, str | Path):
         raise InputError(
             f"A corpus is a list of texts, not {shown(str(corpus))}: give what textvae.data.load_texts reads of a file."
@@ -151,9 +151,9 @@ def find_neighbours(
     label: Label,
 ) -> list[list[Neighbour]] | list[Neighbour] | Iterator[Any]:
     """The nearest texts of a corpus, see `TextVAEPipeline.neighbours`."""
-    check_latents(codec.model)
+    codec.check_has_z(LACKS)
     index = opened_index(codec, corpus, label)
-    return in_chunks(codec, texts, label, lambda read: index.nearest(codec.posteriors(read)[0], number))
+    return in_chunks(codec, texts, label, lambda read: index.nearest(codec.means(read), number))
 
 
 def opened_index(codec: Codec, corpus: TextIndex | str | Path | Corpus, label: Label) -> TextIndex:
@@ -168,12 +168,6 @@ def opened_index(codec: Codec, corpus: TextIndex | str | Path | Corpus, label: L
             "`textvae index`."
         )
     return corpus
-
-
-def check_latents(model: TextVAEModel) -> None:
-    """Raises InputError for a model without z."""
-    if model.config.is_language_model:
-        raise InputError("A model without z (latent_injection none) cannot say what texts are near to each other.")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from textvae.pipeline.chunks import each_chunk
 from textvae.pipeline.codec import Codec
 from textvae.pipeline.inputs import Label, Texts, as_list, as_many
 from textvae.pipeline.map_page import map_page, require_plotly
-from textvae.pipeline.text_index import check_latents
+from textvae.pipeline.text_index import LACKS
 
 METHODS = ("pca", "umap")
 ENDINGS = (".parquet", ".html")
@@ -90,7 +90,7 @@ def make_map(
     label: Label,
 ) -> TextMap:
     """The map of these texts, see `TextVAEPipeline.map`."""
-    check_latents(codec.model)
+    codec.check_has_z(LACKS)
     check_method(method)
     given, seed = as_many(texts) if isinstance(method, str) else as_list(texts)[0], whole("seed", seed, SEED)
     ids = codec.label_ids(label, len(given))

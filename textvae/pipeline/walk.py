@@ -26,7 +26,7 @@ def walk(
     if len(starts) != len(ends) or single != single_end:
         raise InputError("start and end must be two texts, or two lists of the same length.")
     ids = codec.label_ids(label, len(starts))
-    means, _ = codec.posteriors(codec.tokenize(starts + ends, ids and ids + ids))
+    means = codec.means(codec.tokenize(starts + ends, ids and ids + ids))
     ways = interpolate(means[: len(starts)], means[len(starts) :], num_steps, path)  # (N, num_steps, Z)
     written = cast("list[list[str]]", codec.write_each(ways, ids))
     if dedupe:

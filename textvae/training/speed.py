@@ -5,12 +5,12 @@ of the time for the collapse monitor; the share of padding; the peak memory; the
 torch's operators take. Decoding: texts/s of TextVAEModel.generate, relative to its decoder alone.
 """
 
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from statistics import median
 from typing import cast
 
 import torch
@@ -128,11 +128,11 @@ def measure_training(
     total, trained = (model.num_parameters(only_trainable=only) / 1e6 for only in (False, True))
     size = f"{total:.1f}M parameters, {trained:.2f}M of them trainable"
     yield f"decoder {model.decoder.config.model_type}, {size}, {device}, {torch.get_num_threads()} threads, {dtype}"
-    yield f"training: {_median(shares):.1%} of the matrix-multiply peak (rounds: {_listed(shares, '.1%')})"
-    yield f"training: {_median(speeds):,.0f} tokens/s, {flops / tokens / 1e6:.1f} MFLOPs per token"
+    yield f"training: {median(shares):.1%} of the matrix-multiply peak (rounds: {_listed(shares, '.1%')})"
+    yield f"training: {median(speeds):,.0f} tokens/s, {flops / tokens / 1e6:.1f} MFLOPs per token"
     if config.monitor_steps:
         check = _check_seconds(config, accelerator, model, wrapped, sample[-1])
-        share = check / (config.monitor_steps * tokens / BATCHES / _median(speeds))
+        share = check / (config.monitor_steps * tokens / BATCHES / median(speeds))
         yield f"collapse monitor: {share:.2%} of the training time, a check each {config.monitor_steps} steps"
     yield f"padding: {batches.padding_share():.1%} of positions"
     if memory is not None:
@@ -162,7 +162,7 @@ def _check_seconds(config: TrainingConfig, accelerator: Accelerator, model, wrap
     for _ in range(RECENT_BATCHES):
         monitor.add(output, batch.get("label_ids"))
     times = [seconds(lambda: monitor.check(model, batch, 1), accelerator.device) for _ in range(ROUNDS)]
-    return _median(times)
+    return median(times)
 
 
 @torch.no_grad()
@@ -179,12 +179,8 @@ def measure_decoding(model: TextVAEModel) -> Iterator[str]:
     theirs()
     pairs = [(seconds(ours, model.device), seconds(theirs, model.device)) for _ in range(ROUNDS)]
     ratios = [alone / with_latents for with_latents, alone in pairs]
-    yield f"decoding: {DECODED_TEXTS / _median([ours for ours, _ in pairs]):,.0f} texts/s of {DECODED_TOKENS} tokens"
-    yield f"decoding: {_median(ratios):.2f} × the decoder's own generate (rounds: {_listed(ratios, '.2f')})"
-
-
-def _median(values: list[float]) -> float:
-    return statistics.median(values)
+    yield f"decoding: {DECODED_TEXTS / median([ours for ours, _ in pairs]):,.0f} texts/s of {DECODED_TOKENS} tokens"
+    yield f"decoding: {median(ratios):.2f} × the decoder's own generate (rounds: {_listed(ratios, '.2f')})"
 
 
 def _listed(values: list[float], form: str) -> str:
