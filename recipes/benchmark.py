@@ -4,7 +4,7 @@ python recipes/benchmark.py                                                    #
 python recipes/benchmark.py --config recipes/configs/ptb-transformer.yaml      # another config
 python recipes/benchmark.py --encoder_name_or_path ENCODER --decoder_name_or_path DECODER --lora decoder
 
-textvae.training.speed says what each line means.
+textvae.training.benchmark says what each line means.
 """
 
 from textvae.cli.main import run_recipe

@@ -35,13 +35,13 @@ def benchmark(parser: Parser):
 
     textvae benchmark --train_file mine.txt
 
-    It takes the settings of train, and writes nothing. What the lines say is in textvae.training.speed.
+    It takes the settings of train, and writes nothing. What the lines say is in textvae.training.benchmark.
     """
     add_training_flags(parser)
 
     def work(arguments: argparse.Namespace) -> None:
         from textvae.processes import say
-        from textvae.training.speed import measure_speed
+        from textvae.training.benchmark import measure_speed
 
         for line in measure_speed(training_config(arguments)):
             say(line)
